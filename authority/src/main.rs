@@ -1,0 +1,3 @@
+//! Reference authority.
+
+fn main() {}

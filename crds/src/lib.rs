@@ -1,0 +1,1 @@
+//! The three custom resources of `paramant.app/v1alpha1`.

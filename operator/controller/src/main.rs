@@ -1,0 +1,3 @@
+//! The operator process.
+
+fn main() {}

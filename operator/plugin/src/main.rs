@@ -1,0 +1,3 @@
+//! `kubectl paramant`.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! `paramant`.
+
+fn main() {}
