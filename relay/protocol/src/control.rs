@@ -1,0 +1,264 @@
+//! What the operator and a relay say to each other on the control port: the one place where they meet.
+//!
+//! `GET /control/v1/state` answers [`RelayState`]; `GET /control/v1/events` streams it as server-sent events named
+//! `state`, once on connect and again on every change; `PUT /control/v1/directives` takes [`Directives`] and answers
+//! [`DirectivesAnswer`]; `GET /control/v1/proof` answers [`Proof`]. Unknown fields are ignored on both sides, so that an
+//! older operator and a newer relay understand each other; a field is never reused with another meaning.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The audience of the bound ServiceAccount token by which a relay proves itself to the operator.
+pub const OPERATOR_AUDIENCE: &str = "paramant-operator";
+/// The audience of the token by which a courier proves itself to its relay.
+pub const CONTROL_AUDIENCE: &str = "paramant-control";
+/// The fixed server name the operator asks for, since it dials pod addresses.
+pub const CONTROL_SERVER_NAME: &str = "relay.control.paramant.app";
+/// The URI subject alternative name in the operator's client certificate.
+pub const OPERATOR_URI: &str = "spiffe://paramant.app/operator";
+/// The version of this interface; it grows only when an old peer could misread a new one.
+pub const CONTROL_SCHEMA: u32 = 1;
+
+/// Everything a relay reports about itself. Holds no payload, key, label, name or audit row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RelayState {
+    /// [`CONTROL_SCHEMA`] of the relay that wrote this.
+    pub schema: u32,
+    /// The relay's release, such as `0.1.0`.
+    pub version: String,
+    /// When the process started.
+    pub started_at: Timestamp,
+    /// Whether the public listener serves requests.
+    pub ready: bool,
+    /// One sentence for each reason why it does not.
+    #[serde(default)]
+    pub not_ready: Vec<String>,
+    /// The relay's own keys.
+    pub identity: IdentityReport,
+    /// How far a drain has come.
+    pub drain: DrainReport,
+    /// What the licence grants.
+    pub license: LicenseReport,
+    /// The durable head of the log, and its newest published checkpoint.
+    pub log: LogReport,
+    /// The last directives the relay took, if any.
+    #[serde(default)]
+    pub directives: Option<DirectivesMark>,
+    /// Lower-case hex SHA-256 of the CA bundle the relay accepts operators from, as it reads it now.
+    pub ca_bundle_sha256: String,
+}
+
+/// The relay's own keys, as an outsider may know them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IdentityReport {
+    /// Lower-case hex SHA3-256 of the ML-DSA-65 public key.
+    pub fingerprint: String,
+    /// Lower-case hex SHA-256 of the control certificate's SubjectPublicKeyInfo (DER).
+    pub control_spki_sha256: String,
+}
+
+/// How far a drain has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DrainReport {
+    /// Serving, draining, or drained.
+    pub state: DrainState,
+    /// Who asks for it now.
+    #[serde(default)]
+    pub requested_by: Vec<DrainSource>,
+    /// Since when uploads are refused.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
+    /// When the policy stops waiting.
+    #[serde(default)]
+    pub deadline: Option<Timestamp>,
+    /// Uploads in progress.
+    pub uploads: u64,
+    /// Claims whose response still runs.
+    pub claims: u64,
+    /// Blobs that are live and unread; they count only when payloads live in memory.
+    pub unclaimed: u64,
+}
+
+/// The three states a person sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DrainState {
+    /// New uploads are taken.
+    Serving,
+    /// New uploads are refused; some are still running.
+    Draining,
+    /// Nothing is in flight and the settle time has passed.
+    Drained,
+}
+
+/// Who can ask for a drain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum DrainSource {
+    /// `spec.drain` of the ParamantRelay.
+    Spec,
+    /// `spec.drain.active` of the ParamantPolicy.
+    Policy,
+    /// An accepted vendor request.
+    Vendor,
+    /// A step of the update machine.
+    Update,
+    /// The process was told to end (SIGTERM).
+    Shutdown,
+}
+
+/// What the licence grants, as far as status shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LicenseReport {
+    /// `Community`, `Licensed`, `Pro`, `Enterprise`.
+    pub tier: String,
+    /// Where it comes from.
+    pub source: LicenseSource,
+    /// The cap on active accounts; absent means none.
+    #[serde(default)]
+    pub max_users: Option<u64>,
+    /// Active accounts now.
+    pub active_users: u64,
+    /// Names of granted capabilities.
+    #[serde(default)]
+    pub capabilities: Vec<String>,
+    /// Until when the source is valid.
+    #[serde(default)]
+    pub valid_until: Option<Timestamp>,
+    /// Until when grace runs.
+    #[serde(default)]
+    pub grace_until: Option<Timestamp>,
+    /// Why a licence that was found does not count, one sentence each.
+    #[serde(default)]
+    pub problems: Vec<String>,
+}
+
+/// Where an entitlement comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LicenseSource {
+    /// A signed offline licence.
+    Offline,
+    /// A check-in.
+    Online,
+    /// A capability set carried in by hand.
+    AirGap,
+    /// The last verified set, while the endpoint is away.
+    Cache,
+    /// None: Community Edition.
+    None,
+}
+
+/// The log's head.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LogReport {
+    /// The log's name in checkpoints.
+    pub origin: String,
+    /// Entries covered by the newest published checkpoint.
+    pub size: u64,
+    /// Lower-case hex of its SHA-256 root.
+    pub root: String,
+    /// When it was signed.
+    #[serde(default)]
+    pub checkpoint_at: Option<Timestamp>,
+    /// The signed note itself.
+    #[serde(default)]
+    pub checkpoint: Option<String>,
+    /// A proof (lower-case hex nodes, RFC 6962 order) that `size`/`root` continue the high-water mark last directed.
+    #[serde(default)]
+    pub consistency: Option<ConsistencyReport>,
+}
+
+/// A consistency proof from the directed high-water mark to the reported head.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConsistencyReport {
+    /// The older size.
+    pub from: u64,
+    /// The nodes, lower-case hex.
+    pub proof: Vec<String>,
+}
+
+/// What the operator wants of one relay. The relay persists it before it answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Directives {
+    /// `metadata.uid` of the ParamantRelay. A new one resets the order below.
+    pub relay_uid: String,
+    /// The Lease's transitions: a later leader outranks an earlier one.
+    pub epoch: u64,
+    /// Counts up within one relay; kept in `<relay>-state`.
+    pub seq: u64,
+    /// Who asks for a drain.
+    pub drain: DrainDirective,
+    /// The highest log head the operator ever saw of this relay.
+    #[serde(default)]
+    pub log_high_water: Option<LogMark>,
+    /// The resource is being deleted: SIGTERM appends `log_closed`.
+    #[serde(default)]
+    pub deleting: bool,
+}
+
+/// The operator's part of the drain decision.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DrainDirective {
+    /// `spec.drain`: `Some(false)` also overrides the vendor.
+    #[serde(default)]
+    pub spec: Option<bool>,
+    /// `spec.drain.active` of the policy.
+    #[serde(default)]
+    pub policy: bool,
+    /// The update machine asks until this instant; the relay enforces the end alone.
+    #[serde(default)]
+    pub update_until: Option<Timestamp>,
+    /// How long a drain may take, in seconds, before `deadline` is reported.
+    pub deadline_seconds: u64,
+    /// How long nothing must be in flight before the relay calls itself drained.
+    pub settle_seconds: u64,
+}
+
+/// A position in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LogMark {
+    /// Entries.
+    pub size: u64,
+    /// Lower-case hex SHA-256 root.
+    pub root: String,
+}
+
+/// Which directives a relay holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DirectivesMark {
+    /// As received.
+    pub relay_uid: String,
+    /// As received.
+    pub epoch: u64,
+    /// As received.
+    pub seq: u64,
+}
+
+/// The answer to a PUT: 200 with `accepted: true`, or 409 with `accepted: false` and what the relay holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DirectivesAnswer {
+    /// Whether they were newer and are now in force.
+    pub accepted: bool,
+    /// What the relay holds now.
+    pub held: Option<DirectivesMark>,
+    /// Why not, if not.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// How a relay proves which pod it is, before the operator pins its key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Proof {
+    /// The bound ServiceAccount token, audience [`OPERATOR_AUDIENCE`]. Secret: never logged.
+    pub token: String,
+}
