@@ -1,0 +1,1 @@
+//! The control listener: mutual TLS, spoken only by the operator.

@@ -1,0 +1,1 @@
+//! Device keys: registered, looked up, committed to in the log.

@@ -1,0 +1,24 @@
+//! The relay process as a library: the binary is a thin `main`, tests and benches start the same [`app::App`] in-process.
+//!
+//! Three rims (public, control, probes) share one [`app::App`]. Decisions are pure functions in `paramant-protocol`,
+//! `paramant-licensing` and the `decide`-like functions here; this crate does the I/O. Nothing here dials out.
+
+pub mod accounts;
+pub mod app;
+pub mod control;
+pub mod data_dir;
+pub mod devices;
+pub mod directives;
+pub mod drain;
+pub mod identity;
+pub mod listener;
+pub mod log_service;
+pub mod metrics;
+pub mod probes;
+pub mod public;
+pub mod receipts;
+pub mod settings;
+pub mod setup_code;
+pub mod shutdown;
+pub mod store;
+pub mod transfer;

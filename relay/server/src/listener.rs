@@ -1,0 +1,1 @@
+//! Accept loop with timeouts and caps.

@@ -1,0 +1,1 @@
+//! The published JSON API of the log (protocol section 6.3).

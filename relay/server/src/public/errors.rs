@@ -1,0 +1,1 @@
+//! Error answers of the public listener.

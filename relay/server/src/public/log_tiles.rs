@@ -1,0 +1,1 @@
+//! The C2SP read API of the log: checkpoint, tiles, entry bundles.

@@ -1,0 +1,1 @@
+//! Delivery receipts: built, signed, verified.

@@ -1,0 +1,103 @@
+//! What a person may set: the `relay.yaml` of a relay, with its defaults already applied.
+//!
+//! A file that does not parse is refused with a sentence that says where and what instead; while the process runs the last
+//! good settings stay in force. Who may call: everybody reads through [`SettingsHandle::current`]; a reader takes one
+//! snapshot per request and never keeps it longer.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+/// The effective settings of one relay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The sector written into transfer leaves and receipts.
+    pub sector: String,
+    /// The address people use, without a trailing slash; also the `relay_id` of tree heads.
+    pub public_url: Option<String>,
+    /// Where the listeners bind.
+    pub listen: Listen,
+    /// The log's name, when a person chose one.
+    pub log_origin: Option<String>,
+    /// How the operator is recognised; without it there is no control listener.
+    pub control: Option<Control>,
+    /// A file holding the admin token; absent or missing on disk: the one-time set-up code.
+    pub admin_token_file: Option<PathBuf>,
+    /// A directory with the files `licence` and `licence-next`.
+    pub license_directory: Option<PathBuf>,
+    /// Caps.
+    pub limits: Limits,
+    /// Where payloads live.
+    pub payload: Payload,
+    /// How long SIGTERM may wait for uploads in progress.
+    pub termination_grace: Duration,
+}
+
+/// Where the listeners bind. Changing one needs a restart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    /// Clients.
+    pub public: SocketAddr,
+    /// The operator.
+    pub control: SocketAddr,
+    /// Probes and metrics.
+    pub probes: SocketAddr,
+}
+
+/// How the operator is recognised, and how this relay proves itself to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Control {
+    /// PEM bundle of the CAs that sign operator certificates; read again whenever it changes.
+    pub operator_ca: PathBuf,
+    /// The bound ServiceAccount token; read on every request for it.
+    pub token_file: Option<PathBuf>,
+}
+
+/// Caps that take effect as soon as the file changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest blob, in bytes.
+    pub max_blob: u64,
+    /// The longest time a blob may wait to be read.
+    pub max_ttl: Duration,
+    /// Bytes of unread blobs altogether.
+    pub max_in_flight: u64,
+    /// Bytes that must stay free on the volume.
+    pub min_free_disk: u64,
+    /// Requests per key or address and minute.
+    pub requests_per_minute: u32,
+    /// Connections per address.
+    pub connections_per_address: u32,
+    /// Proxies whose `X-Forwarded-For` is believed, as CIDR blocks.
+    pub trusted_proxies: Vec<String>,
+}
+
+/// Where payloads live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payload {
+    /// Sealed files in the data directory.
+    Disk,
+    /// Only in memory: a restart loses what is unread.
+    Memory,
+}
+
+/// The settings in force now, and news of a change.
+#[derive(Debug, Clone)]
+pub struct SettingsHandle {
+    current: watch::Receiver<Arc<Settings>>,
+}
+
+impl SettingsHandle {
+    /// A snapshot.
+    pub fn current(&self) -> Arc<Settings> {
+        self.current.borrow().clone()
+    }
+
+    /// News of a change.
+    pub fn subscribe(&self) -> watch::Receiver<Arc<Settings>> {
+        self.current.clone()
+    }
+}

@@ -1,0 +1,1 @@
+//! SIGTERM is the drain.

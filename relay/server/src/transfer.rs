@@ -1,0 +1,1 @@
+//! The transfer path: accept, store, claim, burn, expire.
