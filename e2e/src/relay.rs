@@ -1,0 +1,115 @@
+//! A relay as an outsider sees it: plain HTTP with the published routes.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+/// A relay's public address and an API key for it.
+#[derive(Clone)]
+pub(crate) struct Relay {
+    /// Base URL without a trailing slash.
+    pub(crate) url: String,
+    /// An API key.
+    pub(crate) key: String,
+    http: reqwest::blocking::Client,
+}
+
+/// Random bytes with their SHA-256 in hex.
+pub(crate) fn random_blob(length: usize) -> Result<(Vec<u8>, String)> {
+    let mut bytes = vec![0_u8; length];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no random bytes: {error}"))?;
+    // The first bytes decide how a relay reads a blob: `PQHB` would be parsed, anything else passes unread.
+    if let Some(first) = bytes.first_mut() {
+        *first = 2;
+    }
+    let digest = hex::encode(Sha256::digest(&bytes));
+    Ok((bytes, digest))
+}
+
+impl Relay {
+    /// Creates an API key by the admin interface.
+    pub(crate) fn with_new_key(url: &str, admin_token: &str, label: &str) -> Result<Relay> {
+        let http = client()?;
+        let answer = http
+            .post(format!("{url}/v2/admin/keys"))
+            .header("X-Admin-Token", admin_token)
+            .json(&json!({ "label": label, "plan": "enterprise" }))
+            .send()?;
+        let status = answer.status();
+        let body: Value = answer.json().context("the admin interface did not answer JSON")?;
+        let key = body["key"].as_str().with_context(|| format!("no key in the answer ({status}): {body}"))?;
+        Ok(Relay { url: url.to_owned(), key: key.to_owned(), http })
+    }
+
+    /// Uploads one blob by the published route; answers status and body.
+    pub(crate) fn upload(&self, bytes: &[u8], digest: &str) -> Result<(u16, Value)> {
+        let answer = self
+            .http
+            .post(format!("{}/v2/inbound", self.url))
+            .header("X-Api-Key", &self.key)
+            .json(&json!({ "hash": digest, "payload": STANDARD.encode(bytes), "ttl_ms": 3_600_000 }))
+            .send()?;
+        let status = answer.status().as_u16();
+        Ok((status, answer.json().unwrap_or(Value::Null)))
+    }
+
+    /// Downloads a blob; answers status and bytes.
+    pub(crate) fn download(&self, digest: &str) -> Result<(u16, Vec<u8>)> {
+        let answer =
+            self.http.get(format!("{}/v2/outbound/{digest}", self.url)).header("X-Api-Key", &self.key).send()?;
+        let status = answer.status().as_u16();
+        Ok((status, answer.bytes()?.to_vec()))
+    }
+
+    /// Uploads, downloads, compares, and sees that a second download finds nothing.
+    pub(crate) fn roundtrip(&self, length: usize) -> Result<()> {
+        let (bytes, digest) = random_blob(length)?;
+        let (status, body) = self.upload(&bytes, &digest)?;
+        if status != 200 {
+            bail!("upload answered {status}: {body}");
+        }
+        let (status, got) = self.download(&digest)?;
+        if status != 200 || got != bytes {
+            bail!("download answered {status} with {} bytes, expected {length}", got.len());
+        }
+        match self.download(&digest)? {
+            (404, _) => Ok(()),
+            (status, _) => bail!("a second download answered {status}, expected 404"),
+        }
+    }
+
+    /// A route that needs no key, as text.
+    pub(crate) fn public(&self, path: &str) -> Result<String> {
+        Ok(self.http.get(format!("{}{path}", self.url)).send()?.error_for_status()?.text()?)
+    }
+}
+
+/// Revokes every key with this label, by the admin interface.
+pub(crate) fn revoke_labelled(url: &str, admin_token: &str, label: &str) -> Result<()> {
+    let http = client()?;
+    let keys: Value = http
+        .get(format!("{url}/v2/admin/keys"))
+        .header("X-Admin-Token", admin_token)
+        .send()?
+        .error_for_status()
+        .context("the admin token was not accepted")?
+        .json()?;
+    for key in keys["keys"].as_array().into_iter().flatten() {
+        if key["label"] == label && key["active"] == true {
+            http.post(format!("{url}/v2/admin/keys/revoke"))
+                .header("X-Admin-Token", admin_token)
+                .json(&json!({ "key": key["kid"] }))
+                .send()?
+                .error_for_status()?;
+        }
+    }
+    Ok(())
+}
+
+/// An HTTP client without proxies and without connection reuse across restarts.
+pub(crate) fn client() -> Result<reqwest::blocking::Client> {
+    Ok(reqwest::blocking::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?)
+}

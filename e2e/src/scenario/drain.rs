@@ -1,0 +1,60 @@
+//! Drain by `spec.drain`: uploads are refused at once, downloads and running uploads go on, and it can be undone.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use super::fixture::Fixture;
+use crate::{bed::Bed, demo::patch_drain, relay::random_blob, steps::Seen, steps::seen};
+
+/// How often drain is switched on; the 99th percentile of so many is the slowest but one.
+const TOGGLES: usize = 100;
+
+pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
+    let fixture = Fixture::new(bed, "drain")?;
+    let relay = fixture.relay("health")?;
+    let mut delays = Vec::with_capacity(TOGGLES);
+    for toggle in 0..TOGGLES {
+        let (bytes, digest) = random_blob(512)?;
+        let (status, body) = relay.upload(&bytes, &digest)?;
+        if status != 200 {
+            bail!("toggle {toggle}: an upload before the drain answered {status}: {body}");
+        }
+        patch_drain(bed, &fixture.namespace, "health", "true")?;
+        delays.push(until(&relay, 503)?);
+        let (status, got) = relay.download(&digest)?;
+        if status != 200 || got != bytes {
+            bail!("toggle {toggle}: a download during the drain answered {status}");
+        }
+        patch_drain(bed, &fixture.namespace, "health", "null")?;
+        until(&relay, 200)?;
+    }
+    delays.sort();
+    let at = |share: usize| delays.get((delays.len() * share / 100).min(delays.len() - 1)).copied().unwrap_or_default();
+    seen(
+        (),
+        format!(
+            "{TOGGLES} toggles, patch response to first 503: median {} ms, p99 {} ms",
+            at(50).as_millis(),
+            at(99).as_millis()
+        ),
+    )
+}
+
+/// Uploads until the answer has this status; answers how long that took.
+fn until(relay: &crate::relay::Relay, wanted: u16) -> Result<Duration> {
+    let began = Instant::now();
+    loop {
+        let (bytes, digest) = random_blob(64)?;
+        let (status, body) = relay.upload(&bytes, &digest)?;
+        if status == wanted {
+            return Ok(began.elapsed());
+        }
+        if status != 200 && status != 503 {
+            bail!("an upload answered {status}: {body}");
+        }
+        if began.elapsed() > Duration::from_secs(30) {
+            bail!("uploads still answer {status} 30 s after the toggle, expected {wanted}");
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! A namespace with a relay in it, gone when dropped.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::{bed::Bed, demo, relay::Relay};
+
+/// How long a relay may take to be ready on a loaded machine.
+pub(crate) const READY: Duration = Duration::from_secs(180);
+
+/// A namespace of one scenario.
+pub(crate) struct Fixture<'a> {
+    /// The bed it stands on.
+    pub(crate) bed: &'a Bed,
+    /// The namespace's name.
+    pub(crate) namespace: String,
+    /// The admin token of its relays.
+    pub(crate) token: String,
+}
+
+impl<'a> Fixture<'a> {
+    /// Makes the namespace, with restricted pod security and an admin token in Secret `relay-admin`.
+    pub(crate) fn new(bed: &'a Bed, name: &str) -> Result<Self> {
+        let namespace = format!("e2e-{name}");
+        bed.delete_namespace(&namespace)?;
+        bed.namespace(&namespace)?;
+        let token = demo::admin_token(bed, &namespace, "relay-admin")?;
+        Ok(Fixture { bed, namespace, token })
+    }
+
+    /// The manifest of a small relay; `more` is further lines of `spec`, indented by two.
+    pub(crate) fn manifest(&self, name: &str, image: &str, more: &str) -> String {
+        format!(
+            "apiVersion: paramant.app/v1alpha1\nkind: ParamantRelay\nmetadata:\n  name: {name}\n  namespace: {}\nspec:\n  image: {image}\n  admin:\n    tokenSecretRef: {{ name: relay-admin, key: token }}\n{more}",
+            self.namespace
+        )
+    }
+
+    /// Applies a relay with the image under test and waits until it is ready.
+    pub(crate) fn relay(&self, name: &str) -> Result<Relay> {
+        self.apply(name, "")?;
+        self.ready(name)?;
+        self.connect(name)
+    }
+
+    /// Applies a relay with the image under test.
+    pub(crate) fn apply(&self, name: &str, more: &str) -> Result<()> {
+        let image = self.bed.image("paramant-relay")?.to_owned();
+        self.bed.apply(&self.manifest(name, &image, more))?;
+        Ok(())
+    }
+
+    /// Waits for Ready.
+    pub(crate) fn ready(&self, name: &str) -> Result<()> {
+        self.bed.wait_condition(&self.namespace, &format!("prelay/{name}"), "Ready", READY)?;
+        Ok(())
+    }
+
+    /// A new account on a ready relay.
+    pub(crate) fn connect(&self, name: &str) -> Result<Relay> {
+        let url = self.bed.service_url(&self.namespace, name)?;
+        crate::process::wait_for("the relay's Service", Duration::from_secs(30), || {
+            Ok(Ok(crate::relay::client()?.get(format!("{url}/health")).send()?.error_for_status()?))
+        })?;
+        crate::relay::revoke_labelled(&url, &self.token, "e2e")?;
+        Relay::with_new_key(&url, &self.token, "e2e")
+    }
+
+    /// One field of an object, by a JSON pointer.
+    pub(crate) fn field(&self, what: &str, pointer: &str) -> Result<serde_json::Value> {
+        Ok(self.bed.get(&self.namespace, what)?.pointer(pointer).cloned().unwrap_or_default())
+    }
+
+    /// The condition of a relay as `status/reason`, or nothing.
+    pub(crate) fn condition(&self, relay: &str, kind: &str) -> Result<Option<(String, String, String)>> {
+        let object = self.bed.get(&self.namespace, &format!("prelay/{relay}"))?;
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        Ok(object["status"]["conditions"].as_array().into_iter().flatten().find(|one| one["type"] == kind).map(|one| {
+            (text(&one["status"]), text(&one["reason"]), text(&one["message"]))
+        }))
+    }
+}
+
+impl Drop for Fixture<'_> {
+    fn drop(&mut self) {
+        // A scenario that failed leaves its namespace for a look, unless another run begins.
+        if !std::thread::panicking() {
+            self.bed.kubectl(&["delete", "namespace", &self.namespace, "--ignore-not-found", "--wait=false"]).ok();
+        }
+    }
+}

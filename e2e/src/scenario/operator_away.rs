@@ -1,0 +1,98 @@
+//! The operator dies, and the API server goes away for a minute: relays go on, and everything heals by itself.
+
+use std::{fs, time::Duration, time::Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::fixture::Fixture;
+use crate::{bed::Bed, demo::patch_drain, process, process::wait_for, relay::Relay, steps::Seen, steps::seen};
+
+pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
+    let fixture = Fixture::new(bed, "away")?;
+    let relay = fixture.relay("health")?;
+    let before = super::template::pod(&fixture)?;
+
+    // kill -9 in the middle of reconciling: a burst of changes keeps it busy.
+    for round in 0..3 {
+        patch_drain(bed, &fixture.namespace, "health", if round % 2 == 0 { "true" } else { "null" })?;
+        signal(&operator_pid()?, "KILL")?;
+        std::thread::sleep(Duration::from_secs(2));
+    }
+    patch_drain(bed, &fixture.namespace, "health", "null")?;
+    let began = Instant::now();
+    serves(&relay, Duration::from_secs(90))?;
+    let healed = began.elapsed();
+
+    // The API server is stopped for a minute, not ended: connections hang, which is the harder case.
+    let server = component_pid("kube-apiserver")?;
+    signal(&server, "STOP")?;
+    let frozen = Instant::now();
+    while frozen.elapsed() < Duration::from_secs(60) {
+        relay.roundtrip(3000).inspect_err(|_| { signal(&server, "CONT").ok(); })?;
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    signal(&server, "CONT")?;
+    let began = Instant::now();
+    wait_for("the API server", Duration::from_secs(60), || {
+        Ok(bed.kubectl(&["get", "--raw", "/readyz"]).map_err(|error| format!("{error:#}")))
+    })?;
+    patch_drain(bed, &fixture.namespace, "health", "true")?;
+    refuses(&relay, Duration::from_secs(60))?;
+    let recovered = began.elapsed();
+    patch_drain(bed, &fixture.namespace, "health", "null")?;
+    serves(&relay, Duration::from_secs(60))?;
+    let after = super::template::pod(&fixture)?;
+    if before.uid != after.uid {
+        bail!("the relay's pod was replaced");
+    }
+    seen(
+        (),
+        format!(
+            "healed {} s after three kills and {} s after a frozen API server; the relay served throughout",
+            healed.as_secs(),
+            recovered.as_secs()
+        ),
+    )
+}
+
+fn serves(relay: &Relay, limit: Duration) -> Result<()> {
+    wait_for("uploads to be taken", limit, || Ok(relay.roundtrip(500).map_err(|error| format!("{error:#}"))))
+}
+
+fn refuses(relay: &Relay, limit: Duration) -> Result<()> {
+    wait_for("uploads to be refused", limit, || {
+        let (bytes, digest) = crate::relay::random_blob(64)?;
+        Ok(match relay.upload(&bytes, &digest)? {
+            (503, _) => Ok(()),
+            (status, _) => Err(format!("upload answered {status}")),
+        })
+    })
+}
+
+/// The operator's process on this machine.
+fn operator_pid() -> Result<String> {
+    wait_for("the operator's process", Duration::from_secs(60), || {
+        Ok(find(|command| command.starts_with("/paramant-operator")).context("it does not run").map_err(|e| e.to_string()))
+    })
+}
+
+/// A process of the test bed's control plane, by the name it was started with.
+fn component_pid(name: &str) -> Result<String> {
+    find(|command| command.split('\0').take(2).any(|word| word == name || word.ends_with(&format!("/{name}"))))
+        .with_context(|| format!("found no {name} on this machine"))
+}
+
+fn find(wanted: impl Fn(&str) -> bool) -> Option<String> {
+    fs::read_dir("/proc").ok()?.filter_map(Result::ok).map(|entry| entry.file_name().to_string_lossy().into_owned()).find(
+        |pid| {
+            pid.bytes().all(|byte| byte.is_ascii_digit())
+                && fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|command| wanted(&command))
+        },
+    )
+}
+
+fn signal(pid: &str, name: &str) -> Result<()> {
+    let mut command = std::process::Command::new("kill");
+    command.args(["-s", name, pid]);
+    process::run(&mut command, None, Duration::from_secs(5))?.success("kill").map(drop)
+}
