@@ -1,0 +1,119 @@
+//! The right edge of a growing tree: all that is needed to append and to know the root.
+//!
+//! A compact range holds the roots of the complete subtrees that tile `[0, size)`, largest first: one per set bit of
+//! `size`. Memory is at most 64 hashes whatever the size. Used by the log engine, by audits and by the file that
+//! recomputes tiles.
+
+use crate::hash::{Hash, Tree};
+
+/// A complete subtree: the node over the leaves `[index << level, (index + 1) << level)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Node {
+    /// Height above the leaves.
+    pub level: u8,
+    /// Position among the nodes of its level.
+    pub index: u64,
+}
+
+/// The complete subtrees that tile `[0, size)`, and so the root of a tree of that size.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompactRange {
+    tree: Tree,
+    size: u64,
+    nodes: Vec<Hash>,
+}
+
+/// Why stored hashes are not a compact range.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a compact range of size {size} has {expected} hashes, found {found}")]
+pub struct WrongWidth {
+    size: u64,
+    expected: usize,
+    found: usize,
+}
+
+impl CompactRange {
+    /// The range of an empty tree.
+    #[must_use]
+    pub fn new(tree: Tree) -> Self {
+        Self { tree, size: 0, nodes: Vec::new() }
+    }
+
+    /// A range taken up again from stored hashes, largest subtree first.
+    ///
+    /// # Errors
+    /// When the number of hashes does not belong to the size.
+    pub fn resume(tree: Tree, size: u64, nodes: Vec<Hash>) -> Result<Self, WrongWidth> {
+        let expected = size.count_ones() as usize;
+        if nodes.len() != expected {
+            return Err(WrongWidth { size, expected, found: nodes.len() });
+        }
+        Ok(Self { tree, size, nodes })
+    }
+
+    /// Which tree this is the edge of.
+    #[must_use]
+    pub fn tree(&self) -> Tree {
+        self.tree
+    }
+
+    /// Number of leaves.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The subtree roots, largest first.
+    #[must_use]
+    pub fn hashes(&self) -> &[Hash] {
+        &self.nodes
+    }
+
+    /// The places of [`Self::hashes`] in the tree, in the same order.
+    pub fn nodes(&self) -> impl Iterator<Item = (Node, Hash)> + '_ {
+        cover(0, self.size).zip(self.nodes.iter().copied())
+    }
+
+    /// Adds one leaf and reports each node that became complete, leaf first, then upwards.
+    pub fn append(&mut self, leaf: Hash, mut completed: impl FnMut(Node, Hash)) {
+        let mut node = Node { level: 0, index: self.size };
+        let mut hash = leaf;
+        completed(node, hash);
+        // Each trailing one bit of the old size is a complete left neighbour waiting for this node.
+        while node.index & 1 == 1 {
+            let Some(left) = self.nodes.pop() else { break };
+            hash = self.tree.node(&left, &hash);
+            node = Node { level: node.level + 1, index: node.index >> 1 };
+            completed(node, hash);
+        }
+        self.nodes.push(hash);
+        self.size += 1;
+    }
+
+    /// The root over all leaves so far.
+    #[must_use]
+    pub fn root(&self) -> Hash {
+        bag(self.tree, &self.nodes)
+    }
+}
+
+/// Joins subtree roots (largest first) into one root: smaller ones are folded in from the right.
+pub(crate) fn bag(tree: Tree, nodes: &[Hash]) -> Hash {
+    let mut from_the_right = nodes.iter().rev().copied();
+    let Some(last) = from_the_right.next() else { return tree.empty_root() };
+    from_the_right.fold(last, |right, left| tree.node(&left, &right))
+}
+
+/// The complete subtrees that tile `[start, end)`, where `start` is aligned to every subtree in it, left to right.
+///
+/// True for every range that RFC 6962 recursion visits: `start` is a multiple of the least power of two not below the width.
+pub(crate) fn cover(start: u64, end: u64) -> impl Iterator<Item = Node> {
+    let mut at = start;
+    std::iter::from_fn(move || {
+        let width = end.checked_sub(at).filter(|width| *width > 0)?;
+        let level = width.ilog2();
+        let node = Node { level: u8::try_from(level).ok()?, index: at >> level };
+        at += 1u64 << level;
+        Some(node)
+    })
+}

@@ -1,0 +1,1 @@
+//! Integration tests of the tree mathematics and the signed formats.
