@@ -1,0 +1,162 @@
+#![allow(clippy::unwrap_used, clippy::panic)]
+use super::body::*;
+use super::*;
+use crate::control::DrainSource;
+use proptest::prelude::*;
+
+fn at() -> Timestamp {
+    "2026-01-02T03:04:05.678Z".parse().unwrap()
+}
+
+fn digest(byte: u8) -> Digest {
+    Digest([byte; 32])
+}
+
+/// One body of each kind that has one.
+fn every_body() -> Vec<Body> {
+    let key = digest(0x11);
+    vec![
+        Body::TransferClaimed(TransferClaimed { id: key, generation: 1 }),
+        Body::TransferBurned(TransferBurned { id: key, cause: BurnCause::Read }),
+        Body::KeyRegistered(KeyRegistered { key }),
+        Body::RelayStarted(RelayStarted { identity: key, version: "0.1.0".into() }),
+        Body::LicenseCheckin(LicenseCheckin {
+            request: key,
+            reply: None,
+            result: CheckinResult::Unreachable,
+        }),
+        Body::LicenseChanged(LicenseChanged { source: LicenseOrigin::Offline, document: Some(key) }),
+        Body::TelemetryChanged(TelemetryChanged { enabled: true, schema: 1, preview: Some(key) }),
+        Body::OutboundCall(OutboundCall {
+            purpose: OutboundPurpose::Witness,
+            destination: key,
+            count: 60,
+            chain: digest(2),
+        }),
+        Body::SupportKeyIssued(SupportKeyIssued {
+            key,
+            role: Role::Support,
+            until: "2026-01-03T03:00:00.000Z".into(),
+        }),
+        Body::SupportKeyRevoked(SupportKeyEnded { key }),
+        Body::SupportKeyExpired(SupportKeyEnded { key }),
+        Body::SupportKeyUsed(SupportKeyUsed { key, count: 3, chain: digest(2) }),
+        Body::UpdateOffered(UpdateOffered { version: "0.2.0".into(), role: Role::Owner }),
+        Body::UpdateApproved(UpdateStep { version: "0.2.0".into(), image: key }),
+        Body::UpdateStarted(UpdateStep { version: "0.2.0".into(), image: key }),
+        Body::UpdateFinished(UpdateStep { version: "0.2.0".into(), image: key }),
+        Body::UpdateRolledBack(UpdateStep { version: "0.2.0".into(), image: key }),
+        Body::DrainChanged(DrainChanged { draining: true, by: vec![DrainSource::Spec, DrainSource::Update] }),
+        Body::RemoteActionRefused(RemoteActionRefused {
+            action: key,
+            role: Role::Owner,
+            reason: RefusalReason::UnknownAction,
+        }),
+        Body::AdminChanged(AdminChanged { what: AdminChange::SetUp }),
+        Body::ClockCorrected(ClockCorrected { by: ClockAuthority::Admin }),
+        Body::LogKeyRotated(LogKeyRotated { added: Some("o+00000000+AQ==".into()), retired: None }),
+        Body::SthAnchor(SthAnchor { count: 7, chain: digest(3) }),
+        Body::LogClosed(LogClosed { cause: CloseCause::Deleted }),
+    ]
+}
+
+#[test]
+fn a_transfer_entry_shows_its_leaf_and_its_hour() {
+    let leaf = crate::leaf::transfer_leaf(&[0xaa; 32], "relay", "2026-01-02T03:04:05.678Z");
+    let entry = Entry::transfer(leaf, at());
+    let text = std::str::from_utf8(entry.bytes()).unwrap();
+    assert_eq!(
+        text,
+        r#"{"k":"transfer","l":"b28cd694f82b67808285d1d596b561816b7e2f5fe05e96ef6f6801fe50881eb7","t":"2026-01-02T03:00:00.000Z"}"#
+    );
+    let value: Value = serde_json::from_str(text).unwrap();
+    assert_eq!(canonical::to_vec(&value).unwrap(), entry.bytes());
+    assert_eq!(Entry::parse(entry.bytes()).unwrap(), entry);
+}
+
+#[test]
+fn every_kind_with_a_body_is_read_back_and_has_its_vector() {
+    let bodies = every_body();
+    let kinds: Vec<Kind> = bodies.iter().map(Body::kind).collect();
+    assert_eq!(kinds, &Kind::ALL[1..], "a kind has no vector");
+    let mut vectors = String::new();
+    for body in bodies {
+        let entry = Entry::with_body(body, at()).unwrap();
+        assert_eq!(Entry::parse(entry.bytes()).unwrap(), entry);
+        vectors += std::str::from_utf8(entry.bytes()).unwrap();
+        vectors += "\n";
+    }
+    assert_eq!(vectors, include_str!("vectors.txt"), "entries in a log can never change their form");
+}
+
+#[test]
+fn a_body_leaf_is_recomputed_as_the_protocol_says() {
+    let entry =
+        Entry::with_body(Body::SupportKeyRevoked(SupportKeyEnded { key: digest(0x11) }), at()).unwrap();
+    let body = format!(r#"{{"key":"{}"}}"#, "11".repeat(32));
+    let preimage = [
+        &[3u8][..],
+        &crate::leaf::sha3(b"support_key_revoked"),
+        &crate::leaf::sha3(body.as_bytes()),
+        b"2026-01-02T03:00:00.000Z",
+    ]
+    .concat();
+    assert_eq!(entry.leaf(), crate::leaf::sha3(&preimage));
+}
+
+#[test]
+fn what_two_readers_could_see_differently_is_refused() {
+    let good = Entry::with_body(Body::LogClosed(LogClosed { cause: CloseCause::Deleted }), at()).unwrap();
+    let text = String::from_utf8(good.into_bytes()).unwrap();
+    let l = "11".repeat(32);
+    let cases = [
+        (text.replace(r#","k""#, r#", "k""#), "not in canonical form"),
+        (text.replace("deleted", "adopted"), "kind, body and hour give"),
+        (text.replace("deleted", "eaten"), "body of a log_closed entry is wrong"),
+        (text.replace("log_closed", "log_opened"), "unknown entry kind"),
+        (text.replace("T03:00", "T03:01"), "is not a whole hour"),
+        (text.replace(r#"{"b":{"cause":"deleted"},"#, "{"), "it is missing"),
+        (
+            text.replace(r#""cause":"deleted""#, r#""cause":"deleted","more":1"#),
+            "body of a log_closed entry is wrong",
+        ),
+        (format!(r#"{{"b":{{}},"k":"transfer","l":"{l}","t":"2026-01-02T03:00:00.000Z"}}"#), "it has none"),
+        (format!(r#"{{"k":"transfer","l":"{l}","t":"2026-01-02T03:00:00.000Z","z":1}}"#), "expected fields"),
+        (format!(r#"{{"k":"transfer","l":"{l}0","t":"2026-01-02T03:00:00.000Z"}}"#), "64 lower-case hex"),
+        (
+            format!(r#"{{"k":"transfer","k":"transfer","l":"{l}","t":"2026-01-02T03:00:00.000Z"}}"#),
+            "appears twice",
+        ),
+        (format!(r#"{{"b":null,"k":"transfer","l":"{l}","t":"2026-01-02T03:00:00.000Z"}}"#), "it has none"),
+        (format!("\"{}\"", "x".repeat(MAX_ENTRY)), "bytes; at most"),
+        (String::new(), "not strict JSON"),
+    ];
+    for (text, expected) in cases {
+        let error = Entry::parse(text.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains(expected), "{text} gave {error:?}, expected {expected:?}");
+    }
+}
+
+#[test]
+fn an_entry_that_would_be_too_long_is_not_made() {
+    let body = Body::RelayStarted(RelayStarted { identity: digest(1), version: "x".repeat(MAX_ENTRY) });
+    assert!(matches!(Entry::with_body(body, at()), Err(EntryError::TooLong(_))));
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let _ = Entry::parse(&bytes);
+    }
+
+    #[test]
+    fn a_flipped_byte_never_reads_as_the_same_entry_with_another_leaf_preimage(at_byte in any::<prop::sample::Index>(), flip in 1..=255u8) {
+        for body in every_body() {
+            let entry = Entry::with_body(body, at()).unwrap();
+            let mut bytes = entry.bytes().to_vec();
+            let position = at_byte.index(bytes.len());
+            bytes[position] ^= flip;
+            prop_assert!(Entry::parse(&bytes).is_err(), "{} was accepted", String::from_utf8_lossy(&bytes));
+        }
+    }
+}
