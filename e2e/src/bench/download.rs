@@ -1,0 +1,80 @@
+//! Downloads: each blob once, against a bare server that sends the same bytes.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail};
+use bytes::Bytes;
+
+use crate::{Arguments, baseline, line, process};
+
+const LENGTH: usize = 1024 * 1024;
+const BLOBS: usize = 1500;
+const IN_FLIGHT: usize = 16;
+
+pub(crate) async fn run(arguments: &Arguments, directory: &Path) -> Result<()> {
+    let limit = Duration::from_secs(arguments.seconds);
+    line::print("fdatasync-bare", baseline::fdatasync_rate(directory, limit / 4)?, "1/s", None);
+    let relay = process::Relay::start(&arguments.relay, directory).await?;
+    let mut digests = Vec::with_capacity(BLOBS);
+    let (mut bytes, _) = process::blob(LENGTH)?;
+    for index in 0..BLOBS {
+        // Only a counter changes: the relay sees different blobs, and filling stays quick.
+        bytes.splice(1..9, u64::try_from(index)?.to_be_bytes());
+        let digest = { use sha2::Digest; hex::encode(sha2::Sha256::digest(&bytes)) };
+        let answer = relay
+            .http
+            .put(format!("{}/v3/blobs/{digest}", relay.url))
+            .header("X-Api-Key", &relay.key)
+            .body(bytes.clone())
+            .send()
+            .await?;
+        if !answer.status().is_success() {
+            bail!("filling: a PUT answered {}: {}", answer.status(), answer.text().await?);
+        }
+        digests.push(format!("{}/v2/outbound/{digest}", relay.url));
+    }
+    let bare = baseline::server(directory, Bytes::from(bytes)).await?;
+    let bare = fetch(&relay.http, "", Arc::new(vec![bare; BLOBS]), limit).await?;
+    let rate = fetch(&relay.http, &relay.key, Arc::new(digests), limit).await?;
+    line::print("bare-get-1MiB", bare, "1/s", None);
+    line::print("download-1MiB", rate, "1/s", None);
+    line::print("download-1MiB-ratio", rate / bare, "ratio", Some(0.7));
+    line::print("relay-memory", relay.memory()?, "MiB", None);
+    Ok(())
+}
+
+async fn fetch(http: &reqwest::Client, key: &str, urls: Arc<Vec<String>>, limit: Duration) -> Result<f64> {
+    let next = Arc::new(AtomicU64::new(0));
+    let began = Instant::now();
+    let mut workers = tokio::task::JoinSet::new();
+    for _ in 0..IN_FLIGHT {
+        let (http, key, urls, next) = (http.clone(), key.to_owned(), urls.clone(), next.clone());
+        workers.spawn(async move {
+            let mut got = 0_u64;
+            while began.elapsed() < limit {
+                let Some(url) = urls.get(usize::try_from(next.fetch_add(1, Ordering::Relaxed))?) else { break };
+                let answer = http.get(url).header("X-Api-Key", &key).send().await?;
+                if !answer.status().is_success() {
+                    bail!("a GET answered {}", answer.status());
+                }
+                if answer.bytes().await?.len() != LENGTH {
+                    bail!("a download was short");
+                }
+                got += 1;
+            }
+            Ok::<u64, anyhow::Error>(got)
+        });
+    }
+    let mut got = 0;
+    while let Some(worker) = workers.join_next().await {
+        got += worker??;
+    }
+    Ok(got as f64 / began.elapsed().as_secs_f64())
+}
