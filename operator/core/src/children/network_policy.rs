@@ -1,0 +1,50 @@
+//! The relay's NetworkPolicy: it dials nobody; anybody may reach the public port; control and probes only the operator.
+//!
+//! This is half of promise S5: the pod that holds payloads has no way out. What may leave goes through a courier with a
+//! policy of its own.
+
+use k8s_openapi::api::networking::v1::{
+    NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use serde_json::Value;
+
+use super::{CONTROL_PORT, PROBES_PORT, PUBLIC_PORT, Subject, seal, to_value};
+
+/// The intent. `Egress` is among the types and no rule follows: nothing may leave.
+pub fn network_policy(subject: &Subject<'_>, operator_namespace: &str) -> Value {
+    let operator = NetworkPolicyPeer {
+        namespace_selector: Some(LabelSelector {
+            match_labels: Some([("kubernetes.io/metadata.name".into(), operator_namespace.into())].into()),
+            ..LabelSelector::default()
+        }),
+        ..NetworkPolicyPeer::default()
+    };
+    seal(to_value(&NetworkPolicy {
+        metadata: subject.metadata(subject.name),
+        spec: Some(NetworkPolicySpec {
+            pod_selector: Some(LabelSelector {
+                match_labels: Some(subject.selector()),
+                ..LabelSelector::default()
+            }),
+            policy_types: Some(vec!["Ingress".into(), "Egress".into()]),
+            ingress: Some(vec![
+                NetworkPolicyIngressRule { ports: Some(vec![port(PUBLIC_PORT)]), from: None },
+                NetworkPolicyIngressRule {
+                    ports: Some(vec![port(CONTROL_PORT), port(PROBES_PORT)]),
+                    from: Some(vec![operator]),
+                },
+            ]),
+            egress: None,
+        }),
+    }))
+}
+
+fn port(number: i32) -> NetworkPolicyPort {
+    NetworkPolicyPort {
+        port: Some(IntOrString::Int(number)),
+        protocol: Some("TCP".into()),
+        ..NetworkPolicyPort::default()
+    }
+}

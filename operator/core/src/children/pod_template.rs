@@ -1,0 +1,281 @@
+//! The pod template: the relay's container under the restricted pod security standard, its mounts, its probes.
+//!
+//! Secrets are mounted optionally: a missing one never holds a pod back. No token of the API server is mounted; the one
+//! projected token is bound, short-lived, and good only for proving to the operator which pod this is.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{
+    Capabilities, ConfigMapVolumeSource, Container, ContainerPort, HTTPGetAction, KeyToPath,
+    LocalObjectReference, PodSecurityContext, PodSpec, Probe, ProjectedVolumeSource, ResourceRequirements,
+    SeccompProfile, SecretVolumeSource, SecurityContext, ServiceAccountTokenProjection, Volume, VolumeMount,
+    VolumeProjection,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use paramant_crds::annotation::RESTARTED_AT;
+use paramant_protocol::control::OPERATOR_AUDIENCE;
+use serde_json::{Map, Value, json};
+
+use super::settings::{ADMIN_DIR, CONFIG_DIR, DATA_DIR, LICENSE_DIR, StaticSettings, TOKEN_DIR};
+use super::{CONTROL_PORT, PROBES_PORT, PUBLIC_PORT, Subject, to_value};
+use crate::digest::Digest;
+
+/// The user and group a relay runs as, and the group its volume belongs to.
+const USER: i64 = 65_532;
+/// Ten minutes for a log to be read after a crash; a relay that is up earlier is seen within a second.
+const STARTUP_TRIES: i32 = 600;
+/// Carries [`StaticSettings`] as JSON.
+const SETTINGS_ANNOTATION: &str = "paramant.app/settings";
+/// The name of the volume that holds the licence Secret.
+const LICENSE_VOLUME: &str = "license";
+
+/// What the template says beyond the spec.
+#[derive(Debug, Clone, Copy)]
+pub struct PodWishes<'a> {
+    /// The image to run.
+    pub image: &'a Digest,
+    /// The Secret with the licence, if any.
+    pub licence_secret: Option<&'a str>,
+    /// When somebody last asked for a restart (`kubectl rollout restart`).
+    pub restarted_at: Option<&'a str>,
+}
+
+/// The whole template.
+pub fn pod_template(subject: &Subject<'_>, wishes: PodWishes<'_>) -> Value {
+    let pod = subject.spec.pod.clone().unwrap_or_default();
+    let mut labels = pod.labels.clone();
+    labels.extend(subject.labels());
+    let mut annotations = pod.annotations.clone();
+    annotations.insert(SETTINGS_ANNOTATION.into(), to_value(&StaticSettings::wanted(subject)).to_string());
+    annotations.insert("kubectl.kubernetes.io/default-container".into(), "relay".into());
+    if let Some(at) = wishes.restarted_at {
+        annotations.insert(RESTARTED_AT.into(), at.to_owned());
+    }
+    let grace = pod.termination_grace_period.as_ref().and_then(|span| span.duration());
+    let mut spec = to_value(&PodSpec {
+        service_account_name: Some(subject.name.into()),
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        termination_grace_period_seconds: Some(
+            grace.map_or(600, |grace| grace.as_secs().try_into().unwrap_or(600)),
+        ),
+        security_context: Some(PodSecurityContext {
+            run_as_non_root: Some(true),
+            run_as_user: Some(USER),
+            run_as_group: Some(USER),
+            fs_group: Some(USER),
+            fs_group_change_policy: Some("OnRootMismatch".into()),
+            seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), localhost_profile: None }),
+            ..PodSecurityContext::default()
+        }),
+        node_selector: (!pod.node_selector.is_empty()).then_some(pod.node_selector),
+        priority_class_name: pod.priority_class_name.map(|name| name.0),
+        image_pull_secrets: (!pod.image_pull_secrets.is_empty()).then(|| {
+            pod.image_pull_secrets.iter().map(|r| LocalObjectReference { name: r.name.0.clone() }).collect()
+        }),
+        containers: vec![container(subject, wishes)],
+        volumes: Some(volumes(subject, wishes.licence_secret)),
+        ..PodSpec::default()
+    });
+    // As the person wrote them: the schema keeps them open, and the API server judges them.
+    for (field, value) in [
+        ("tolerations", objects(pod.tolerations)),
+        ("topologySpreadConstraints", objects(pod.topology_spread_constraints)),
+        ("affinity", (!pod.affinity.is_empty()).then_some(Value::Object(pod.affinity))),
+    ] {
+        if let (Some(value), Some(spec)) = (value, spec.as_object_mut()) {
+            spec.insert(field.into(), value);
+        }
+    }
+    json!({ "metadata": { "labels": labels, "annotations": annotations }, "spec": spec })
+}
+
+fn objects(items: Vec<Map<String, Value>>) -> Option<Value> {
+    (!items.is_empty()).then(|| items.into_iter().map(Value::Object).collect())
+}
+
+fn container(subject: &Subject<'_>, wishes: PodWishes<'_>) -> Container {
+    let pod = subject.spec.pod.as_ref();
+    Container {
+        name: "relay".into(),
+        image: Some(pinned(subject.spec.image.as_str(), wishes.image)),
+        image_pull_policy: Some("IfNotPresent".into()),
+        args: Some(
+            ["--data", DATA_DIR, "--config", &format!("{CONFIG_DIR}/{}", super::RELAY_KEY)]
+                .map(str::to_owned)
+                .into(),
+        ),
+        ports: Some(vec![
+            port("public", PUBLIC_PORT),
+            port("control", CONTROL_PORT),
+            port("probes", PROBES_PORT),
+        ]),
+        resources: Some(resources(pod.map(|pod| &pod.resources))),
+        startup_probe: Some(probe("/livez", 1, STARTUP_TRIES)),
+        readiness_probe: Some(probe("/readyz", 2, 3)),
+        liveness_probe: Some(probe("/livez", 10, 6)),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            read_only_root_filesystem: Some(true),
+            run_as_non_root: Some(true),
+            capabilities: Some(Capabilities { drop: Some(vec!["ALL".into()]), add: None }),
+            seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), localhost_profile: None }),
+            ..SecurityContext::default()
+        }),
+        volume_mounts: Some(mounts(subject, wishes.licence_secret)),
+        ..Container::default()
+    }
+}
+
+fn port(name: &str, number: i32) -> ContainerPort {
+    ContainerPort {
+        name: Some(name.into()),
+        container_port: number,
+        protocol: Some("TCP".into()),
+        ..ContainerPort::default()
+    }
+}
+
+fn probe(path: &str, period_seconds: i32, failure_threshold: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.into()),
+            port: IntOrString::String("probes".into()),
+            ..HTTPGetAction::default()
+        }),
+        period_seconds: Some(period_seconds),
+        failure_threshold: Some(failure_threshold),
+        timeout_seconds: Some(5),
+        ..Probe::default()
+    }
+}
+
+/// Requests small enough for a laptop, no limits: a relay's memory is bounded by its own limits, and one that is killed
+/// for memory cuts uploads. A person who wants limits says so.
+fn resources(wishes: Option<&Map<String, Value>>) -> ResourceRequirements {
+    let map = |field: &str| -> Option<BTreeMap<String, Quantity>> {
+        let quantities = wishes?.get(field)?.as_object()?;
+        Some(quantities.iter().map(|(name, value)| (name.clone(), Quantity(quantity_text(value)))).collect())
+    };
+    let mut requests = map("requests").unwrap_or_default();
+    let limits = map("limits").filter(|limits| !limits.is_empty());
+    for (name, least) in [("cpu", "50m"), ("memory", "64Mi")] {
+        // Kubernetes makes a limit the request where there is none; a request above it would be refused.
+        let limited = limits.as_ref().is_some_and(|limits| limits.contains_key(name));
+        if !limited {
+            requests.entry(name.into()).or_insert_with(|| Quantity(least.into()));
+        }
+    }
+    ResourceRequirements { requests: (!requests.is_empty()).then_some(requests), limits, claims: None }
+}
+
+fn quantity_text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn volumes(subject: &Subject<'_>, licence_secret: Option<&str>) -> Vec<Volume> {
+    let named = |name: &str| Volume { name: name.into(), ..Volume::default() };
+    let item = |key: &str, path: &str| KeyToPath { key: key.into(), path: path.into(), mode: None };
+    let secret = |name: &str, items| SecretVolumeSource {
+        secret_name: Some(name.into()),
+        optional: Some(true),
+        items: Some(items),
+        ..SecretVolumeSource::default()
+    };
+    let mut volumes = vec![
+        Volume {
+            config_map: Some(ConfigMapVolumeSource {
+                name: subject.config_name(),
+                ..ConfigMapVolumeSource::default()
+            }),
+            ..named("config")
+        },
+        Volume {
+            projected: Some(ProjectedVolumeSource {
+                sources: Some(vec![VolumeProjection {
+                    service_account_token: Some(ServiceAccountTokenProjection {
+                        audience: Some(OPERATOR_AUDIENCE.into()),
+                        expiration_seconds: Some(3600),
+                        path: "operator-token".into(),
+                    }),
+                    ..VolumeProjection::default()
+                }]),
+                ..ProjectedVolumeSource::default()
+            }),
+            ..named("operator-token")
+        },
+    ];
+    if let Some(admin) = &subject.spec.admin {
+        let reference = &admin.token_secret_ref;
+        volumes.push(Volume {
+            secret: Some(secret(reference.name.as_str(), vec![item(reference.key(), "token")])),
+            ..named("admin")
+        });
+    }
+    if let Some(name) = licence_secret {
+        // Only these two keys, whatever else the Secret holds.
+        let items = vec![item("licence", "licence"), item("licence-next", "licence-next")];
+        volumes.push(Volume { secret: Some(secret(name, items)), ..named(LICENSE_VOLUME) });
+    }
+    volumes
+}
+
+fn mounts(subject: &Subject<'_>, licence_secret: Option<&str>) -> Vec<VolumeMount> {
+    let mount = |name: &str, path: &str, read_only: Option<bool>| VolumeMount {
+        name: name.into(),
+        mount_path: path.into(),
+        read_only,
+        ..VolumeMount::default()
+    };
+    let mut mounts = vec![
+        mount("data", DATA_DIR, None),
+        mount("config", CONFIG_DIR, Some(true)),
+        mount("operator-token", TOKEN_DIR, Some(true)),
+    ];
+    if subject.spec.admin.is_some() {
+        mounts.push(mount("admin", ADMIN_DIR, Some(true)));
+    }
+    if licence_secret.is_some() {
+        mounts.push(mount(LICENSE_VOLUME, LICENSE_DIR, Some(true)));
+    }
+    mounts
+}
+
+/// The reference with its tag or digest replaced by a digest.
+fn pinned(reference: &str, digest: &Digest) -> String {
+    let name = reference.split_once('@').map_or(reference, |(name, _)| name);
+    // A colon after the last slash begins a tag; one before it, a port.
+    let path_start = name.rfind('/').map_or(0, |slash| slash + 1);
+    let name = match name.get(path_start..).and_then(|last| last.find(':')) {
+        Some(colon) => name.get(..path_start + colon).unwrap_or(name),
+        None => name,
+    };
+    format!("{name}@{digest}")
+}
+
+/// The digest of the image in a template.
+pub fn image_digest(template: &Value) -> Option<Digest> {
+    let containers = template.pointer("/spec/containers")?.as_array()?;
+    let image =
+        containers.iter().find(|container| container.get("name") == Some(&json!("relay")))?.get("image")?;
+    image.as_str()?.split_once('@')?.1.parse().ok()
+}
+
+/// The licence Secret a template mounts.
+pub fn licence_secret(template: &Value) -> Option<&str> {
+    let volumes = template.pointer("/spec/volumes")?.as_array()?;
+    let volume = volumes.iter().find(|volume| volume.get("name") == Some(&json!(LICENSE_VOLUME)))?;
+    volume.pointer("/secret/secretName")?.as_str()
+}
+
+/// When somebody last asked for a restart, as a template says.
+pub fn restarted_at(template: &Value) -> Option<&str> {
+    template.get("metadata")?.get("annotations")?.get(RESTARTED_AT)?.as_str()
+}
+
+/// The settings that travel with a template.
+pub fn static_settings(template: &Value) -> Option<StaticSettings> {
+    let text = template.get("metadata")?.get("annotations")?.get(SETTINGS_ANNOTATION)?.as_str()?;
+    serde_json::from_str(text).ok()
+}

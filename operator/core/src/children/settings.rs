@@ -1,0 +1,122 @@
+//! The relay's settings file, made from the spec: what the process in the pod reads as `relay.yaml`.
+//!
+//! Most settings take effect while the relay runs. Those that need a restart ([`StaticSettings`]) travel with the pod
+//! template, in an annotation, and are written here as the *rolled* template has them: a pod that happens to restart
+//! never takes up a setting that still waits for its window.
+
+use paramant_crds::relay::pod::DEFAULT_TERMINATION_GRACE;
+use serde::{Deserialize, Serialize};
+
+use super::{CONTROL_PORT, PROBES_PORT, PUBLIC_PORT, Subject};
+
+/// Where the ConfigMap is mounted.
+pub(super) const CONFIG_DIR: &str = "/etc/paramant/config";
+/// Where the bound token is mounted.
+pub(super) const TOKEN_DIR: &str = "/var/run/secrets/paramant";
+/// Where the admin Secret is mounted.
+pub(super) const ADMIN_DIR: &str = "/etc/paramant/admin";
+/// Where the licence Secret is mounted.
+pub(super) const LICENSE_DIR: &str = "/etc/paramant/license";
+/// Where everything that matters lives.
+pub(super) const DATA_DIR: &str = "/data";
+
+/// Settings that a running relay cannot take up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StaticSettings {
+    /// `Disk` or `Memory`.
+    pub payload: String,
+    /// How long SIGTERM may wait, as in the pod's own grace period.
+    pub termination_grace: String,
+}
+
+impl StaticSettings {
+    /// As the spec wants them.
+    pub fn wanted(subject: &Subject<'_>) -> Self {
+        let grace = subject.spec.pod.as_ref().and_then(|pod| pod.termination_grace_period.as_ref());
+        Self {
+            payload: subject.spec.storage_or_default().payload.unwrap_or_default().as_str().into(),
+            termination_grace: grace.map_or(DEFAULT_TERMINATION_GRACE, |span| span.as_str()).into(),
+        }
+    }
+}
+
+/// `relay.yaml`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RelaySettings<'a> {
+    sector: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    public_url: Option<String>,
+    listen: Listen,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log: Option<Log<'a>>,
+    control: Control,
+    admin: Admin,
+    license: License,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limits: Option<&'a paramant_crds::relay::Limits>,
+    payload: &'a str,
+    termination_grace: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+struct Listen {
+    public: String,
+    control: String,
+    probes: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Log<'a> {
+    origin: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Control {
+    operator_ca: String,
+    token_file: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Admin {
+    token_file: String,
+}
+
+#[derive(Debug, Serialize)]
+struct License {
+    directory: &'static str,
+}
+
+/// The text of `relay.yaml`.
+pub fn relay_yaml(subject: &Subject<'_>, fixed: &StaticSettings) -> String {
+    let spec = subject.spec;
+    let every = |port: i32| format!("0.0.0.0:{port}");
+    let settings = RelaySettings {
+        sector: spec.sector_or_default(),
+        public_url: spec.expose.as_ref().map(|expose| format!("https://{}", expose.host)),
+        listen: Listen {
+            public: every(PUBLIC_PORT),
+            control: every(CONTROL_PORT),
+            probes: every(PROBES_PORT),
+        },
+        log: spec
+            .log
+            .as_ref()
+            .and_then(|log| log.origin.as_ref())
+            .map(|origin| Log { origin: origin.as_str() }),
+        control: Control {
+            operator_ca: format!("{CONFIG_DIR}/{}", super::CA_KEY),
+            token_file: format!("{TOKEN_DIR}/operator-token"),
+        },
+        // Missing files are no error to the relay: it makes a set-up code, or runs as Community Edition.
+        admin: Admin { token_file: format!("{ADMIN_DIR}/token") },
+        license: License { directory: LICENSE_DIR },
+        limits: spec.limits.as_ref().filter(|limits| **limits != paramant_crds::relay::Limits::default()),
+        payload: &fixed.payload,
+        termination_grace: &fixed.termination_grace,
+    };
+    serde_saphyr::to_string(&settings).unwrap_or_default()
+}

@@ -1,0 +1,92 @@
+//! The StatefulSet: one replica, replaced only by deleting its pod (`OnDelete`), its claim kept whatever happens.
+//!
+//! The template is passed in, because which template may be written is the machine's decision and not a rendering.
+
+use k8s_openapi::api::apps::v1::{
+    StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec, StatefulSetUpdateStrategy,
+};
+use k8s_openapi::api::core::v1::{
+    PersistentVolumeClaim, PersistentVolumeClaimSpec, PodTemplateSpec, VolumeResourceRequirements,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use serde_json::{Value, json};
+
+use super::{Subject, seal, to_value};
+
+/// The intent. `live` gives the claim template of a StatefulSet that exists: it cannot be changed in place.
+pub fn stateful_set(subject: &Subject<'_>, template: &Value, live: Option<&StatefulSet>) -> Value {
+    let existing =
+        live.and_then(|live| live.spec.as_ref()).and_then(|spec| spec.volume_claim_templates.as_ref());
+    let claims = match existing {
+        Some(claims) if !claims.is_empty() => claims.iter().map(as_made).collect(),
+        _ => vec![claim_template(subject)],
+    };
+    let mut intent = to_value(&StatefulSet {
+        metadata: subject.metadata(subject.name),
+        spec: Some(StatefulSetSpec {
+            replicas: Some(1),
+            service_name: Some(subject.headless_name()),
+            selector: LabelSelector { match_labels: Some(subject.selector()), ..LabelSelector::default() },
+            update_strategy: Some(StatefulSetUpdateStrategy {
+                type_: Some("OnDelete".into()),
+                rolling_update: None,
+            }),
+            // OrderedReady would wait for a broken pod to become ready.
+            pod_management_policy: Some("Parallel".into()),
+            persistent_volume_claim_retention_policy: Some(StatefulSetPersistentVolumeClaimRetentionPolicy {
+                when_deleted: Some("Retain".into()),
+                when_scaled: Some("Retain".into()),
+            }),
+            volume_claim_templates: Some(claims),
+            template: PodTemplateSpec::default(),
+            ..StatefulSetSpec::default()
+        }),
+        status: None,
+    });
+    if let Some(spec) = intent.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.insert("template".into(), template.clone());
+    }
+    seal(intent)
+}
+
+fn claim_template(subject: &Subject<'_>) -> PersistentVolumeClaim {
+    let storage = subject.spec.storage_or_default();
+    PersistentVolumeClaim {
+        metadata: ObjectMeta {
+            name: Some("data".into()),
+            labels: Some(subject.labels()),
+            ..ObjectMeta::default()
+        },
+        spec: Some(PersistentVolumeClaimSpec {
+            access_modes: Some(vec![storage.access_mode.unwrap_or_default().as_str().into()]),
+            storage_class_name: storage.class_name.as_ref().map(|name| name.as_str().to_owned()),
+            resources: Some(VolumeResourceRequirements {
+                requests: Some(
+                    [("storage".into(), Quantity(storage.size_or_default().as_str().into()))].into(),
+                ),
+                limits: None,
+            }),
+            ..PersistentVolumeClaimSpec::default()
+        }),
+        status: None,
+    }
+}
+
+/// The part of a live claim template that was ours, without the status the API server shows beside it.
+fn as_made(live: &PersistentVolumeClaim) -> PersistentVolumeClaim {
+    PersistentVolumeClaim {
+        metadata: ObjectMeta {
+            name: live.metadata.name.clone(),
+            labels: live.metadata.labels.clone(),
+            ..ObjectMeta::default()
+        },
+        spec: live.spec.clone(),
+        status: None,
+    }
+}
+
+/// The template inside a live StatefulSet.
+pub(crate) fn live_template(live: &StatefulSet) -> Value {
+    live.spec.as_ref().map_or(json!({}), |spec| to_value(&spec.template))
+}

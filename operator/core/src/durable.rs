@@ -1,0 +1,162 @@
+//! What must outlive status, an operator and a leader: the content of the ConfigMap `<relay>-state`.
+//!
+//! Status is a view that backups and `replace --subresource=status` lose; this is not. Each entry is a key of its own, read
+//! leniently: one damaged entry is as good as absent and is rebuilt from what is seen, and the others stay.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ConfigMap;
+use paramant_protocol::control::{DrainDirective, LogMark};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::digest::Digest;
+
+/// The durable copy.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Durable {
+    /// The relay this was written for. Another UID means a relay made again over what an earlier one left.
+    pub relay_uid: Option<String>,
+    /// What `spec.image` was resolved to, and the text that was resolved. A tag is resolved once per change of the text.
+    pub image: Option<ResolvedImage>,
+    /// The template last rolled, whole.
+    pub template: Option<Value>,
+    /// The template that was healthy last, whole.
+    pub last_good: Option<Value>,
+    /// Templates that failed, oldest first.
+    pub rejected: Vec<Rejection>,
+    /// The `update.retry` that was last obeyed: it counts once.
+    pub retried: Option<Digest>,
+    /// The highest log head ever seen.
+    pub log: Option<LogHighWater>,
+    /// Lower-case hex SHA-256 of the pinned control key's SubjectPublicKeyInfo.
+    pub control_key: Option<String>,
+    /// The directives last issued.
+    pub directives: Option<Issued>,
+}
+
+/// An image reference and what it means.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResolvedImage {
+    /// As `spec.image` had it.
+    pub reference: String,
+    /// Its digest.
+    pub digest: Digest,
+}
+
+/// A template that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejection {
+    /// The digest of the template.
+    pub template: Digest,
+    /// The image in it, if it was the image that changed; otherwise only this template is rejected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<Digest>,
+    /// Why, in one sentence.
+    pub reason: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// The highest log head ever seen, and when it was written here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogHighWater {
+    /// Size and root.
+    #[serde(flatten)]
+    pub mark: LogMark,
+    /// When it was recorded.
+    pub at: Timestamp,
+}
+
+/// The directives last issued: their place in the order, and their content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Issued {
+    /// Counts up whenever the content changes.
+    pub seq: u64,
+    /// What was asked.
+    pub drain: DrainDirective,
+    /// The mark that was sent along.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_high_water: Option<LogMark>,
+}
+
+/// How many rejections are kept.
+const MOST_REJECTIONS: usize = 16;
+
+impl Durable {
+    /// Reads the ConfigMap; an absent one is empty.
+    pub fn read(state: Option<&ConfigMap>) -> Self {
+        let empty = BTreeMap::new();
+        let data = state.and_then(|state| state.data.as_ref()).unwrap_or(&empty);
+        Self {
+            relay_uid: data.get("relayUid").cloned(),
+            image: json(data, "image"),
+            template: json::<Value>(data, "template").filter(Value::is_object),
+            last_good: json::<Value>(data, "lastGood").filter(Value::is_object),
+            rejected: json(data, "rejected").unwrap_or_default(),
+            retried: data.get("retried").and_then(|text| text.parse().ok()),
+            log: json(data, "logHighWater"),
+            control_key: data.get("controlKey").cloned(),
+            directives: json(data, "directives"),
+        }
+    }
+
+    /// The keys and values of the ConfigMap.
+    pub fn to_data(&self) -> BTreeMap<String, String> {
+        let rejected = (!self.rejected.is_empty()).then_some(&self.rejected);
+        [
+            ("relayUid", self.relay_uid.clone()),
+            ("image", text(self.image.as_ref())),
+            ("template", text(self.template.as_ref())),
+            ("lastGood", text(self.last_good.as_ref())),
+            ("rejected", text(rejected)),
+            ("retried", self.retried.as_ref().map(Digest::to_string)),
+            ("logHighWater", text(self.log.as_ref())),
+            ("controlKey", self.control_key.clone()),
+            ("directives", text(self.directives.as_ref())),
+        ]
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+        .collect()
+    }
+
+    /// The rejection that a template with this digest and image falls under.
+    pub fn rejection(&self, template: &Digest, image: &Digest) -> Option<&Rejection> {
+        self.rejected.iter().find(|it| it.template == *template || it.image.as_ref() == Some(image))
+    }
+
+    /// Remembers a failure once; the oldest is forgotten when there are too many.
+    pub fn reject(&mut self, rejection: Rejection) {
+        if self.rejected.iter().any(|it| it.template == rejection.template) {
+            return;
+        }
+        self.rejected.push(rejection);
+        let surplus = self.rejected.len().saturating_sub(MOST_REJECTIONS);
+        self.rejected.drain(..surplus);
+    }
+
+    /// Obeys `update.retry`, once for each value it takes.
+    pub fn retry(&mut self, wish: Option<&Digest>) {
+        match wish {
+            Some(wish) if self.retried.as_ref() != Some(wish) => {
+                self.rejected.retain(|it| it.template != *wish && it.image.as_ref() != Some(wish));
+                self.retried = Some(wish.clone());
+            }
+            Some(_) => {}
+            None => self.retried = None,
+        }
+    }
+}
+
+fn json<T: DeserializeOwned>(data: &BTreeMap<String, String>, key: &str) -> Option<T> {
+    serde_json::from_str(data.get(key)?).ok()
+}
+
+/// Canonical, so that equal content is equal text.
+fn text(value: Option<&impl Serialize>) -> Option<String> {
+    let value = value?;
+    paramant_protocol::canonical::to_string(value).or_else(|_| serde_json::to_string(value)).ok()
+}
