@@ -1,0 +1,55 @@
+//! An existing cluster in place of our own: any context of the caller's kubeconfig, with a registry its nodes can pull from.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::kubectl::Kubectl;
+use crate::cache::{Cache, make_directory};
+use crate::failure::{Doing, Result, fail};
+use crate::run::Run;
+use crate::step::step;
+use crate::tools;
+
+/// The context's name and where images are pushed for it.
+#[derive(Debug, Clone)]
+pub(crate) struct Context {
+    /// As in `kubectl config get-contexts`.
+    pub(crate) name: String,
+    /// `HOST[:PORT][/PATH]`, reachable from here and from the nodes.
+    pub(crate) registry: String,
+}
+
+impl Context {
+    /// Reads the registry from the argument or from `PARAMANT_REGISTRY`.
+    pub(crate) fn new(name: String, registry: Option<String>) -> Result<Self> {
+        match registry.or_else(|| std::env::var("PARAMANT_REGISTRY").ok()).filter(|value| !value.is_empty()) {
+            Some(registry) => Ok(Self { name, registry: registry.trim_end_matches('/').to_owned() }),
+            None => fail(format!(
+                "--context {name} needs a registry that this machine can push to and the nodes can pull from: \
+                 --registry HOST[:PORT][/PATH] or PARAMANT_REGISTRY"
+            )),
+        }
+    }
+
+    /// A kubeconfig that holds this one context only; fails unless its API server answers.
+    pub(crate) fn connect(&self, cache: &Cache) -> Result<PathBuf> {
+        tools::kubernetes(cache)?;
+        step(&format!("existing cluster {}", self.name), |evidence| {
+            let path = self.kubeconfig(cache);
+            let config = Run::new(cache.bin().join("kubectl"))
+                .args(["config", "view", "--raw", "--minify", "--flatten", "--context", &self.name])
+                .output()?;
+            fs::write(&path, config).doing(|| format!("write {}", path.display()))?;
+            let kubectl = Kubectl::new(cache, &path);
+            evidence.say(kubectl.run(["version", "-o", "jsonpath={.serverVersion.gitVersion}"]).output()?);
+            Ok(path)
+        })
+    }
+
+    fn kubeconfig(&self, cache: &Cache) -> PathBuf {
+        let directory = cache.root().join("contexts");
+        // A folder that cannot be made shows as a file that cannot be written.
+        let _ = make_directory(&directory);
+        directory.join(format!("{}.kubeconfig", self.name.replace(['/', ':'], "-")))
+    }
+}

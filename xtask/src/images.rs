@@ -1,0 +1,3 @@
+//! `cargo xtask images`.
+
+pub(crate) mod layer;

@@ -1,0 +1,78 @@
+//! Debian packages the cluster and the images need: only what is missing is installed.
+//! Whether a package is there is judged by the file it brings, so a machine that got the program another way is left alone.
+
+use std::path::Path;
+
+use crate::cache::Cache;
+use crate::failure::{Result, fail};
+use crate::run::{Run, find_program, is_installed};
+use crate::step::step;
+
+/// A package and how to see that what it brings is there.
+struct Package {
+    name: &'static str,
+    proof: Proof,
+}
+
+enum Proof {
+    Program(&'static str),
+    File(&'static str),
+}
+
+const PACKAGES: &[Package] = &[
+    Package { name: "containerd", proof: Proof::Program("containerd") },
+    Package { name: "runc", proof: Proof::Program("runc") },
+    Package { name: "containernetworking-plugins", proof: Proof::File("/usr/lib/cni/bridge") },
+    Package { name: "nftables", proof: Proof::Program("nft") },
+    Package { name: "iproute2", proof: Proof::Program("ip") },
+    Package { name: "buildah", proof: Proof::Program("buildah") },
+    Package { name: "docker-registry", proof: Proof::Program("docker-registry") },
+    Package { name: "binutils", proof: Proof::Program("strip") },
+];
+
+impl Package {
+    fn is_there(&self) -> bool {
+        match self.proof {
+            Proof::Program(program) => is_installed(program),
+            Proof::File(file) => Path::new(file).exists(),
+        }
+    }
+}
+
+/// Installs what is missing. Needs root only if something is.
+pub(crate) fn ensure(cache: &Cache) -> Result<()> {
+    let missing: Vec<&str> =
+        PACKAGES.iter().filter(|package| !package.is_there()).map(|package| package.name).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if find_program("apt-get").is_none() {
+        return fail(format!(
+            "this machine has no apt-get; install by hand what provides these Debian packages, then run again: {}",
+            missing.join(" ")
+        ));
+    }
+    step("install Debian packages", |evidence| {
+        let log = cache.log("packages");
+        apt().args(["update", "-q"]).log(&log).done()?;
+        // Services that a package brings stay off: the cluster runs its own containerd and registry.
+        let installed = apt()
+            .args(["install", "-q", "-y", "--no-install-recommends"])
+            .args(&missing)
+            .env("RUNLEVEL", "1")
+            .log(&log)
+            .done();
+        if let Err(failure) = installed {
+            return fail(format!(
+                "{failure}\nIf root is missing: sudo apt-get install {}",
+                missing.join(" ")
+            ));
+        }
+        evidence.say(missing.join(" "));
+        Ok(())
+    })
+}
+
+fn apt() -> Run {
+    Run::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive")
+}

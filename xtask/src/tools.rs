@@ -1,0 +1,177 @@
+//! Programs built once from published Go modules and kept in the cache: the Kubernetes program, helm, the manifest judges,
+//! the log judges. Each is keyed by what it is built from, so only a change builds it again.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::cache::Cache;
+use crate::failure::{Doing, Result, fail};
+use crate::run::{Run, is_installed};
+use crate::step::step;
+
+/// The version the Kubernetes program reports; its module file requires the same.
+const KUBERNETES: &str = "v1.34.4";
+
+/// A program that is one published Go package.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Published {
+    name: &'static str,
+    package: &'static str,
+    version: &'static str,
+}
+
+pub(crate) const HELM: Published =
+    Published { name: "helm", package: "helm.sh/helm/v3/cmd/helm", version: "v3.19.5" };
+pub(crate) const KUBECONFORM: Published = Published {
+    name: "kubeconform",
+    package: "github.com/yannh/kubeconform/cmd/kubeconform",
+    version: "v0.7.0",
+};
+pub(crate) const KUBE_SCORE: Published = Published {
+    name: "kube-score",
+    package: "github.com/zegl/kube-score/cmd/kube-score",
+    version: "v1.20.0",
+};
+pub(crate) const KWOK: Published =
+    Published { name: "kwok", package: "sigs.k8s.io/kwok/cmd/kwok", version: "v0.7.0" };
+
+/// Builds a published program unless the cache has it; returns its path.
+pub(crate) fn published(cache: &Cache, tool: Published) -> Result<PathBuf> {
+    let path = cache.bin().join(tool.name);
+    let source = format!("{}@{}", tool.package, tool.version);
+    if path.exists() && cache.is_current(tool.name, &source) {
+        return Ok(path);
+    }
+    step(&format!("build {} {}", tool.name, tool.version), |_| {
+        go()?
+            .args(["install", "-trimpath", "-ldflags", "-s -w"])
+            .arg(&source)
+            .env("GOBIN", cache.bin())
+            .log(cache.log(&format!("build-{}", tool.name)))
+            .done()?;
+        cache.made(tool.name, &source)
+    })?;
+    Ok(path)
+}
+
+/// Whether the Kubernetes program of this checkout is built.
+pub(crate) fn kubernetes_is_current(cache: &Cache) -> Result<bool> {
+    let path = cache.bin().join("kubernetes");
+    Ok(path.exists() && cache.is_current("kubernetes", &module_key(&kubernetes_module(cache))?))
+}
+
+/// Builds the Kubernetes program unless the cache has it, and links `kubectl` to it.
+pub(crate) fn kubernetes(cache: &Cache) -> Result<()> {
+    if !kubernetes_is_current(cache)? {
+        let module = kubernetes_module(cache);
+        let key = module_key(&module)?;
+        step(&format!("build Kubernetes {KUBERNETES} (about five minutes on two cores)"), |_| {
+            let version = format!("-s -w -X k8s.io/component-base/version.gitVersion={KUBERNETES}");
+            // Beside its place first: a cluster that is up goes on running the program it started with.
+            let fresh = cache.bin().join("kubernetes.new");
+            let path = cache.bin().join("kubernetes");
+            go()?
+                .args(["build", "-trimpath", "-ldflags", &version, "-o"])
+                .arg(&fresh)
+                .arg(".")
+                .dir(&module)
+                .log(cache.log("build-kubernetes"))
+                .done()?;
+            fs::rename(&fresh, &path).doing(|| format!("write {}", path.display()))?;
+            cache.made("kubernetes", &key)
+        })?;
+    }
+    let link = cache.bin().join("kubectl");
+    if !link.exists() {
+        let _ = fs::remove_file(&link);
+        std::os::unix::fs::symlink("kubernetes", &link).doing(|| format!("link {}", link.display()))?;
+    }
+    Ok(())
+}
+
+/// Builds the process of the sandbox image; returns its path.
+pub(crate) fn pause(cache: &Cache) -> Result<PathBuf> {
+    let path = cache.bin().join("pause");
+    go()?
+        .args(["build", "-trimpath", "-ldflags", "-s -w", "-o"])
+        .arg(&path)
+        .arg("./pause")
+        .dir(kubernetes_module(cache))
+        .log(cache.log("build-pause"))
+        .done()?;
+    Ok(path)
+}
+
+/// Builds the outside judges, one small program each, into a folder of their own; returns the folder.
+pub(crate) fn judges(cache: &Cache) -> Result<PathBuf> {
+    let module = cache.checkout().join("e2e/judges");
+    let folder = cache.root().join("judges");
+    let key = module_key(&module)?;
+    if folder.exists() && cache.is_current("judges", &key) {
+        return Ok(folder);
+    }
+    step("build the outside judges", |evidence| {
+        let _ = fs::remove_dir_all(&folder);
+        crate::cache::make_directory(&folder)?;
+        go()?
+            .args(["build", "-trimpath", "-ldflags", "-s -w", "-o"])
+            .arg(format!("{}/", folder.display()))
+            .arg("./...")
+            .dir(&module)
+            .log(cache.log("build-judges"))
+            .done()?;
+        evidence.say(names_in(&folder).join(" "));
+        cache.made("judges", &key)
+    })?;
+    Ok(folder)
+}
+
+fn go() -> Result<Run> {
+    if !is_installed("go") {
+        return fail(
+            "Go is needed to build Kubernetes and the tools: install Go 1.24 or newer (https://go.dev/dl), then run again",
+        );
+    }
+    Ok(Run::new("go").env("CGO_ENABLED", "0").env("GOFLAGS", "-buildvcs=false").without_env("GOBIN"))
+}
+
+fn kubernetes_module(cache: &Cache) -> PathBuf {
+    cache.checkout().join("e2e/kubernetes")
+}
+
+/// Everything a Go module's programs are made from besides its locked dependencies: its own files and the compiler.
+/// The text itself is the key, short enough to be kept whole.
+fn module_key(module: &Path) -> Result<String> {
+    let mut files = Vec::new();
+    collect(module, &mut files)?;
+    files.sort();
+    let mut key = Run::new("go").args(["env", "GOVERSION"]).output().unwrap_or_default();
+    for file in files {
+        let content = fs::read_to_string(&file).doing(|| format!("read {}", file.display()))?;
+        let name = file.strip_prefix(module).unwrap_or(&file);
+        key.push_str(&format!("\n== {}\n{content}", name.display()));
+    }
+    Ok(key)
+}
+
+fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    let entries = fs::read_dir(directory).doing(|| format!("read {}", directory.display()))?;
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() {
+            collect(&path, files)?;
+        } else if name.ends_with(".go") && !name.ends_with("_test.go") || name == "go.mod" || name == "go.sum"
+        {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn names_in(folder: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let mut names: Vec<String> =
+        entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
