@@ -3,8 +3,11 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use super::layout::{API_PORT, BRIDGE, ETCD_PEER_PORT, ETCD_PORT, Layout};
+use super::process::POLL;
 use crate::cache::Cache;
 use crate::failure::{Failure, Result, fail};
 use crate::run::{Run, is_installed};
@@ -77,15 +80,26 @@ fn free_space(directory: &Path) -> Result<u64> {
 }
 
 fn port_is_free(port: u16) -> Result<()> {
-    if TcpListener::bind(("0.0.0.0", port)).is_ok() {
-        return Ok(());
+    // A daemon that was just killed may still be closing its sockets.
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while TcpListener::bind(("0.0.0.0", port)).is_err() {
+        if Instant::now() > deadline {
+            return fail(format!(
+                "port {port} is taken; stop what listens there, then run again. {}",
+                listener(port)
+            ));
+        }
+        sleep(POLL);
     }
-    let user = if is_installed("ss") {
-        Run::new("ss").args(["-Hltnp", "sport", "=", &format!(":{port}")]).output().unwrap_or_default()
-    } else {
-        String::new()
-    };
-    fail(format!("port {port} is taken; stop what listens there, then run again. {user}"))
+    Ok(())
+}
+
+/// Who listens on a port, as far as `ss` tells.
+fn listener(port: u16) -> String {
+    if !is_installed("ss") {
+        return String::new();
+    }
+    Run::new("ss").args(["-Hltnp", "sport", "=", &format!(":{port}")]).output().unwrap_or_default()
 }
 
 /// The cluster's two networks must not be in use: a route would be stolen from someone.
