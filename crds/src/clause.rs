@@ -56,7 +56,7 @@ clauses! {
     STORAGE_GROWS: "!has(self.storage) || !has(oldSelf.storage) || quantity(has(self.storage.size) ? self.storage.size : '10Gi').compareTo(quantity(has(oldSelf.storage.size) ? oldSelf.storage.size : '10Gi')) >= 0",
         "spec.storage.size may grow, not shrink (absent means 10Gi): write the old size or a larger one";
     /// The operator asks the registry itself: no search path, no implied `latest`.
-    IMAGE_IS_COMPLETE: "self.matches('^[a-z0-9A-Z]([-.a-z0-9A-Z]*[a-z0-9A-Z])?(:[0-9]{1,5})?/[a-z0-9]+([._/-]+[a-z0-9]+)*(:[A-Za-z0-9_][-.A-Za-z0-9_]{0,127})?(@sha256:[a-f0-9]{64})?$') && self.substring(self.lastIndexOf('/')).matches('[:@]')",
+    IMAGE_IS_COMPLETE: "self.matches('^[a-zA-Z0-9]([-.a-zA-Z0-9]*[a-zA-Z0-9])?(:[0-9]{1,5})?(/[a-z0-9]+((\\\\.|_|__|-+)[a-z0-9]+)*)+(:[A-Za-z0-9_][-.A-Za-z0-9_]{0,127})?(@sha256:[a-f0-9]{64})?$') && self.split('/')[0].matches('[.:]') && self.substring(self.lastIndexOf('/')).matches('[:@]')",
         "write the whole image: registry/repository with a tag or a digest, such as registry.example/paramant/relay:3.1.0";
 
     /// A protocol limit: a receiver must be able to hold one file.

@@ -95,3 +95,6 @@ impl Transform for KubernetesFormats {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

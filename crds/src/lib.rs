@@ -19,7 +19,9 @@ pub mod reference;
 pub mod relay;
 pub mod size;
 pub mod span;
+pub mod table;
 pub mod text;
+pub mod validation;
 
 pub use license::{ParamantLicense, ParamantLicenseSpec, ParamantLicenseStatus};
 pub use policy::{ParamantPolicy, ParamantPolicySpec, ParamantPolicyStatus};

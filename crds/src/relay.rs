@@ -4,6 +4,7 @@
 //! and the value in force is a method here (`…_or_default`) and a field in status.
 
 pub mod exposure;
+pub mod image;
 pub mod limits;
 pub mod log;
 pub mod pod;
@@ -15,6 +16,7 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 pub use exposure::{Expose, GatewayRef, Service, ServiceType};
+pub use image::{ImageParts, ImageReference};
 pub use limits::Limits;
 pub use log::{Log, Webhooks, Witness, Witnesses};
 pub use pod::Pod;
@@ -25,13 +27,8 @@ pub use update::{Approval, UpdateWish};
 use crate::{
     clause,
     reference::{NameRef, SecretKeyRef},
-    text::{Label, shaped_text},
+    text::Label,
 };
-
-shaped_text! {
-    /// Where an image is: registry, repository, and a tag or a digest.
-    ImageReference, length 3..=512, pattern "^[-_.:/@a-zA-Z0-9]+$"
-}
 
 /// What one relay should be.
 #[derive(CustomResource, KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
