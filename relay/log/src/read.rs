@@ -1,0 +1,209 @@
+//! Reading: entries, tiles, bundles, roots and proofs.
+//!
+//! Each read asks memory first (what has no file yet) and files second. Between the two, the deriving thread may move
+//! nodes from memory into files, never the other way: so what is in neither was asked beyond the head, or is missing.
+
+use crate::error::{ReadError, read_io};
+use crate::record::{self, Kind};
+use crate::replay::{Location, corrupt};
+use crate::shared::{Segment, Shared};
+use crate::{Entry, tiles};
+use paramant_tlog::proof::{self, ProofError, ReadNode};
+use paramant_tlog::tile::{self, Coordinates, WIDTH};
+use paramant_tlog::{Hash, Node, Tree, bundle};
+
+/// Reads one entry record from its segment and checks that it is the one expected.
+pub(crate) fn entry_at(segment: &Segment, location: Location, index: u64) -> Result<Entry, ReadError> {
+    let mut bytes = vec![0; location.length as usize];
+    let read = segment.file.read_at(&mut bytes, location.offset).map_err(read_io(&segment.path))?;
+    let record = record::parse(bytes.get(..read).unwrap_or_default(), location.epoch);
+    let record = record.filter(|record| record.kind == Kind::Entry && record.index == index);
+    match record.and_then(|record| record::entry(record.payload)) {
+        Some((legacy_leaf, bytes)) => Ok(Entry { bytes: bytes.to_vec(), legacy_leaf }),
+        None => {
+            let what = format!("entry {index} was here and is not valid any more");
+            Err(corrupt(&segment.path, location.offset, what).into())
+        }
+    }
+}
+
+/// Nodes of one tree for one question: keeps the tiles it has read.
+struct TileReader<'a> {
+    shared: &'a Shared,
+    tree: Tree,
+    tiles: Vec<(Coordinates, Vec<Hash>)>,
+}
+
+impl ReadNode for TileReader<'_> {
+    type Error = ReadError;
+
+    fn node(&mut self, node: Node) -> Result<Hash, ReadError> {
+        let (tile, run) = Coordinates::holding(node);
+        if let Some((_, nodes)) = self.tiles.iter().find(|(known, _)| *known == tile) {
+            return Ok(self.tree.fold(nodes.get(run).unwrap_or_default()));
+        }
+        let start = tile.index * WIDTH + run.start as u64;
+        if let Some(nodes) = self.shared.run_in_memory(self.tree, tile.level, start, run.len()) {
+            return Ok(self.tree.fold(&nodes));
+        }
+        let nodes = self.shared.tile_in_file(self.tree, tile)?;
+        let hash = self.tree.fold(nodes.get(run).unwrap_or_default());
+        self.tiles.push((tile, nodes));
+        Ok(hash)
+    }
+}
+
+impl Shared {
+    fn run_in_memory(&self, tree: Tree, level: u8, start: u64, length: usize) -> Option<Vec<Hash>> {
+        let durable = self.read();
+        let edge = durable.edges.iter().find(|edge| edge.tree() == tree)?;
+        edge.run(level, start, length).map(<[Hash]>::to_vec)
+    }
+
+    fn tile_in_file(&self, tree: Tree, tile: Coordinates) -> Result<Vec<Hash>, ReadError> {
+        let dir = &self.options.dir;
+        match tiles::read_tile(self.disk.as_ref(), dir, tree, tile)? {
+            Some(nodes) => Ok(nodes),
+            None => Err(corrupt(&tiles::tile_path(dir, tree, tile), 0, "the tile file is missing").into()),
+        }
+    }
+
+    fn within_head(&self, size: u64) -> Result<(), ReadError> {
+        let head = self.read().head.size;
+        if size <= head { Ok(()) } else { Err(ReadError::BeyondHead { asked: size, size: head }) }
+    }
+
+    fn reader(&self, tree: Tree) -> TileReader<'_> {
+        TileReader { shared: self, tree, tiles: Vec::new() }
+    }
+
+    pub(crate) fn root(&self, tree: Tree, size: u64) -> Result<Hash, ReadError> {
+        self.within_head(size)?;
+        proof::root(tree, &mut self.reader(tree), size)
+    }
+
+    pub(crate) fn inclusion(&self, tree: Tree, index: u64, size: u64) -> Result<Vec<Hash>, ReadError> {
+        self.within_head(size)?;
+        proof::inclusion(tree, &mut self.reader(tree), index, size).map_err(flatten)
+    }
+
+    pub(crate) fn consistency(&self, tree: Tree, from: u64, to: u64) -> Result<Vec<Hash>, ReadError> {
+        self.within_head(to)?;
+        proof::consistency(tree, &mut self.reader(tree), from, to).map_err(flatten)
+    }
+
+    /// The first nodes of a tile, wherever they are. The caller knows that they exist.
+    pub(crate) fn tile_nodes(&self, tree: Tree, tile: Coordinates, width: u16) -> Result<Vec<Hash>, ReadError> {
+        if let Some(nodes) = self.run_in_memory(tree, tile.level, tile.index * WIDTH, usize::from(width)) {
+            return Ok(nodes);
+        }
+        let mut nodes = self.tile_in_file(tree, tile)?;
+        nodes.truncate(usize::from(width));
+        Ok(nodes)
+    }
+
+    /// A published tile of the SHA-256 tree, or nothing when the published checkpoint does not reach it.
+    pub(crate) fn published_tile(&self, level: u8, n: u64, width: u16) -> Result<Option<Vec<u8>>, ReadError> {
+        let tile = Coordinates { level, index: n };
+        if width == 0 || width > tile.width_at(self.published_size()) {
+            return Ok(None);
+        }
+        Ok(Some(tile::encode(&self.tile_nodes(Tree::Sha256, tile, width)?)))
+    }
+
+    /// A published bundle, or nothing when the published checkpoint does not reach it.
+    pub(crate) fn published_bundle(&self, n: u64, width: u16) -> Result<Option<Vec<u8>>, ReadError> {
+        let entries = Coordinates { level: 0, index: n };
+        if width == 0 || width > entries.width_at(self.published_size()) {
+            return Ok(None);
+        }
+        if let Some(whole) = tiles::read_bundle(self.disk.as_ref(), &self.options.dir, n)? {
+            let path = tiles::bundle_path(&self.options.dir, n);
+            let cut = bundle::prefix(&whole, width).map_err(|e| corrupt(&path, 0, e.to_string()))?;
+            return Ok(Some(cut.to_vec()));
+        }
+        let mut bytes = Vec::new();
+        for entry in self.entries(n * WIDTH, usize::from(width))? {
+            let _fits_because_entries_are_below_16_kib = bundle::push(&mut bytes, &entry.bytes);
+        }
+        Ok(Some(bytes))
+    }
+
+    pub(crate) fn entry(&self, index: u64) -> Result<Option<Entry>, ReadError> {
+        Ok(self.entries(index, 1)?.pop())
+    }
+
+    /// Entries from an index on, up to the durable head.
+    pub(crate) fn entries(&self, from: u64, limit: usize) -> Result<Vec<Entry>, ReadError> {
+        let head = self.read().head.size;
+        let to = from.saturating_add(limit as u64).min(head);
+        let mut entries = Vec::with_capacity(to.saturating_sub(from).min(1024) as usize);
+        let mut at = from;
+        while at < to {
+            match self.entry_in_segment(at)? {
+                Some(entry) => {
+                    entries.push(entry);
+                    at += 1;
+                }
+                None => {
+                    let group = self.group_in_file(at / WIDTH)?;
+                    let first = (at % WIDTH) as usize;
+                    let wanted = group.into_iter().skip(first).take((to - at) as usize);
+                    let before = entries.len();
+                    entries.extend(wanted);
+                    at += (entries.len() - before) as u64;
+                }
+            }
+        }
+        Ok(entries)
+    }
+
+    fn entry_in_segment(&self, index: u64) -> Result<Option<Entry>, ReadError> {
+        let (segment, location) = {
+            let durable = self.read();
+            let Some(position) = index.checked_sub(durable.derived) else { return Ok(None) };
+            let Some(location) = durable.locations.get(position as usize).copied() else { return Ok(None) };
+            let Some(segment) = durable.segments.get(&location.epoch).cloned() else { return Ok(None) };
+            (segment, location)
+        };
+        entry_at(&segment, location, index).map(Some)
+    }
+
+    /// The 256 entries of a group that is in files.
+    fn group_in_file(&self, group: u64) -> Result<Vec<Entry>, ReadError> {
+        let path = tiles::bundle_path(&self.options.dir, group);
+        let missing = || corrupt(&path, 0, "the entry bundle is missing");
+        let bytes = tiles::read_bundle(self.disk.as_ref(), &self.options.dir, group)?.ok_or_else(missing)?;
+        let entries = bundle::decode(&bytes).map_err(|e| corrupt(&path, 0, e.to_string()))?;
+        if entries.len() as u64 != WIDTH {
+            return Err(corrupt(&path, 0, format!("a full bundle has 256 entries, found {}", entries.len())).into());
+        }
+        let leaves = self.tile_nodes(Tree::Sha3, Coordinates { level: 0, index: group }, WIDTH as u16)?;
+        let entry = |(bytes, legacy_leaf): (&[u8], Hash)| Entry { bytes: bytes.to_vec(), legacy_leaf };
+        Ok(entries.into_iter().zip(leaves).map(entry).collect())
+    }
+
+    /// The first index at or after `from` whose legacy leaf is the one given.
+    pub(crate) fn find_legacy_leaf(&self, leaf: &Hash, from: u64) -> Result<Option<u64>, ReadError> {
+        let head = self.read().head.size;
+        let mut at = from;
+        while at < head {
+            let tile = Coordinates { level: 0, index: at / WIDTH };
+            let nodes = self.tile_nodes(Tree::Sha3, tile, tile.width_at(head))?;
+            let skip = (at % WIDTH) as usize;
+            if let Some(position) = nodes.iter().skip(skip).position(|node| node == leaf) {
+                return Ok(Some(at + position as u64));
+            }
+            at = (tile.index + 1) * WIDTH;
+        }
+        Ok(None)
+    }
+}
+
+fn flatten(error: ProofError<ReadError>) -> ReadError {
+    match error {
+        ProofError::Store(error) => error,
+        ProofError::IndexBeyondSize { index, size } => ReadError::BeyondHead { asked: index, size },
+        ProofError::SizesReversed { from, to } => ReadError::SizesReversed { from, to },
+    }
+}

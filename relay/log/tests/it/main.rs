@@ -1,0 +1,10 @@
+//! Integration tests of the log engine, through its public interface only.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod concurrency;
+mod crash;
+mod damage;
+mod judges;
+mod reading;
+mod restart;
+mod support;
