@@ -60,7 +60,11 @@ impl Deriver {
         let started = durable.edges.each_ref().map(|edge| {
             let level = |level: u8| {
                 let count = tile::nodes_at(level, size).saturating_sub(edge.first(level)) as usize;
-                if level == 0 { Vec::new() } else { edge.nodes(level).get(..count).unwrap_or_default().to_vec() }
+                if level == 0 {
+                    Vec::new()
+                } else {
+                    edge.nodes(level).get(..count).unwrap_or_default().to_vec()
+                }
             };
             (0..=MAX_LEVEL).map(level).collect()
         });
@@ -126,7 +130,8 @@ impl Deriver {
         for ((tree, nodes), started) in Tree::BOTH.into_iter().zip(completed).zip(&mut self.started) {
             for (node, hash) in nodes {
                 let level = node.level / HEIGHT;
-                let Some(tile) = started.get_mut(usize::from(level)).filter(|_| node.level % HEIGHT == 0) else {
+                let Some(tile) = started.get_mut(usize::from(level)).filter(|_| node.level % HEIGHT == 0)
+                else {
                     continue;
                 };
                 tile.push(hash);
@@ -144,7 +149,12 @@ impl Deriver {
 }
 
 /// The nodes computed from bytes read back must be those that the writer computed.
-fn check_against_memory(shared: &Shared, tree: Tree, place: Coordinates, nodes: &[Hash]) -> Result<(), Trouble> {
+fn check_against_memory(
+    shared: &Shared,
+    tree: Tree,
+    place: Coordinates,
+    nodes: &[Hash],
+) -> Result<(), Trouble> {
     let held = shared.tile_nodes(tree, place, WIDTH as u16).map_err(read_trouble)?;
     if held == nodes {
         return Ok(());

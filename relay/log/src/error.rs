@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 /// Bytes on disk that the engine did not write there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the log is damaged: {file} at offset {offset}: {what}. Nothing was changed; restore this file from a copy")]
+#[error(
+    "the log is damaged: {file} at offset {offset}: {what}. Nothing was changed; restore this file from a copy"
+)]
 pub struct Corruption {
     /// The damaged file.
     pub file: String,

@@ -93,7 +93,12 @@ impl Shared {
     }
 
     /// The first nodes of a tile, wherever they are. The caller knows that they exist.
-    pub(crate) fn tile_nodes(&self, tree: Tree, tile: Coordinates, width: u16) -> Result<Vec<Hash>, ReadError> {
+    pub(crate) fn tile_nodes(
+        &self,
+        tree: Tree,
+        tile: Coordinates,
+        width: u16,
+    ) -> Result<Vec<Hash>, ReadError> {
         if let Some(nodes) = self.run_in_memory(tree, tile.level, tile.index * WIDTH, usize::from(width)) {
             return Ok(nodes);
         }
@@ -176,7 +181,9 @@ impl Shared {
         let bytes = tiles::read_bundle(self.disk.as_ref(), &self.options.dir, group)?.ok_or_else(missing)?;
         let entries = bundle::decode(&bytes).map_err(|e| corrupt(&path, 0, e.to_string()))?;
         if entries.len() as u64 != WIDTH {
-            return Err(corrupt(&path, 0, format!("a full bundle has 256 entries, found {}", entries.len())).into());
+            return Err(
+                corrupt(&path, 0, format!("a full bundle has 256 entries, found {}", entries.len())).into()
+            );
         }
         let leaves = self.tile_nodes(Tree::Sha3, Coordinates { level: 0, index: group }, WIDTH as u16)?;
         let entry = |(bytes, legacy_leaf): (&[u8], Hash)| Entry { bytes: bytes.to_vec(), legacy_leaf };

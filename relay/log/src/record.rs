@@ -82,7 +82,8 @@ pub(crate) fn parse(bytes: &[u8], epoch: u64) -> Option<Record<'_>> {
     let (found_epoch, rest) = rest.split_first_chunk::<8>()?;
     let index = u64::from_be_bytes(*rest.first_chunk()?);
     let kind = *Kind::ALL.iter().find(|kind| kind.mark() == *mark)?;
-    let right = u64::from_be_bytes(*found_epoch) == epoch && u32::from_be_bytes(*crc) == checksum(fields, payload);
+    let right =
+        u64::from_be_bytes(*found_epoch) == epoch && u32::from_be_bytes(*crc) == checksum(fields, payload);
     right.then_some(Record { kind, index, payload })
 }
 

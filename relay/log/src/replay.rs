@@ -76,7 +76,8 @@ pub(crate) fn find(disk: &dyn Disk, wal: &Path) -> Result<Found, OpenError> {
         let file = disk.open(&path).map_err(open_io(&path))?;
         let mut reader = SegmentReader::new(file, epoch).map_err(open_io(&path))?;
         let first = reader.first().map_err(open_io(&path))?;
-        let (origin, start) = first.ok_or_else(|| corrupt(&path, 0, "the segment's first record is not valid"))?;
+        let (origin, start) =
+            first.ok_or_else(|| corrupt(&path, 0, "the segment's first record is not valid"))?;
         let size = start.size();
         // A rotation never begins where an earlier segment does; a start may, and replaces it.
         if size >= limit {
@@ -110,7 +111,8 @@ pub(crate) fn replay(
         let Live { path, start, origin, .. } = &*segment;
         if replayed.state.ranges != start.ranges {
             let (found, expected) = (replayed.state.size(), start.size());
-            let what = format!("the segment begins at size {expected}, the log before it leads to size {found}");
+            let what =
+                format!("the segment begins at size {expected}, the log before it leads to size {found}");
             let what = if found == expected { format!("{what} with other roots") } else { what };
             return Err(corrupt(path, 0, what).into());
         }
@@ -187,8 +189,8 @@ fn replay_segment(
         let length = record.as_ref().map_or(0, record::Record::length) as u64;
         match record {
             Some(record) if record.kind == Kind::Entry && record.index == batch.state.size() => {
-                let (leaf, bytes) =
-                    record::entry(record.payload).ok_or_else(|| corrupt(path, offset, "an entry without leaf"))?;
+                let (leaf, bytes) = record::entry(record.payload)
+                    .ok_or_else(|| corrupt(path, offset, "an entry without leaf"))?;
                 let [sha256, sha3] = &mut batch.state.ranges;
                 let [sha256_nodes, sha3_nodes] = &mut batch.nodes;
                 sha256.append(entry_leaf(bytes), |node, hash| sha256_nodes.push((node, hash)));
@@ -204,7 +206,9 @@ fn replay_segment(
                 let stated = State::parse(record.payload)
                     .ok_or_else(|| corrupt(path, offset, "a trailer that contradicts itself"))?;
                 if stated != batch.state {
-                    return Err(corrupt(path, offset, "a trailer that states other roots than its entries").into());
+                    return Err(
+                        corrupt(path, offset, "a trailer that states other roots than its entries").into()
+                    );
                 }
                 let hash = sha256(record.payload);
                 batch.state.previous = hash;
@@ -237,7 +241,12 @@ fn replay_segment(
 }
 
 /// Whether what stands from `offset` on is a torn final batch (true), nothing at all (false), or damage (error).
-fn may_be_cut(reader: &mut SegmentReader, path: &Path, batch: &Batch, offset: u64) -> Result<bool, OpenError> {
+fn may_be_cut(
+    reader: &mut SegmentReader,
+    path: &Path,
+    batch: &Batch,
+    offset: u64,
+) -> Result<bool, OpenError> {
     let mut search = offset;
     let mut trailer: Option<u64> = None;
     while let Some(at) = reader.next_valid(search).map_err(open_io(path))? {
@@ -266,7 +275,8 @@ fn may_be_cut(reader: &mut SegmentReader, path: &Path, batch: &Batch, offset: u6
     if let Some(trailer) = trailer
         && !reader.has_unwritten_sector(batch.start, trailer).map_err(open_io(path))?
     {
-        let what = format!("no valid record, but the batch's trailer at offset {trailer} says it was complete");
+        let what =
+            format!("no valid record, but the batch's trailer at offset {trailer} says it was complete");
         return Err(corrupt(path, offset, what).into());
     }
     let rest_is_blank = batch.start == offset && trailer.is_none() && {

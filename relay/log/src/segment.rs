@@ -4,7 +4,7 @@
 //! any metadata. Its first record is the state of both trees before its first entry; that is the snapshot from which
 //! a restart replays. Order of writes for a new segment, and what a crash leaves between each two:
 //!
-//! 1. zeros written and synced under `wal/spare.tmp`: removed at the next start;
+//! 1. zeros written and synced under `wal/spare-<n>.tmp`: removed at the next start;
 //! 2. first record (and, at start, the copied batches) written and synced: the same;
 //! 3. renamed to its number and directory synced: the segment counts, even if still without entries;
 //! 4. batches: a torn last one has no valid trailer and is cut.
@@ -102,7 +102,9 @@ impl SegmentReader {
 
     /// The record at an offset, if there is a valid one.
     pub(crate) fn record(&mut self, offset: u64) -> io::Result<Option<Record<'_>>> {
-        let Some(length) = record::claimed_length(self.bytes(offset, record::HEADER)?) else { return Ok(None) };
+        let Some(length) = record::claimed_length(self.bytes(offset, record::HEADER)?) else {
+            return Ok(None);
+        };
         let epoch = self.epoch;
         Ok(record::parse(self.bytes(offset, length)?, epoch))
     }

@@ -120,7 +120,12 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(options: Options, disk: Arc<dyn Disk>, durable: Durable, published: Option<Published>) -> Self {
+    pub(crate) fn new(
+        options: Options,
+        disk: Arc<dyn Disk>,
+        durable: Durable,
+        published: Option<Published>,
+    ) -> Self {
         Self {
             options,
             disk,

@@ -6,8 +6,6 @@ use std::io;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Name of the blank segment; removed at start.
-pub(crate) const NAME: &str = "spare.tmp";
 /// How long the writer waits for a blank before it refuses the batch: far above the time 32 MiB of zeros take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long to wait after a failure, which is mostly a full disk.
@@ -34,7 +32,8 @@ enum Place {
 impl Spare {
     /// Takes the blank, waiting for it if need be.
     pub(crate) fn take(&self) -> io::Result<Blank> {
-        let waited = self.changed.wait_timeout_while(lock(&self.place), PATIENCE, |p| matches!(p, Place::Empty));
+        let waited =
+            self.changed.wait_timeout_while(lock(&self.place), PATIENCE, |p| matches!(p, Place::Empty));
         let (mut place, _) = waited.unwrap_or_else(PoisonError::into_inner);
         let taken = std::mem::take(&mut *place);
         drop(place);
@@ -58,7 +57,9 @@ impl Spare {
 
     /// Works until closed. A failure stays visible for a while and is then tried again.
     pub(crate) fn run(&self, shared: &Shared) {
-        loop {
+        // Each blank has its own name: the writer may not have renamed the one before yet.
+        for number in 0u64.. {
+            let name = format!("spare-{number}.tmp");
             {
                 let waited = self.changed.wait_while(lock(&self.place), |p| matches!(p, Place::Ready(_)));
                 let mut place = waited.unwrap_or_else(PoisonError::into_inner);
@@ -70,7 +71,8 @@ impl Spare {
                     return;
                 }
             }
-            let made = segment::blank(shared.disk.as_ref(), &shared.wal(), NAME, shared.options.segment_bytes);
+            let made =
+                segment::blank(shared.disk.as_ref(), &shared.wal(), &name, shared.options.segment_bytes);
             let mut place = lock(&self.place);
             match (&*place, made) {
                 (Place::Closed, _) => return,

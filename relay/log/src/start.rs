@@ -12,7 +12,7 @@
 //! Only then do the threads start, and the first signature can follow.
 
 use crate::derive::Deriver;
-use crate::disk::{self, Disk, DirLock, LockError};
+use crate::disk::{self, DirLock, Disk, LockError};
 use crate::edge::Edge;
 use crate::error::{Corruption, OpenError, ReadError, open_io};
 use crate::handle::{Guard, Log};
@@ -20,7 +20,7 @@ use crate::record::{self, MAX_TRAILER, Origin, State};
 use crate::replay::{self, Live, Location, Replayed, corrupt};
 use crate::segment::{self, DATA_START};
 use crate::shared::{Durable, Segment, Shared};
-use crate::spare::{self, Spare};
+use crate::spare::Spare;
 use crate::writer::{Tail, Writer};
 use crate::{CheckpointSigner, Options, Published, publish, tiles};
 use paramant_tlog::note::Note;
@@ -121,19 +121,24 @@ pub(crate) fn open(
         segments,
     };
     let start = replayed.snapshots.remove(&derived).ok_or_else(|| {
-        corrupt(&wal, 0, format!("the log begins at entry {oldest} and ends before entry {derived}, whose group is cut"))
+        corrupt(
+            &wal,
+            0,
+            format!("the log begins at entry {oldest} and ends before entry {derived}, whose group is cut"),
+        )
     })?;
     let deriver = Deriver::new(start, &durable);
     let shared = Arc::new(Shared::new(options, disk, durable, published));
     let spare = Arc::new(Spare::default());
     let writer = Writer { shared: Arc::clone(&shared), spare: Arc::clone(&spare), tail, _lock: lock.clone() };
-    let guard = Guard::start(Arc::clone(&shared), signer, spare, writer, deriver, lock).map_err(open_io(&dir))?;
+    let guard =
+        Guard::start(Arc::clone(&shared), signer, spare, writer, deriver, lock).map_err(open_io(&dir))?;
     Ok(Log::new(shared, guard))
 }
 
 fn remove_leftovers(disk: &dyn Disk, wal: &Path) -> Result<(), OpenError> {
     for name in disk.list(wal).map_err(open_io(wal))? {
-        if name == spare::NAME || name == START_NAME {
+        if name.ends_with(".tmp") {
             disk.remove(&wal.join(name)).map_err(open_io(wal))?;
         }
     }
@@ -166,7 +171,11 @@ fn check_checkpoint(
     };
     let head = state.head();
     if head.sha256_root != stored.checkpoint.root {
-        return Err(corrupt(&path, 0, format!("the checkpoint of size {size} states another root than the entries")));
+        return Err(corrupt(
+            &path,
+            0,
+            format!("the checkpoint of size {size} states another root than the entries"),
+        ));
     }
     Ok(Some(Published { head, note: stored.note, at: stored.at }))
 }
@@ -218,7 +227,8 @@ fn tile_nodes(disk: &dyn Disk, dir: &Path, tree: Tree, tile: Coordinates) -> Res
     match tiles::read_tile(disk, dir, tree, tile) {
         Ok(Some(nodes)) => Ok(nodes),
         Ok(None) => {
-            Err(corrupt(&tiles::tile_path(dir, tree, tile), 0, "the tile is missing, its segment is gone").into())
+            Err(corrupt(&tiles::tile_path(dir, tree, tile), 0, "the tile is missing, its segment is gone")
+                .into())
         }
         Err(ReadError::Corrupt(damage)) => Err(damage.into()),
         Err(ReadError::Io { path, source }) => Err(OpenError::Io { path, source }),
@@ -306,7 +316,9 @@ fn read_back(
         Some(Ok(entry)) => Ok(entry),
         Some(Err(ReadError::Corrupt(damage))) => Err(damage.into()),
         Some(Err(ReadError::Io { path, source })) => Err(OpenError::Io { path, source }),
-        _ => Err(corrupt(Path::new("wal"), location.offset, format!("entry {index} cannot be read back")).into()),
+        _ => {
+            Err(corrupt(Path::new("wal"), location.offset, format!("entry {index} cannot be read back"))
+                .into())
+        }
     }
 }
-

@@ -73,7 +73,8 @@ impl Writer {
         }
         let left = self.tail.capacity.saturating_sub(self.tail.offset) as usize;
         // When a new segment is due anyway, it has room for a full batch.
-        let left = if left < MAX_RECORD + MAX_TRAILER { self.shared.options.segment_bytes as usize } else { left };
+        let left =
+            if left < MAX_RECORD + MAX_TRAILER { self.shared.options.segment_bytes as usize } else { left };
         let room = left.saturating_sub(MAX_TRAILER + DATA_START as usize).clamp(MAX_RECORD, MAX_BATCH_BYTES);
         let (mut bytes, mut count) = (0, 0);
         for job in queue.jobs.iter().take(self.shared.options.max_batch) {

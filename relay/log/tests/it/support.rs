@@ -40,11 +40,7 @@ impl CheckpointSigner for Keys {
 
 /// Small segments, so that rotation happens, and no checkpoint unless asked for.
 pub(crate) fn options(dir: &Path) -> Options {
-    Options {
-        checkpoint_every: Duration::from_secs(3600),
-        segment_bytes: 256 * 1024,
-        ..Options::new(dir)
-    }
+    Options { checkpoint_every: Duration::from_secs(3600), segment_bytes: 256 * 1024, ..Options::new(dir) }
 }
 
 pub(crate) fn open(dir: &Path) -> Log {
@@ -105,9 +101,8 @@ pub(crate) fn expected_head(size: u64) -> Head {
         hasher.finalize().into()
     }
     let entries: Vec<Entry> = (0..size).map(entry).collect();
-    let leaf = |entry: &Entry| -> Hash {
-        sha2::Sha256::digest([&[0], entry.bytes.as_slice()].concat()).into()
-    };
+    let leaf =
+        |entry: &Entry| -> Hash { sha2::Sha256::digest([&[0], entry.bytes.as_slice()].concat()).into() };
     let sha256: Vec<Hash> = entries.iter().map(leaf).collect();
     let sha3: Vec<Hash> = entries.iter().map(|entry| entry.legacy_leaf).collect();
     Head {
