@@ -44,6 +44,11 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
+    /// Whether the registry holds this manifest. Asked of our own registry only; of another one the answer is no.
+    pub(crate) fn has_image(&self, name: &str, digest: &str) -> bool {
+        self.own.is_some() && probe::answers(&self.registry, &format!("/v2/{name}/manifests/{digest}"))
+    }
+
     /// Makes sure that this many volumes are free. An existing cluster looks after its own.
     pub(crate) fn ensure_volumes(&self, cache: &Cache, wanted: usize) -> Result<()> {
         match &self.own {

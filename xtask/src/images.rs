@@ -1,3 +1,180 @@
-//! `cargo xtask images`.
+//! `cargo xtask images`: operator and relay as images on an empty base, pushed where the cluster pulls from.
+//! What a test needs beside them (a second version of each, one that crashes) is made here too. The digests are written to
+//! one JSON object in the cache, which the scenarios read. An image whose content is unchanged is not pushed again.
 
 pub(crate) mod layer;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use self::layer::{File, Image};
+use crate::arguments::Arguments;
+use crate::build::{Build, OPERATOR, RELAY};
+use crate::cache::{Cache, make_directory};
+use crate::cluster::{self, Cluster};
+use crate::failure::{Doing, Failure, Result};
+use crate::run::Run;
+use crate::step::step;
+use crate::{packages, tools};
+
+/// The version of the second build: one that a user would update to.
+const NEXT: &str = "0.1.1-next";
+
+/// `cargo xtask images [--release] [--version V] [--variants] [--context NAME]`.
+pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<()> {
+    let build = Build { release: arguments.flag("--release"), version: arguments.option("--version")? };
+    let variants = arguments.flag("--variants");
+    let cluster = cluster::ensure(cache, &mut arguments)?;
+    arguments.end()?;
+    push(cache, &cluster, &build, variants).map(drop)
+}
+
+/// Where the names and digests of the pushed images are.
+pub(crate) fn list(cache: &Cache) -> PathBuf {
+    cache.root().join("images.json")
+}
+
+/// Builds and pushes the images, and the test's variants if asked; returns where their digests are written.
+pub(crate) fn push(cache: &Cache, cluster: &Cluster, build: &Build, variants: bool) -> Result<PathBuf> {
+    packages::ensure(cache)?;
+    let mut images = Images { cache, cluster, pushed: BTreeMap::new() };
+    let programs = compile(cache, build, "compile operator and relay")?;
+    let version = build.version.clone().unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned());
+    images.program("paramant-operator", &programs.operator, &version)?;
+    images.program("paramant-relay", &programs.relay, &version)?;
+    if variants {
+        images.variants(build, &programs)?;
+    }
+    let path = list(cache);
+    fs::write(&path, images.json()).doing(|| format!("write {}", path.display()))?;
+    Ok(path)
+}
+
+/// The programs as they go into the images.
+#[derive(Debug)]
+struct Programs {
+    operator: PathBuf,
+    relay: PathBuf,
+}
+
+fn compile(cache: &Cache, build: &Build, name: &str) -> Result<Programs> {
+    step(name, |evidence| {
+        let log = cache.log("compile-images");
+        let _ = fs::remove_file(&log);
+        let folder = build.programs(cache.checkout(), &cache.target(), &log, &[OPERATOR, RELAY])?;
+        let version = build.version.as_deref().unwrap_or("current");
+        let stripped = cache.root().join("stripped").join(version);
+        make_directory(&stripped)?;
+        let mut sizes = Vec::new();
+        for program in [OPERATOR, RELAY] {
+            let to = stripped.join(program.binary);
+            strip(&folder.join(program.binary), &to)?;
+            let bytes = fs::metadata(&to).map(|metadata| metadata.len()).unwrap_or_default();
+            sizes.push(format!("{} {:.1} MiB", program.binary, bytes as f64 / f64::from(1 << 20)));
+        }
+        evidence.say(sizes.join(", "));
+        Ok(Programs { operator: stripped.join(OPERATOR.binary), relay: stripped.join(RELAY.binary) })
+    })
+}
+
+/// Leaves names for backtraces, takes line tables: they are most of a dev build.
+pub(crate) fn strip(from: &Path, to: &Path) -> Result<()> {
+    Run::new("strip").args(["--strip-debug", "-o"]).arg(to).arg(from).done()
+}
+
+struct Images<'a> {
+    cache: &'a Cache,
+    cluster: &'a Cluster,
+    pushed: BTreeMap<String, String>,
+}
+
+impl Images<'_> {
+    fn variants(&mut self, build: &Build, current: &Programs) -> Result<()> {
+        let crash = Image {
+            name: "crash",
+            title: "a process that ends at once",
+            files: vec![File { from: tools::pause(self.cache)?, to: "/pause".into() }],
+            // The path does not exist: the container fails as it starts, each time.
+            entrypoint: "/absent".into(),
+            version: "1".into(),
+        };
+        self.push("crash", "crash", crash)?;
+        // Really built as another version: what an operator compiles in must not reach a relay's template.
+        let key = format!("{} {}", self.content(&current.operator)?, self.content(&current.relay)?);
+        let folder = self.cache.root().join("stripped").join(NEXT);
+        let next = Programs { operator: folder.join(OPERATOR.binary), relay: folder.join(RELAY.binary) };
+        if !(next.operator.exists() && next.relay.exists() && self.cache.is_current("next-version", &key)) {
+            let build = Build { version: Some(NEXT.to_owned()), ..build.clone() };
+            compile(self.cache, &build, "compile operator and relay as another version")?;
+            self.cache.made("next-version", &key)?;
+        }
+        self.program_as("paramant-relay-next", "paramant-relay", &next.relay, NEXT)?;
+        self.program_as("paramant-operator-next", "paramant-operator", &next.operator, NEXT)
+    }
+
+    fn program(&mut self, name: &'static str, from: &Path, version: &str) -> Result<()> {
+        self.program_as(name, name, from, version)
+    }
+
+    /// Pushes a program under the name it has in the image, listed as `listed`.
+    fn program_as(
+        &mut self,
+        listed: &'static str,
+        name: &'static str,
+        from: &Path,
+        version: &str,
+    ) -> Result<()> {
+        let image = Image {
+            name,
+            title: name,
+            files: vec![File { from: from.to_path_buf(), to: format!("/{name}") }],
+            entrypoint: format!("/{name}"),
+            version: version.to_owned(),
+        };
+        self.push(listed, name, image)
+    }
+
+    fn push(&mut self, listed: &'static str, name: &str, image: Image) -> Result<()> {
+        let repository = format!("{}/{name}", self.cluster.registry);
+        let mut key = format!("{repository} {} {}", image.version, image.entrypoint);
+        for file in &image.files {
+            key.push_str(&format!(" {}", self.content(&file.from)?));
+        }
+        let reference = step(&format!("image {listed}"), |evidence| {
+            let known = self.cache.root().join("keys").join(format!("image-{listed}.digest"));
+            if self.cache.is_current(&format!("image-{listed}"), &key)
+                && let Ok(digest) = fs::read_to_string(&known)
+                && self.cluster.has_image(name, &digest)
+            {
+                evidence.say(format!("{digest} (unchanged)"));
+                return Ok(format!("{repository}@{digest}"));
+            }
+            let tag = image.version.replace('+', "-");
+            let digest =
+                image.push(self.cache, &format!("docker://{repository}:{tag}"), self.cluster.plain_http)?;
+            fs::write(&known, &digest).doing(|| format!("write {}", known.display()))?;
+            self.cache.made(&format!("image-{listed}"), &key)?;
+            evidence.say(digest.clone());
+            Ok(format!("{repository}@{digest}"))
+        })?;
+        self.pushed.insert(listed.to_owned(), reference);
+        Ok(())
+    }
+
+    /// The SHA-256 of a file.
+    fn content(&self, file: &Path) -> Result<String> {
+        let answer = Run::new("sha256sum").arg(file).output()?;
+        let digest = answer.split(' ').next().filter(|digest| digest.len() == 64);
+        digest
+            .map(str::to_owned)
+            .ok_or_else(|| Failure(format!("cannot read the digest of {} from {answer}", file.display())))
+    }
+
+    /// Names and references hold no character that JSON would escape.
+    fn json(&self) -> String {
+        let lines: Vec<String> =
+            self.pushed.iter().map(|(name, reference)| format!("  \"{name}\": \"{reference}\"")).collect();
+        format!("{{\n{}\n}}\n", lines.join(",\n"))
+    }
+}

@@ -2,13 +2,21 @@
 //! so that the first command compiles in seconds. Each module owns one noun; only `main` prints a failure and exits.
 
 mod arguments;
+mod bench;
+mod build;
 mod cache;
 mod cluster;
+mod demo;
 mod failure;
+mod generate;
 mod images;
 mod packages;
+mod reproduce;
 mod run;
+mod scenarios;
+mod sdk;
 mod step;
+mod test;
 mod tools;
 
 use std::process::ExitCode;
@@ -20,7 +28,19 @@ use crate::failure::{Result, fail};
 const HELP: &str = "\
 usage: cargo xtask COMMAND
 
-  cluster up|down|status|logs|kubeconfig|volumes   a real Kubernetes on this machine
+  demo [--down]             a cluster, the operator, relays, verified transfers; leaves it running (--down removes it)
+  test [--fast] [SCENARIO…] everything that is checked; --fast stops before the cluster
+  bench NAME|all            figures of a release build
+  generate [--check]        CRDs, samples, API reference, config/
+  images [--release] [--version V] [--variants]
+                            builds operator and relay images and pushes them to the cluster's registry
+  reproduce [operator|relay] builds the release images twice and compares their digests
+  tools                     builds every outside program that tests and demo use
+  cluster up                starts a real single-node Kubernetes on this machine
+  cluster down|status|logs [DAEMON]|kubeconfig|volumes N
+
+demo, test, images and cluster up take --context NAME --registry HOST[:PORT][/PATH] to use an existing cluster.
+What is built is kept in PARAMANT_CACHE, else $XDG_CACHE_HOME/paramant, else ~/.cache/paramant.
 ";
 
 fn main() -> ExitCode {
@@ -36,11 +56,21 @@ fn main() -> ExitCode {
 fn command(mut arguments: Arguments) -> Result<()> {
     let command = arguments.word().unwrap_or_else(|| "help".to_owned());
     match command.as_str() {
+        "demo" => demo::command(&Cache::open()?, arguments),
+        "test" => test::command(&Cache::open()?, arguments),
+        "bench" => bench::command(&Cache::open()?, arguments),
+        "generate" => generate::command(&Cache::open()?, arguments),
+        "images" => images::command(&Cache::open()?, arguments),
+        "reproduce" => reproduce::command(&Cache::open()?, arguments),
+        "tools" => {
+            arguments.end()?;
+            tools::all(&Cache::open()?)
+        }
+        "cluster" => cluster::command(&Cache::open()?, arguments),
         "help" => {
             print!("{HELP}");
             Ok(())
         }
-        "cluster" => cluster::command(&Cache::open()?, arguments),
         other => fail(format!("there is no command `{other}`\n\n{HELP}")),
     }
 }

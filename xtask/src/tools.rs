@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::cache::Cache;
+use crate::cache::{Cache, make_directory};
 use crate::failure::{Doing, Result, fail};
 use crate::run::{Run, is_installed};
 use crate::step::step;
@@ -32,8 +32,17 @@ pub(crate) const KUBE_SCORE: Published = Published {
     package: "github.com/zegl/kube-score/cmd/kube-score",
     version: "v1.20.0",
 };
-pub(crate) const KWOK: Published =
-    Published { name: "kwok", package: "sigs.k8s.io/kwok/cmd/kwok", version: "v0.7.0" };
+/// Thousands of fake nodes and pods against a real API server, for the operator's numbers.
+const KWOK: Published = Published { name: "kwok", package: "sigs.k8s.io/kwok/cmd/kwok", version: "v0.7.0" };
+
+/// Builds everything that anything may ask for, so that a machine can be prepared ahead.
+pub(crate) fn all(cache: &Cache) -> Result<()> {
+    kubernetes(cache)?;
+    for tool in [HELM, KUBECONFORM, KUBE_SCORE, KWOK] {
+        published(cache, tool)?;
+    }
+    judges(cache)
+}
 
 /// Builds a published program unless the cache has it; returns its path.
 pub(crate) fn published(cache: &Cache, tool: Published) -> Result<PathBuf> {
@@ -102,28 +111,36 @@ pub(crate) fn pause(cache: &Cache) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Builds the outside judges, one small program each, into a folder of their own; returns the folder.
-pub(crate) fn judges(cache: &Cache) -> Result<PathBuf> {
+/// Builds the outside judges unless the cache has them: small programs around verifiers written by others.
+/// Each lies beside the other tools as `judge-NAME`.
+pub(crate) fn judges(cache: &Cache) -> Result<()> {
     let module = cache.checkout().join("e2e/judges");
-    let folder = cache.root().join("judges");
+    if !module.exists() {
+        return fail(format!("{} is missing from the checkout", module.display()));
+    }
     let key = module_key(&module)?;
-    if folder.exists() && cache.is_current("judges", &key) {
-        return Ok(folder);
+    if cache.is_current("judges", &key) {
+        return Ok(());
     }
     step("build the outside judges", |evidence| {
-        let _ = fs::remove_dir_all(&folder);
-        crate::cache::make_directory(&folder)?;
+        let fresh = cache.root().join("judges");
+        let _ = fs::remove_dir_all(&fresh);
+        make_directory(&fresh)?;
         go()?
             .args(["build", "-trimpath", "-ldflags", "-s -w", "-o"])
-            .arg(format!("{}/", folder.display()))
+            .arg(format!("{}/", fresh.display()))
             .arg("./...")
             .dir(&module)
             .log(cache.log("build-judges"))
             .done()?;
-        evidence.say(names_in(&folder).join(" "));
+        let names = names_in(&fresh);
+        for name in &names {
+            let to = cache.bin().join(format!("judge-{}", name.trim_start_matches("judge-")));
+            fs::rename(fresh.join(name), &to).doing(|| format!("write {}", to.display()))?;
+        }
+        evidence.say(names.join(" "));
         cache.made("judges", &key)
-    })?;
-    Ok(folder)
+    })
 }
 
 fn go() -> Result<Run> {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::daemons::NAMES;
 use super::layout::Layout;
 use super::machine::{Machine, pod_processes, remove_pod_groups, unmount_below};
-use super::process::{Daemon, POLL, processes_with_argument, signal};
+use super::process::{self, Daemon, POLL, signal};
 use crate::failure::{Doing, Result, fail};
 use crate::run::Run;
 
@@ -28,6 +28,7 @@ pub(crate) fn down(layout: &Layout) -> Result<()> {
         let grace = if matches!(*name, "containerd" | "registry") { GRACE } else { Duration::ZERO };
         Daemon::new(layout, name).stop(grace);
     }
+    end_unrecorded(layout);
     end_pods(layout)?;
     clean_proxy_rules(layout);
     let mut left = unmount_below(&[&layout.data, &layout.run]);
@@ -54,13 +55,33 @@ pub(crate) fn down(layout: &Layout) -> Result<()> {
     Ok(())
 }
 
+/// Ends daemons whose start was cut off before their pid was written down: each is known by our files on its command line.
+fn end_unrecorded(layout: &Layout) {
+    let kubernetes = layout.kubernetes.to_string_lossy();
+    let data = layout.data.to_string_lossy();
+    let unrecorded = process::find(|words| match words {
+        [program, daemon, ..] if **program == *kubernetes => NAMES.contains(daemon),
+        [program, first, rest @ ..]
+            if program.ends_with("containerd") || program.ends_with("docker-registry") =>
+        {
+            first.contains(&*data) || rest.iter().any(|word| word.contains(&*data))
+        }
+        _ => false,
+    });
+    signal("KILL", &unrecorded);
+}
+
 /// Ends the pods' processes and the shims above them.
 fn end_pods(layout: &Layout) -> Result<()> {
     let deadline = Instant::now() + KILL_LIMIT;
     let socket = layout.containerd_socket();
+    let socket = socket.to_string_lossy();
     loop {
         // A shim is known by the containerd it answers to, so another containerd's are never touched.
-        let mut processes = processes_with_argument("containerd-shim-runc-v2", &socket.to_string_lossy());
+        let mut processes = process::find(|words| match words {
+            [program, rest @ ..] => program.ends_with("containerd-shim-runc-v2") && rest.contains(&&*socket),
+            [] => false,
+        });
         processes.extend(pod_processes());
         if processes.is_empty() {
             return Ok(());

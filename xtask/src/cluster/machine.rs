@@ -101,15 +101,11 @@ impl Machine {
         }
         for note in fs::read_to_string(&self.notes).unwrap_or_default().lines() {
             match note.split(' ').collect::<Vec<_>>()[..] {
-                ["setting", setting, value] => {
-                    if set(setting, value).is_err() {
-                        left.push(format!("kernel setting {setting}, which was {value}"));
-                    }
+                ["setting", setting, value] if set(setting, value).is_err() => {
+                    left.push(format!("kernel setting {setting}, which was {value}"));
                 }
-                ["absent", folder] => {
-                    if Path::new(folder).exists() && fs::remove_dir_all(folder).is_err() {
-                        left.push(format!("folder {folder}"));
-                    }
+                ["absent", folder] if Path::new(folder).exists() && fs::remove_dir_all(folder).is_err() => {
+                    left.push(format!("folder {folder}"));
                 }
                 _ => {}
             }

@@ -22,7 +22,7 @@ pub(crate) fn ensure(cache: &Cache, evidence: &Evidence) -> Result<()> {
         entrypoint: "/pause".into(),
         version: "1".into(),
     };
-    let digest = image.push(cache, &format!("{REGISTRY}/paramant-test/pause:1"), true)?;
+    let digest = image.push(cache, &format!("docker://{REGISTRY}/paramant-test/pause:1"), true)?;
     evidence.say(digest);
     Ok(())
 }

@@ -122,17 +122,16 @@ fn start_time(pid: u32) -> Option<u64> {
     fields.nth(18)?.parse().ok()
 }
 
-/// Processes of a program that were given `argument` as one whole argument.
-pub(crate) fn processes_with_argument(program: &str, argument: &str) -> Vec<u32> {
+/// Processes whose command line `is_wanted` picks: the program's path, then its arguments.
+pub(crate) fn find(is_wanted: impl Fn(&[&str]) -> bool) -> Vec<u32> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     entries
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
         .filter(|pid| {
             let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            let mut words = line.split(|byte| *byte == 0).map(String::from_utf8_lossy);
-            words.next().is_some_and(|path| path.rsplit('/').next() == Some(program))
-                && words.any(|word| word == argument)
+            let line = String::from_utf8_lossy(&line);
+            is_wanted(&line.trim_end_matches('\0').split('\0').collect::<Vec<_>>())
         })
         .collect()
 }

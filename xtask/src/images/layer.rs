@@ -31,11 +31,11 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    /// Builds the image and pushes it to `reference`; returns its digest.
-    pub(crate) fn push(&self, cache: &Cache, reference: &str, plain_http: bool) -> Result<String> {
+    /// Builds the image and pushes it to `destination`, as buildah names transports (`docker://…`, `oci:…`); returns its digest.
+    pub(crate) fn push(&self, cache: &Cache, destination: &str, plain_http: bool) -> Result<String> {
         let buildah = Buildah::new(cache, self.name)?;
         let container = buildah.run(["from"]).arg("scratch").output()?;
-        let pushed = self.fill_and_push(&buildah, &container, reference, plain_http);
+        let pushed = self.fill_and_push(&buildah, &container, destination, plain_http);
         buildah.run(["rm"]).arg(&container).succeeds();
         pushed
     }
@@ -44,7 +44,7 @@ impl Image {
         &self,
         buildah: &Buildah,
         container: &str,
-        reference: &str,
+        destination: &str,
         plain_http: bool,
     ) -> Result<String> {
         for file in &self.files {
@@ -89,7 +89,7 @@ impl Image {
             .arg("--digestfile")
             .arg(&digest)
             .arg(&local)
-            .arg(format!("docker://{reference}"))
+            .arg(destination)
             .done()?;
         let pushed = fs::read_to_string(&digest).doing(|| format!("read {}", digest.display()))?;
         buildah.run(["rmi"]).arg(&local).succeeds();

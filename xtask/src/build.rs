@@ -1,0 +1,94 @@
+//! Our own programs, built by Cargo: in the profile that tests share, or as a release that does not know where it was built.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use crate::cache::Cache;
+use crate::failure::{Failure, Result};
+use crate::run::Run;
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// How to build.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Build {
+    /// Optimised, stripped, with no trace of the directory.
+    pub(crate) release: bool,
+    /// The version the programs show; the workspace's own when `None`.
+    pub(crate) version: Option<String>,
+}
+
+impl Build {
+    /// Builds these programs from `checkout` into `target`; returns the folder that holds them.
+    pub(crate) fn programs(
+        &self,
+        checkout: &Path,
+        target: &Path,
+        log: &Path,
+        programs: &[Program],
+    ) -> Result<PathBuf> {
+        let mut cargo = Run::new("cargo")
+            .args(["build", "--locked", "--target", TARGET])
+            .dir(checkout)
+            .env("CARGO_TARGET_DIR", target)
+            .log(log);
+        if self.release {
+            for program in programs {
+                cargo = cargo.args(["-p", program.package, "--bin", program.binary]);
+            }
+        } else {
+            // The whole workspace, because Cargo would choose other features for a part of it and build everything twice.
+            cargo = cargo.args(["--workspace", "--bins"]);
+        }
+        if let Some(version) = &self.version {
+            cargo = cargo.env("PARAMANT_VERSION", version);
+        }
+        if self.release {
+            cargo = without_places(cargo.arg("--release"), checkout, target)?;
+        }
+        cargo.done()?;
+        Ok(target.join(TARGET).join(if self.release { "release" } else { "debug" }))
+    }
+}
+
+/// A program of the workspace.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Program {
+    pub(crate) package: &'static str,
+    pub(crate) binary: &'static str,
+}
+
+/// A program whose package and binary have one name.
+pub(crate) const fn program(name: &'static str) -> Program {
+    Program { package: name, binary: name }
+}
+
+pub(crate) const OPERATOR: Program = program("paramant-operator");
+pub(crate) const RELAY: Program = program("paramant-relay");
+
+/// Where Cargo puts what it builds in the profile that tests share.
+pub(crate) fn debug_folder(cache: &Cache) -> PathBuf {
+    cache.target().join(TARGET).join("debug")
+}
+
+/// Replaces every place that the compilers would write into the programs by a fixed name.
+fn without_places(cargo: Run, checkout: &Path, target: &Path) -> Result<Run> {
+    let cargo_home = env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")))
+        .ok_or_else(|| Failure("neither CARGO_HOME nor HOME is set".into()))?;
+    // The last that matches wins, so the innermost comes last: a target folder may lie inside the checkout.
+    let places = [(cargo_home.as_path(), "/cargo"), (checkout, "/src"), (target, "/target")];
+    let mut rust = vec!["-Ctarget-feature=+crt-static".to_owned()];
+    let mut c = Vec::new();
+    for (place, name) in places {
+        rust.push(format!("--remap-path-prefix={}={name}", place.display()));
+        c.push(format!("-ffile-prefix-map={}={name}", place.display()));
+    }
+    Ok(cargo
+        // This variable replaces the flags of .cargo/config.toml, so it repeats them.
+        .env("CARGO_ENCODED_RUSTFLAGS", rust.join("\u{1f}"))
+        .env("CFLAGS", c.join(" "))
+        .env("SOURCE_DATE_EPOCH", "0")
+        .env("CARGO_INCREMENTAL", "0"))
+}

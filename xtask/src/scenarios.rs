@@ -1,0 +1,71 @@
+//! What `demo`, `test` and `bench` share: everything a scenario needs is made ready, then `paramant-e2e` is run with the places
+//! in its environment. Nothing else of this program talks to a scenario.
+
+use std::path::PathBuf;
+
+use crate::arguments::Arguments;
+use crate::build::{Build, debug_folder, program};
+use crate::cache::Cache;
+use crate::cluster::{self, Cluster};
+use crate::failure::Result;
+use crate::run::Run;
+use crate::step::step;
+use crate::{images, packages, sdk, tools};
+
+/// Our own programs that scenarios run on this machine.
+const PROGRAMS: &[&str] = &["paramant-e2e", "paramant", "paramant-relay"];
+
+/// Everything a scenario needs.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    cluster: Cluster,
+    images: PathBuf,
+    python: PathBuf,
+    programs: PathBuf,
+}
+
+/// Makes everything ready; `variants` asks for the images that only tests use. Returns what is left of the arguments.
+pub(crate) fn prepare(cache: &Cache, mut arguments: Arguments, variants: bool) -> Result<(Ready, Arguments)> {
+    packages::ensure(cache)?;
+    let cluster = cluster::ensure(cache, &mut arguments)?;
+    for tool in [tools::HELM, tools::KUBECONFORM, tools::KUBE_SCORE] {
+        tools::published(cache, tool)?;
+    }
+    tools::judges(cache)?;
+    let python = sdk::python(cache)?;
+    let images = images::push(cache, &cluster, &Build::default(), variants)?;
+    // Last, because the variants above leave programs of another version behind.
+    let programs = step("compile the programs that scenarios run", |_| {
+        let names: Vec<_> = PROGRAMS.iter().map(|name| program(name)).collect();
+        Build::default().programs(cache.checkout(), &cache.target(), &cache.log("compile-programs"), &names)
+    })?;
+    Ok((Ready { cluster, images, python, programs }, arguments))
+}
+
+impl Ready {
+    /// `paramant-e2e` with its environment, ready to run.
+    pub(crate) fn scenarios(&self, cache: &Cache) -> Run {
+        let run = Run::new(self.programs.join("paramant-e2e"))
+            .env("PARAMANT_KUBECONFIG", &self.cluster.kubeconfig)
+            .env("PARAMANT_KUBECTL", cache.bin().join("kubectl"))
+            .env("PARAMANT_PROGRAMS", cache.bin())
+            .env("PARAMANT_BINARIES", debug_folder(cache))
+            .env("PARAMANT_SDK_PYTHON", &self.python)
+            .env("PARAMANT_IMAGES", &self.images)
+            .env("PARAMANT_REGISTRY", &self.cluster.registry)
+            .env(
+                "PARAMANT_PLAIN_HTTP_REGISTRIES",
+                if self.cluster.plain_http { &self.cluster.registry } else { "" },
+            )
+            .env("PARAMANT_CHECKOUT", cache.checkout());
+        match &self.cluster.audit_log {
+            Some(log) => run.env("PARAMANT_AUDIT_LOG", log),
+            None => run,
+        }
+    }
+
+    /// The cluster everything runs on.
+    pub(crate) fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+}

@@ -1,0 +1,258 @@
+//! `cargo xtask test [--fast]`: every rung of the ladder, from formatting to scenarios on a real cluster.
+//! A rung that fails does not hide the others; the cluster rung runs last and is skipped by `--fast`.
+
+use std::fs;
+use std::time::Instant;
+
+use crate::arguments::Arguments;
+use crate::cache::Cache;
+use crate::failure::{Failure, Result, fail};
+use crate::run::Run;
+use crate::step::{Evidence, step};
+use crate::{generate, scenarios, tools};
+
+/// Packages that may not be compiled, however they come in.
+const FORBIDDEN: &[&str] = &["ring", "openssl", "openssl-sys", "native-tls"];
+
+/// A package that is compiled, to see that the question above can be answered with yes.
+const PRESENT: &str = "aws-lc-rs";
+
+const CARGO_DENY: &str = "0.20.2";
+
+/// `cargo xtask test [--fast] [--context NAME] [SCENARIO…]`.
+pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<()> {
+    let started = Instant::now();
+    let fast = arguments.flag("--fast");
+    let mut ladder = Ladder { cache, passed: 0, failed: Vec::new() };
+    println!("Testing (cache: {})", cache.root().display());
+    ladder.source();
+    ladder.manifests();
+    if !fast {
+        ladder.cluster(arguments);
+    } else {
+        arguments.end()?;
+    }
+    let (passed, failed) = (ladder.passed, ladder.failed.len());
+    println!("\nafter {:.0} s", started.elapsed().as_secs_f64());
+    if !ladder.failed.is_empty() {
+        println!("failed: {}", ladder.failed.join(", "));
+    }
+    println!("{passed} passed, {failed} failed");
+    if failed == 0 { Ok(()) } else { fail(format!("{failed} of {} failed", passed + failed)) }
+}
+
+struct Ladder<'a> {
+    cache: &'a Cache,
+    passed: usize,
+    failed: Vec<String>,
+}
+
+impl Ladder<'_> {
+    fn rung(&mut self, name: &str, check: impl FnOnce(&Self, &Evidence) -> Result<()>) {
+        match step(name, |evidence| check(self, evidence)) {
+            Ok(()) => self.passed += 1,
+            Err(failure) => {
+                println!("{failure}\n");
+                self.failed.push(name.to_owned());
+            }
+        }
+    }
+
+    fn source(&mut self) {
+        self.rung("formatting", |ladder, _| ladder.cargo("formatting", &["fmt", "--all", "--check"]).done());
+        self.rung("clippy", |ladder, _| {
+            ladder
+                .cargo(
+                    "clippy",
+                    &[
+                        "clippy",
+                        "--workspace",
+                        "--all-targets",
+                        "--locked",
+                        "--quiet",
+                        "--",
+                        "-D",
+                        "warnings",
+                    ],
+                )
+                .done()
+        });
+        self.rung("tests of the workspace", |ladder, evidence| {
+            let output =
+                ladder.cargo("tests", &["test", "--workspace", "--locked", "--no-fail-fast"]).output();
+            let log = fs::read_to_string(ladder.cache.log("tests")).unwrap_or_default();
+            evidence.say(Counted::from(&log).to_string());
+            output.map(drop)
+        });
+        self.rung("documentation", |ladder, _| {
+            ladder
+                .cargo("documentation", &["doc", "--workspace", "--no-deps", "--locked", "--quiet"])
+                .env("RUSTDOCFLAGS", "-D warnings")
+                .done()
+        });
+        self.rung("dependencies: bans, licences, sources", |ladder, _| {
+            cargo_deny(ladder.cache)?;
+            Run::new(ladder.cache.bin().join("cargo-deny"))
+                .args(["--workspace", "check", "bans", "licenses", "sources"])
+                .dir(ladder.cache.checkout())
+                .log(ladder.fresh_log("cargo-deny"))
+                .done()
+        });
+        self.rung("no ring, no OpenSSL compiled", |ladder, evidence| {
+            if !ladder.is_compiled(PRESENT)? {
+                return fail(format!(
+                    "`cargo tree` does not find {PRESENT}, which is compiled: it would find nothing else"
+                ));
+            }
+            for package in FORBIDDEN {
+                if ladder.is_compiled(package)? {
+                    return fail(format!(
+                        "{package} is compiled; see `cargo tree --locked -i {package} -e all`"
+                    ));
+                }
+            }
+            evidence.say(FORBIDDEN.join(", "));
+            Ok(())
+        });
+    }
+
+    fn manifests(&mut self) {
+        self.rung("generated files are current", |ladder, evidence| {
+            tools::published(ladder.cache, tools::HELM)?;
+            evidence.say(format!("{} files", generate::check_all(ladder.cache)?));
+            Ok(())
+        });
+        self.rung("helm lint", |ladder, _| {
+            let chart = ladder.cache.checkout().join("charts/paramant-operator");
+            Run::new(ladder.cache.bin().join("helm"))
+                .args(["lint", "--strict"])
+                .arg(&chart)
+                .args(generate::values(&chart))
+                .log(ladder.fresh_log("helm-lint"))
+                .done()
+        });
+    }
+
+    fn cluster(&mut self, arguments: Arguments) {
+        let mut prepared = None;
+        // No line of its own: each part of it prints one.
+        match scenarios::prepare(self.cache, arguments, true) {
+            Ok(ready) => prepared = Some(ready),
+            Err(failure) => {
+                println!("{failure}\n");
+                self.failed.push("preparing the cluster".to_owned());
+            }
+        }
+        let Some((ready, arguments)) = prepared else { return };
+        if let Err(failure) = ready.cluster().ensure_volumes(self.cache, 60) {
+            println!("{failure}\n");
+        }
+        println!("Scenarios");
+        match ready.scenarios(self.cache).arg("test").args(arguments.rest()).attached() {
+            Ok(()) => self.passed += 1,
+            Err(failure) => {
+                println!("{failure}\n");
+                self.failed.push("scenarios".to_owned());
+            }
+        }
+    }
+
+    fn cargo(&self, log: &str, arguments: &[&str]) -> Run {
+        Run::new("cargo")
+            .args(arguments)
+            .dir(self.cache.checkout())
+            .env("CARGO_TARGET_DIR", self.cache.target())
+            .log(self.fresh_log(log))
+    }
+
+    fn fresh_log(&self, name: &str) -> std::path::PathBuf {
+        let log = self.cache.log(name);
+        let _ = fs::remove_file(&log);
+        log
+    }
+
+    fn is_compiled(&self, package: &str) -> Result<bool> {
+        let tree = Run::new("cargo")
+            .args([
+                "tree",
+                "--locked",
+                "--quiet",
+                "-i",
+                package,
+                "--target",
+                "x86_64-unknown-linux-gnu",
+                "-e",
+                "all",
+            ])
+            .dir(self.cache.checkout())
+            .output();
+        match tree {
+            Ok(users) => Ok(!users.is_empty()),
+            // Not even in the lock file.
+            Err(Failure(message)) if message.contains("did not match any packages") => Ok(false),
+            Err(failure) => Err(failure),
+        }
+    }
+}
+
+/// How many tests ran, summed over the lines that each test program ends with.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Counted {
+    passed: usize,
+    failed: usize,
+    ignored: usize,
+}
+
+impl Counted {
+    fn from(log: &str) -> Self {
+        let mut sum = Self::default();
+        for line in log.lines().filter_map(|line| line.strip_prefix("test result: ")) {
+            for part in line.split(['.', ';']) {
+                let Some((count, what)) = part.trim().split_once(' ') else { continue };
+                let Ok(count) = count.parse::<usize>() else { continue };
+                match what {
+                    "passed" => sum.passed += count,
+                    "failed" => sum.failed += count,
+                    "ignored" => sum.ignored += count,
+                    _ => {}
+                }
+            }
+        }
+        sum
+    }
+}
+
+impl std::fmt::Display for Counted {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} passed, {} failed, {} ignored", self.passed, self.failed, self.ignored)
+    }
+}
+
+fn cargo_deny(cache: &Cache) -> Result<()> {
+    if cache.bin().join("cargo-deny").exists() && cache.is_current("cargo-deny", CARGO_DENY) {
+        return Ok(());
+    }
+    Run::new("cargo")
+        .args(["install", "cargo-deny", "--locked", "--version", CARGO_DENY, "--root"])
+        .arg(cache.root())
+        // Not for the workspace's target, whose flags would build it otherwise than it is tested.
+        .arg("--target-dir")
+        .arg(cache.root().join("cargo-deny"))
+        .dir(cache.root())
+        .log(cache.log("build-cargo-deny"))
+        .done()?;
+    cache.made("cargo-deny", CARGO_DENY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn test_counts_are_summed_over_programs() {
+        let log = "running 3 tests\n\
+                   test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s\n\
+                   test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.20s\n";
+        assert_eq!(Counted::from(log), Counted { passed: 5, failed: 1, ignored: 1 });
+    }
+}
