@@ -32,18 +32,20 @@ impl Bed {
     /// Reads the environment that `cargo xtask` prepares.
     pub(crate) fn from_environment() -> Result<Bed> {
         let path = |name: &str| -> Result<PathBuf> {
-            std::env::var_os(name)
-                .map(PathBuf::from)
-                .with_context(|| format!("{name} is not set; run this through `cargo xtask demo` or `cargo xtask test`"))
+            std::env::var_os(name).map(PathBuf::from).with_context(|| {
+                format!("{name} is not set; run this through `cargo xtask demo` or `cargo xtask test`")
+            })
         };
-        let images = std::fs::read_to_string(path("PARAMANT_IMAGES")?).context("cannot read PARAMANT_IMAGES")?;
+        let images =
+            std::fs::read_to_string(path("PARAMANT_IMAGES")?).context("cannot read PARAMANT_IMAGES")?;
         Ok(Bed {
             kubeconfig: path("PARAMANT_KUBECONFIG")?,
             kubectl: path("PARAMANT_KUBECTL")?,
             programs: path("PARAMANT_PROGRAMS")?,
             binaries: path("PARAMANT_BINARIES")?,
             sdk_python: path("PARAMANT_SDK_PYTHON")?,
-            images: serde_json::from_str(&images).context("PARAMANT_IMAGES is not a JSON object of strings")?,
+            images: serde_json::from_str(&images)
+                .context("PARAMANT_IMAGES is not a JSON object of strings")?,
             audit_log: std::env::var_os("PARAMANT_AUDIT_LOG").map(PathBuf::from),
             checkout: path("PARAMANT_CHECKOUT")?,
         })
@@ -52,7 +54,10 @@ impl Bed {
     /// A pushed image by its short name, pinned by digest.
     pub(crate) fn image(&self, name: &str) -> Result<&str> {
         self.images.get(name).map(String::as_str).with_context(|| {
-            format!("no image named {name} was built (there are: {:?}); run `cargo xtask images`", self.images.keys())
+            format!(
+                "no image named {name} was built (there are: {:?}); run `cargo xtask images`",
+                self.images.keys()
+            )
         })
     }
 
@@ -85,7 +90,13 @@ impl Bed {
     }
 
     /// Waits until a condition of a resource is true.
-    pub(crate) fn wait_condition(&self, namespace: &str, what: &str, condition: &str, limit: Duration) -> Result<String> {
+    pub(crate) fn wait_condition(
+        &self,
+        namespace: &str,
+        what: &str,
+        condition: &str,
+        limit: Duration,
+    ) -> Result<String> {
         let timeout = format!("--timeout={}s", limit.as_secs());
         let condition = format!("--for=condition={condition}");
         self.kubectl(&["-n", namespace, "wait", &condition, what, &timeout]).with_context(|| {
@@ -100,7 +111,8 @@ impl Bed {
     pub(crate) fn helm(&self, arguments: &[&str]) -> Result<String> {
         let mut command = Command::new(self.programs.join("helm"));
         command.args(arguments).env("KUBECONFIG", &self.kubeconfig);
-        process::run(&mut command, None, Duration::from_secs(300))?.success(&format!("helm {}", arguments.join(" ")))
+        process::run(&mut command, None, Duration::from_secs(300))?
+            .success(&format!("helm {}", arguments.join(" ")))
     }
 
     /// A namespace that enforces restricted pod security.

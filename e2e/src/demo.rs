@@ -34,7 +34,8 @@ pub(crate) fn run(bed: &Bed) -> Result<()> {
     println!("Paramant demo: one manifest becomes a verified transfer on a real Kubernetes");
     steps.step("install the operator with helm", || {
         install(bed)?;
-        let version = bed.kubectl(&["version", "-o", "jsonpath={.serverVersion.gitVersion}"]).unwrap_or_default();
+        let version =
+            bed.kubectl(&["version", "-o", "jsonpath={.serverVersion.gitVersion}"]).unwrap_or_default();
         seen((), format!("chart in {SYSTEM}, Kubernetes {version}"))
     })?;
     let token = steps.step("prepare a namespace and an admin token", || {
@@ -130,13 +131,22 @@ pub(crate) fn install(bed: &Bed) -> Result<()> {
 
 /// Makes (or reads back) the Secret with an admin token, as a platform team would.
 pub(crate) fn admin_token(bed: &Bed, namespace: &str, secret: &str) -> Result<String> {
-    let present = bed.kubectl_raw(&["-n", namespace, "get", "secret", secret, "-o", "jsonpath={.data.token}"], None)?;
+    let present =
+        bed.kubectl_raw(&["-n", namespace, "get", "secret", secret, "-o", "jsonpath={.data.token}"], None)?;
     if present.code == Some(0) && !present.stdout.is_empty() {
         return Ok(String::from_utf8(STANDARD.decode(present.stdout.trim())?)?);
     }
     let (bytes, _) = random_blob(24)?;
     let token = format!("adm_{}", hex::encode(bytes));
-    bed.kubectl(&["-n", namespace, "create", "secret", "generic", secret, &format!("--from-literal=token={token}")])?;
+    bed.kubectl(&[
+        "-n",
+        namespace,
+        "create",
+        "secret",
+        "generic",
+        secret,
+        &format!("--from-literal=token={token}"),
+    ])?;
     Ok(token)
 }
 
@@ -144,7 +154,8 @@ pub(crate) fn admin_token(bed: &Bed, namespace: &str, secret: &str) -> Result<St
 fn apply_samples(bed: &Bed) -> Result<String> {
     let image = bed.image("paramant-relay")?;
     let mut names = Vec::new();
-    let mut files: Vec<_> = fs::read_dir(bed.checkout.join("config/samples"))?.filter_map(Result::ok).collect();
+    let mut files: Vec<_> =
+        fs::read_dir(bed.checkout.join("config/samples"))?.filter_map(Result::ok).collect();
     files.sort_by_key(fs::DirEntry::file_name);
     for file in files {
         let name = file.file_name().to_string_lossy().into_owned();
@@ -152,7 +163,8 @@ fn apply_samples(bed: &Bed) -> Result<String> {
             continue;
         }
         let text = with_image(&fs::read_to_string(file.path())?, image);
-        bed.kubectl_raw(&["-n", NAMESPACE, "apply", "-f", "-"], Some(&text))?.success(&format!("apply {name}"))?;
+        bed.kubectl_raw(&["-n", NAMESPACE, "apply", "-f", "-"], Some(&text))?
+            .success(&format!("apply {name}"))?;
         names.push(name);
     }
     Ok(names.join(", "))
@@ -239,7 +251,16 @@ fn drain(bed: &Bed, relay: &Relay) -> Result<crate::steps::Seen<()>> {
 pub(crate) fn patch_drain(bed: &Bed, namespace: &str, relay: &str, value: &str) -> Result<()> {
     let patch = format!("{{\"spec\":{{\"drain\":{value}}}}}");
     bed.kubectl(&[
-        "-n", namespace, "patch", "prelay", relay, "--type", "merge", "--field-manager=paramant-admin", "-p", &patch,
+        "-n",
+        namespace,
+        "patch",
+        "prelay",
+        relay,
+        "--type",
+        "merge",
+        "--field-manager=paramant-admin",
+        "-p",
+        &patch,
     ])?;
     Ok(())
 }

@@ -80,13 +80,12 @@ pub(crate) fn wait_for<T>(
     mut probe: impl FnMut() -> Result<std::result::Result<T, String>>,
 ) -> Result<T> {
     let deadline = Instant::now() + limit;
-    let mut last = String::from("nothing seen yet");
     loop {
-        match probe() {
+        let last = match probe() {
             Ok(Ok(value)) => return Ok(value),
-            Ok(Err(reason)) => last = reason,
-            Err(error) => last = format!("{error:#}"),
-        }
+            Ok(Err(reason)) => reason,
+            Err(error) => format!("{error:#}"),
+        };
         if Instant::now() > deadline {
             bail!("waited {} s for {what}; last seen: {last}", limit.as_secs());
         }

@@ -58,8 +58,11 @@ impl Relay {
 
     /// Downloads a blob; answers status and bytes.
     pub(crate) fn download(&self, digest: &str) -> Result<(u16, Vec<u8>)> {
-        let answer =
-            self.http.get(format!("{}/v2/outbound/{digest}", self.url)).header("X-Api-Key", &self.key).send()?;
+        let answer = self
+            .http
+            .get(format!("{}/v2/outbound/{digest}", self.url))
+            .header("X-Api-Key", &self.key)
+            .send()?;
         let status = answer.status().as_u16();
         Ok((status, answer.bytes()?.to_vec()))
     }

@@ -67,7 +67,9 @@ pub(crate) fn run(bed: &Bed, names: &[String]) -> Result<()> {
         crate::demo::install(bed)?;
         crate::steps::seen((), "")
     })?;
-    for scenario in ALL.iter().filter(|scenario| names.is_empty() || names.iter().any(|name| name == scenario.name)) {
+    for scenario in
+        ALL.iter().filter(|scenario| names.is_empty() || names.iter().any(|name| name == scenario.name))
+    {
         steps.step(&format!("{}: {}", scenario.name, scenario.shows), || (scenario.run)(bed))?;
     }
     println!("{}", steps.summary());

@@ -62,12 +62,22 @@ impl<'a> Person<'a> {
     }
 
     /// Sends a file to a registered device of the same account; answers the blob hash.
-    pub(crate) fn send(&self, client: Client, file: &Path, recipient: &str, extra: &[&str]) -> Result<String> {
+    pub(crate) fn send(
+        &self,
+        client: Client,
+        file: &Path,
+        recipient: &str,
+        extra: &[&str],
+    ) -> Result<String> {
         let output = match client {
             Client::Sdk => self.sdk(&["send".as_ref(), file.as_os_str(), recipient.as_ref()])?,
             Client::Cli => {
-                let mut arguments =
-                    vec!["send".to_owned(), file.display().to_string(), "--recipient".to_owned(), recipient.to_owned()];
+                let mut arguments = vec![
+                    "send".to_owned(),
+                    file.display().to_string(),
+                    "--recipient".to_owned(),
+                    recipient.to_owned(),
+                ];
                 arguments.extend(extra.iter().map(|text| (*text).to_owned()));
                 self.cli(&arguments)?
             }

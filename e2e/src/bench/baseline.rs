@@ -51,7 +51,8 @@ pub(crate) fn durable_files(directory: &Path, length: usize, threads: usize, lim
                 let parent = File::open(&root)?;
                 let mut index = 0_u64;
                 while began.elapsed() < limit {
-                    let (temporary, path) = (root.join(format!("{worker}-{index}.tmp")), root.join(format!("{worker}-{index}")));
+                    let (temporary, path) =
+                        (root.join(format!("{worker}-{index}.tmp")), root.join(format!("{worker}-{index}")));
                     let mut file = File::create(&temporary)?;
                     file.write_all(&bytes)?;
                     file.sync_all()?;
@@ -85,7 +86,8 @@ pub(crate) async fn server(directory: &Path, file: Bytes) -> Result<String> {
             stream.set_nodelay(true).ok();
             tokio::spawn(async move {
                 let service = service_fn(move |request: Request<Incoming>| {
-                    let (path, file) = (directory.join(count.fetch_add(1, Ordering::Relaxed).to_string()), file.clone());
+                    let (path, file) =
+                        (directory.join(count.fetch_add(1, Ordering::Relaxed).to_string()), file.clone());
                     async move {
                         if request.method() != hyper::Method::PUT {
                             return Ok::<_, Infallible>(Response::new(Full::new(file)));
@@ -94,7 +96,10 @@ pub(crate) async fn server(directory: &Path, file: Bytes) -> Result<String> {
                         Ok(Response::new(Full::new(Bytes::from(body))))
                     }
                 });
-                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await.ok();
+                hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await
+                    .ok();
             });
         }
     });

@@ -27,7 +27,10 @@ pub(crate) async fn run(arguments: &Arguments, directory: &Path) -> Result<()> {
     for index in 0..BLOBS {
         // Only a counter changes: the relay sees different blobs, and filling stays quick.
         bytes.splice(1..9, u64::try_from(index)?.to_be_bytes());
-        let digest = { use sha2::Digest; hex::encode(sha2::Sha256::digest(&bytes)) };
+        let digest = {
+            use sha2::Digest;
+            hex::encode(sha2::Sha256::digest(&bytes))
+        };
         let answer = relay
             .http
             .put(format!("{}/v3/blobs/{digest}", relay.url))
@@ -59,7 +62,9 @@ async fn fetch(http: &reqwest::Client, key: &str, urls: Arc<Vec<String>>, limit:
         workers.spawn(async move {
             let mut got = 0_u64;
             while began.elapsed() < limit {
-                let Some(url) = urls.get(usize::try_from(next.fetch_add(1, Ordering::Relaxed))?) else { break };
+                let Some(url) = urls.get(usize::try_from(next.fetch_add(1, Ordering::Relaxed))?) else {
+                    break;
+                };
                 let answer = http.get(url).header("X-Api-Key", &key).send().await?;
                 if !answer.status().is_success() {
                     bail!("a GET answered {}", answer.status());

@@ -8,13 +8,19 @@ use serde_json::json;
 /// Prints one figure. `goal` is the least value that meets it.
 pub(crate) fn print(name: &str, value: f64, unit: &str, goal: Option<f64>) {
     let value = (value * 1000.0).round() / 1000.0;
-    println!("{}", json!({ "name": name, "value": value, "unit": unit, "goal": goal, "meets": goal.map(|least| value >= least) }));
+    println!(
+        "{}",
+        json!({ "name": name, "value": value, "unit": unit, "goal": goal, "meets": goal.map(|least| value >= least) })
+    );
 }
 
 /// The same for figures that should stay below their goal.
 pub(crate) fn print_at_most(name: &str, value: f64, unit: &str, goal: f64) {
     let value = (value * 1000.0).round() / 1000.0;
-    println!("{}", json!({ "name": name, "value": value, "unit": unit, "goal": goal, "meets": value <= goal }));
+    println!(
+        "{}",
+        json!({ "name": name, "value": value, "unit": unit, "goal": goal, "meets": value <= goal })
+    );
 }
 
 /// A disk benchmark on a memory file system would measure nothing.

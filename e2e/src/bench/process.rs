@@ -60,7 +60,13 @@ impl Relay {
 
     async fn ready(&mut self) -> Result<()> {
         for _ in 0..300 {
-            if self.http.get(format!("{}/health", self.url)).send().await.is_ok_and(|answer| answer.status().is_success()) {
+            if self
+                .http
+                .get(format!("{}/health", self.url))
+                .send()
+                .await
+                .is_ok_and(|answer| answer.status().is_success())
+            {
                 return Ok(());
             }
             if let Some(status) = self.child.try_wait()? {

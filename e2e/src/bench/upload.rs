@@ -35,7 +35,9 @@ pub(crate) async fn run(arguments: &Arguments, directory: &Path) -> Result<()> {
     line::print("relay-memory-after-small", relay.memory()?, "MiB", None);
 
     let bodies: Arc<Vec<(Bytes, String)>> = Arc::new(
-        (0..64).map(|_| process::blob(LARGE).map(|(bytes, digest)| (Bytes::from(bytes), digest))).collect::<Result<_>>()?,
+        (0..64)
+            .map(|_| process::blob(LARGE).map(|(bytes, digest)| (Bytes::from(bytes), digest)))
+            .collect::<Result<_>>()?,
     );
     let url = baseline::server(directory, Bytes::new()).await?;
     let bare = large(&relay.http, &url, "", &bodies, limit).await?;
@@ -91,14 +93,19 @@ async fn large(
     let began = Instant::now();
     let mut workers = tokio::task::JoinSet::new();
     for _ in 0..LARGE_IN_FLIGHT {
-        let (http, base, key, bodies, next) = (http.clone(), base.to_owned(), key.to_owned(), bodies.clone(), next.clone());
+        let (http, base, key, bodies, next) =
+            (http.clone(), base.to_owned(), key.to_owned(), bodies.clone(), next.clone());
         workers.spawn(async move {
             let mut sent = 0_u64;
             while began.elapsed() < limit {
                 let index = usize::try_from(next.fetch_add(1, Ordering::Relaxed))?;
                 let Some((bytes, digest)) = bodies.get(index) else { break };
-                let answer =
-                    http.put(format!("{base}/{digest}")).header("X-Api-Key", &key).body(bytes.clone()).send().await?;
+                let answer = http
+                    .put(format!("{base}/{digest}"))
+                    .header("X-Api-Key", &key)
+                    .body(bytes.clone())
+                    .send()
+                    .await?;
                 if !answer.status().is_success() {
                     bail!("a PUT answered {}: {}", answer.status(), answer.text().await?);
                 }

@@ -28,7 +28,12 @@ pub(crate) fn fsck_raw(bed: &Bed, url: &str, vkey: &str) -> Result<Output> {
 /// The keys a relay publishes, one per line.
 pub(crate) fn vkeys(url: &str) -> Result<Vec<String>> {
     let text = crate::relay::client()?.get(format!("{url}/log/vkeys")).send()?.error_for_status()?.text()?;
-    Ok(text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect())
+    Ok(text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(str::to_owned)
+        .collect())
 }
 
 /// The Ed25519 key among them: the one outside tools know.

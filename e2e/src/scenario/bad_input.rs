@@ -42,18 +42,29 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
 
     // A namespace deleted whole goes, and does not come back.
     bed.delete_namespace(&fixture.namespace)?;
-    seen((), "unknown field refused by name; bad image, tag and policy are said in status; others ran on; namespace gone")
+    seen(
+        (),
+        "unknown field refused by name; bad image, tag and policy are said in status; others ran on; namespace gone",
+    )
 }
 
 /// Waits until the status message or a condition of a relay that is not ready contains one of these words.
 fn says(fixture: &Fixture<'_>, relay: &str, words: &[&str]) -> Result<()> {
     wait_for(&format!("{relay} to say what is wrong"), Duration::from_secs(120), || {
         let status = fixture.field(&format!("prelay/{relay}"), "/status")?;
-        let ready = status["conditions"].as_array().into_iter().flatten().any(|c| c["type"] == "Ready" && c["status"] == "True");
+        let ready = status["conditions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|c| c["type"] == "Ready" && c["status"] == "True");
         if ready {
             bail!("{relay} claims to be ready");
         }
         let message = status["message"].as_str().unwrap_or_default().to_lowercase();
-        Ok(if words.iter().any(|word| message.contains(&word.to_lowercase())) { Ok(()) } else { Err(message) })
+        Ok(if words.iter().any(|word| message.contains(&word.to_lowercase())) {
+            Ok(())
+        } else {
+            Err(message)
+        })
     })
 }

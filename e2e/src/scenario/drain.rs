@@ -30,7 +30,9 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
         until(&relay, 200)?;
     }
     delays.sort();
-    let at = |share: usize| delays.get((delays.len() * share / 100).min(delays.len() - 1)).copied().unwrap_or_default();
+    let at = |share: usize| {
+        delays.get((delays.len() * share / 100).min(delays.len() - 1)).copied().unwrap_or_default()
+    };
     seen(
         (),
         format!(

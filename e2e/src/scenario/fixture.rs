@@ -76,9 +76,12 @@ impl<'a> Fixture<'a> {
     pub(crate) fn condition(&self, relay: &str, kind: &str) -> Result<Option<(String, String, String)>> {
         let object = self.bed.get(&self.namespace, &format!("prelay/{relay}"))?;
         let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-        Ok(object["status"]["conditions"].as_array().into_iter().flatten().find(|one| one["type"] == kind).map(|one| {
-            (text(&one["status"]), text(&one["reason"]), text(&one["message"]))
-        }))
+        Ok(object["status"]["conditions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|one| one["type"] == kind)
+            .map(|one| (text(&one["status"]), text(&one["reason"]), text(&one["message"]))))
     }
 }
 
@@ -86,7 +89,9 @@ impl Drop for Fixture<'_> {
     fn drop(&mut self) {
         // A scenario that failed leaves its namespace for a look, unless another run begins.
         if !std::thread::panicking() {
-            self.bed.kubectl(&["delete", "namespace", &self.namespace, "--ignore-not-found", "--wait=false"]).ok();
+            self.bed
+                .kubectl(&["delete", "namespace", &self.namespace, "--ignore-not-found", "--wait=false"])
+                .ok();
         }
     }
 }

@@ -37,7 +37,9 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     if drained["status"]["drain"]["requestedBy"] != serde_json::json!(["Spec"]) {
         bail!("status.drain says {}", drained["status"]["drain"]);
     }
-    for (kind, wanted) in [("Ready", "True"), ("Drained", "True"), ("Reconciling", "False"), ("Stalled", "False")] {
+    for (kind, wanted) in
+        [("Ready", "True"), ("Drained", "True"), ("Reconciling", "False"), ("Stalled", "False")]
+    {
         match fixture.condition("health", kind)? {
             Some((status, _, _)) if status == wanted => {}
             other => bail!("while drained, condition {kind} is {other:?}, expected {wanted}"),
@@ -51,10 +53,8 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     // What a pipeline applies again must change nothing: the server stores no default into spec.
     let image = bed.image("paramant-relay")?.to_owned();
     let manifest = fixture.manifest("health", &image, "");
-    let diff = bed.kubectl_raw(
-        &["diff", "--server-side", "--field-manager=e2e", "-f", "-"],
-        Some(&manifest),
-    )?;
+    let diff =
+        bed.kubectl_raw(&["diff", "--server-side", "--field-manager=e2e", "-f", "-"], Some(&manifest))?;
     if diff.code != Some(0) && !diff.stdout.trim().is_empty() {
         bail!("applying the same manifest again would change:\n{}", diff.stdout);
     }
@@ -63,7 +63,11 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
         Some(&fixture.manifest("health", &image, "  sector: planted\n")),
     )?;
     if planted.code != Some(1) {
-        bail!("a planted difference was not seen; kubectl diff ended with {:?}: {}", planted.code, planted.stderr);
+        bail!(
+            "a planted difference was not seen; kubectl diff ended with {:?}: {}",
+            planted.code,
+            planted.stderr
+        );
     }
     seen((), "columns, events, conditions and explain read well; a second apply changes nothing")
 }

@@ -42,7 +42,10 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
         })?;
         let acknowledged = attempts.iter().filter(|attempt| attempt.acknowledged).count();
         if acknowledged == 0 || acknowledged == attempts.len() {
-            bail!("round {round}: {acknowledged} of {} acknowledged; the kill did not fall among them", attempts.len());
+            bail!(
+                "round {round}: {acknowledged} of {} acknowledged; the kill did not fall among them",
+                attempts.len()
+            );
         }
         for attempt in &attempts {
             match relay.download(&attempt.digest)? {
@@ -64,7 +67,12 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     }
     auditors::paramant_audit(bed, &relay.url)?;
     auditors::fsck(bed, &relay.url)?;
-    seen((), format!("{ROUNDS} rounds: {kept} acknowledged kept, {cut} cut gone, {whole} cut whole, both auditors clean"))
+    seen(
+        (),
+        format!(
+            "{ROUNDS} rounds: {kept} acknowledged kept, {cut} cut gone, {whole} cut whole, both auditors clean"
+        ),
+    )
 }
 
 /// Starts the uploads and kills the relay once `after` of them were acknowledged.
@@ -90,7 +98,8 @@ fn interrupted(fixture: &Fixture<'_>, relay: &Relay, after: usize) -> Result<Vec
             })
         })
         .collect();
-    while acknowledged.load(Ordering::SeqCst) < after && !writers.iter().all(thread::JoinHandle::is_finished) {
+    while acknowledged.load(Ordering::SeqCst) < after && !writers.iter().all(thread::JoinHandle::is_finished)
+    {
         thread::sleep(Duration::from_millis(1));
     }
     kill(&pid)?;

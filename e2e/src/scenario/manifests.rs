@@ -21,7 +21,14 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     let kinds = "statefulsets,services,serviceaccounts,configmaps,networkpolicies,paramantrelays";
     let selector = "paramant.app/relay=health";
     let mut list: serde_json::Value = serde_json::from_str(&bed.kubectl(&[
-        "-n", &fixture.namespace, "get", kinds, "-l", selector, "-o", "json",
+        "-n",
+        &fixture.namespace,
+        "get",
+        kinds,
+        "-l",
+        selector,
+        "-o",
+        "json",
     ])?)?;
     for item in list["items"].as_array_mut().into_iter().flatten() {
         if let Some(object) = item.as_object_mut() {
@@ -34,14 +41,21 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     for file in [&rendered, &children] {
         let mut command = Command::new(bed.programs.join("kubeconform"));
         command.args(["-strict", "-summary", "-schema-location", &schemas]).arg(file);
-        report.push(process::run(&mut command, None, Duration::from_secs(60))?.success("kubeconform")?.trim().to_owned());
+        report.push(
+            process::run(&mut command, None, Duration::from_secs(60))?
+                .success("kubeconform")?
+                .trim()
+                .to_owned(),
+        );
         let mut command = Command::new(bed.programs.join("kube-score"));
         command.args(["score", "--output-format", "ci"]).arg(file);
         let score = process::run(&mut command, None, Duration::from_secs(60))?;
         let critical: Vec<_> = score
             .stdout
             .lines()
-            .filter(|line| line.starts_with("[CRITICAL]") && !EXPLAINED.iter().any(|known| line.contains(known)))
+            .filter(|line| {
+                line.starts_with("[CRITICAL]") && !EXPLAINED.iter().any(|known| line.contains(known))
+            })
             .collect();
         if !critical.is_empty() {
             bail!("kube-score: {}", critical.join("\n"));
@@ -68,12 +82,16 @@ fn schemas(bed: &Bed, directory: &std::path::Path) -> Result<String> {
         for kind in definition["x-kubernetes-group-version-kind"].as_array().into_iter().flatten() {
             let text = |key: &str| kind[key].as_str().unwrap_or_default().to_lowercase();
             let group = text("group").split('.').next().unwrap_or_default().to_owned();
-            let version = if group.is_empty() { text("version") } else { format!("{group}-{}", text("version")) };
+            let version =
+                if group.is_empty() { text("version") } else { format!("{group}-{}", text("version")) };
             let mut schema = strict(definition.clone());
             schema["definitions"] = serde_json::Value::Null;
             let mut resolver = Resolver { all: &all, depth: 0 };
             let whole = resolver.inline(schema, name);
-            fs::write(folder.join(format!("{}-{version}.json", text("kind"))), serde_json::to_string(&whole)?)?;
+            fs::write(
+                folder.join(format!("{}-{version}.json", text("kind"))),
+                serde_json::to_string(&whole)?,
+            )?;
             written += 1;
         }
         if written > 5000 {
@@ -119,16 +137,21 @@ impl Resolver<'_> {
                 if map.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true)) {
                     return serde_json::json!({ "type": ["string", "integer"] });
                 }
-                let mut whole: serde_json::Map<String, Value> =
-                    map.into_iter().filter(|(key, value)| !(key == "definitions" && value.is_null())).map(|(key, value)| {
+                let mut whole: serde_json::Map<String, Value> = map
+                    .into_iter()
+                    .filter(|(key, value)| !(key == "definitions" && value.is_null()))
+                    .map(|(key, value)| {
                         let value = self.inline(value, parent);
                         (key, value)
-                    }).collect();
+                    })
+                    .collect();
                 // kubeconform reads an absent field and a null one alike; the API server's own JSON never holds null here.
                 whole.remove("x-kubernetes-group-version-kind");
                 strict(Value::Object(whole))
             }
-            Value::Array(list) => Value::Array(list.into_iter().map(|item| self.inline(item, parent)).collect()),
+            Value::Array(list) => {
+                Value::Array(list.into_iter().map(|item| self.inline(item, parent)).collect())
+            }
             other => other,
         }
     }

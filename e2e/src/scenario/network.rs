@@ -77,7 +77,8 @@ fn network_namespace(address: &str) -> Result<String> {
         if pid.bytes().all(|byte| byte.is_ascii_digit())
             && let Ok(table) = std::fs::read_to_string(format!("/proc/{pid}/net/fib_trie"))
             && table.lines().any(|line| line.trim() == format!("|-- {address}"))
-            && std::fs::read_link(format!("/proc/{pid}/ns/net")).ok() != std::fs::read_link("/proc/self/ns/net").ok()
+            && std::fs::read_link(format!("/proc/{pid}/ns/net")).ok()
+                != std::fs::read_link("/proc/self/ns/net").ok()
         {
             return Ok(pid);
         }

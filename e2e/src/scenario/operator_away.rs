@@ -5,7 +5,9 @@ use std::{fs, time::Duration, time::Instant};
 use anyhow::{Context, Result, bail};
 
 use super::fixture::Fixture;
-use crate::{bed::Bed, demo::patch_drain, process, process::wait_for, relay::Relay, steps::Seen, steps::seen};
+use crate::{
+    bed::Bed, demo::patch_drain, process, process::wait_for, relay::Relay, steps::Seen, steps::seen,
+};
 
 pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     let fixture = Fixture::new(bed, "away")?;
@@ -28,7 +30,9 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     signal(&server, "STOP")?;
     let frozen = Instant::now();
     while frozen.elapsed() < Duration::from_secs(60) {
-        relay.roundtrip(3000).inspect_err(|_| { signal(&server, "CONT").ok(); })?;
+        relay.roundtrip(3000).inspect_err(|_| {
+            signal(&server, "CONT").ok();
+        })?;
         std::thread::sleep(Duration::from_millis(500));
     }
     signal(&server, "CONT")?;
@@ -72,23 +76,29 @@ fn refuses(relay: &Relay, limit: Duration) -> Result<()> {
 /// The operator's process on this machine.
 fn operator_pid() -> Result<String> {
     wait_for("the operator's process", Duration::from_secs(60), || {
-        Ok(find(|command| command.starts_with("/paramant-operator")).context("it does not run").map_err(|e| e.to_string()))
+        Ok(find(|command| command.starts_with("/paramant-operator"))
+            .context("it does not run")
+            .map_err(|e| e.to_string()))
     })
 }
 
 /// A process of the test bed's control plane, by the name it was started with.
 fn component_pid(name: &str) -> Result<String> {
-    find(|command| command.split('\0').take(2).any(|word| word == name || word.ends_with(&format!("/{name}"))))
-        .with_context(|| format!("found no {name} on this machine"))
+    find(|command| {
+        command.split('\0').take(2).any(|word| word == name || word.ends_with(&format!("/{name}")))
+    })
+    .with_context(|| format!("found no {name} on this machine"))
 }
 
 fn find(wanted: impl Fn(&str) -> bool) -> Option<String> {
-    fs::read_dir("/proc").ok()?.filter_map(Result::ok).map(|entry| entry.file_name().to_string_lossy().into_owned()).find(
-        |pid| {
+    fs::read_dir("/proc")
+        .ok()?
+        .filter_map(Result::ok)
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .find(|pid| {
             pid.bytes().all(|byte| byte.is_ascii_digit())
                 && fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|command| wanted(&command))
-        },
-    )
+        })
 }
 
 fn signal(pid: &str, name: &str) -> Result<()> {

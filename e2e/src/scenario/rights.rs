@@ -1,9 +1,6 @@
 //! Least privilege, from the API server's own audit log.
 
-use std::{
-    collections::BTreeSet,
-    sync::OnceLock,
-};
+use std::{collections::BTreeSet, sync::OnceLock};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -40,8 +37,8 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
             bail!("kubectl auth can-i {verb} secrets says “{}”", answer.stdout.trim());
         }
     }
-    let allowed =
-        bed.kubectl_raw(&["auth", "can-i", "list", "pods", "-n", &fixture.namespace, "--as", OPERATOR], None)?;
+    let allowed = bed
+        .kubectl_raw(&["auth", "can-i", "list", "pods", "-n", &fixture.namespace, "--as", OPERATOR], None)?;
     if allowed.stdout.trim() != "yes" {
         bail!("kubectl auth can-i is no judge here: it denies even listing pods");
     }
@@ -49,7 +46,9 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     // The log shows a refusal when there is one.
     bed.kubectl_raw(&["-n", &fixture.namespace, "get", "secrets", "--as", OPERATOR], None)?;
     wait_for("the planted refusal", std::time::Duration::from_secs(10), || {
-        let refused = audit_log::since(&log, start)?.into_iter().any(|request| request.code == 403 && request.resource == "secrets");
+        let refused = audit_log::since(&log, start)?
+            .into_iter()
+            .any(|request| request.code == 403 && request.resource == "secrets");
         Ok(if refused { Ok(()) } else { Err("no 403 in the audit log".into()) })
     })?;
     let refused: Vec<_> = audit_log::since(&log, start)?
@@ -84,11 +83,22 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
 /// Every (group, resource, verb) that the chart grants.
 fn rules(bed: &Bed) -> Result<BTreeSet<(String, String, String)>> {
     let text = bed.kubectl(&[
-        "get", "clusterroles,roles", "-A", "-l", "app.kubernetes.io/name=paramant-operator,rbac.paramant.app/bound=true", "-o", "json",
+        "get",
+        "clusterroles,roles",
+        "-A",
+        "-l",
+        "app.kubernetes.io/name=paramant-operator,rbac.paramant.app/bound=true",
+        "-o",
+        "json",
     ])?;
     let list: Value = serde_json::from_str(&text)?;
     let mut rights = BTreeSet::new();
-    for rule in list["items"].as_array().into_iter().flatten().flat_map(|role| role["rules"].as_array().into_iter().flatten()) {
+    for rule in list["items"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .flat_map(|role| role["rules"].as_array().into_iter().flatten())
+    {
         let words = |key: &str| -> Vec<String> {
             rule[key].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
         };

@@ -14,7 +14,9 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::{fixture::Fixture, rights::OPERATOR};
-use crate::{audit_log, bed::Bed, demo::patch_drain, process::wait_for, relay::Relay, steps::Seen, steps::seen};
+use crate::{
+    audit_log, bed::Bed, demo::patch_drain, process::wait_for, relay::Relay, steps::Seen, steps::seen,
+};
 
 const RELAYS: usize = 20;
 const WATCHED: Duration = Duration::from_secs(120);
@@ -74,7 +76,10 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     let transfers = traffic.stop()?;
     seen(
         (),
-        format!("{RELAYS} relays, {} s, {transfers} transfers: 0 writes but the Lease; two swaps changed no pod", WATCHED.as_secs()),
+        format!(
+            "{RELAYS} relays, {} s, {transfers} transfers: 0 writes but the Lease; two swaps changed no pod",
+            WATCHED.as_secs()
+        ),
     )
 }
 
@@ -94,7 +99,8 @@ fn writes(log: &std::path::Path, mark: u64) -> Result<Vec<String>> {
 
 /// UID, restart count and template hash of every pod, and of every StatefulSet's template.
 fn pods(bed: &Bed, namespace: &str) -> Result<BTreeMap<String, (String, u64, String)>> {
-    let list: Value = serde_json::from_str(&bed.kubectl(&["-n", namespace, "get", "pods,statefulsets", "-o", "json"])?)?;
+    let list: Value =
+        serde_json::from_str(&bed.kubectl(&["-n", namespace, "get", "pods,statefulsets", "-o", "json"])?)?;
     let mut found = BTreeMap::new();
     for item in list["items"].as_array().into_iter().flatten() {
         let kind = item["kind"].as_str().unwrap_or_default();

@@ -47,5 +47,10 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     }
     replay.set(None::<Flip>);
     auditors::paramant_audit_raw(bed, &replay.url, &keys)?.success("paramant audit after the flips")?;
-    seen((), format!("{both} flips refused by both auditors, {ours} by paramant audit; the untouched log accepted"))
+    seen(
+        (),
+        format!(
+            "{both} flips refused by both auditors, {ours} by paramant audit; the untouched log accepted"
+        ),
+    )
 }

@@ -28,7 +28,13 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     evict(&fixture)?;
     let evicted = replaced(&fixture, &old.uid)?;
     if evicted.image != old.image || evicted.hash != old.hash {
-        bail!("after an eviction the pod runs {} ({}), expected the old {} ({})", evicted.image, evicted.hash, old.image, old.hash);
+        bail!(
+            "after an eviction the pod runs {} ({}), expected the old {} ({})",
+            evicted.image,
+            evicted.hash,
+            old.image,
+            old.hash
+        );
     }
 
     // An image that cannot be resolved waits in Verifying, and an eviction brings the old one back too.
@@ -40,7 +46,11 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     bed.kubectl(&["-n", &fixture.namespace, "patch", "prelay", "health", "--type", "merge", "-p", &patch])?;
     wait_for("the missing image to be named in status", Duration::from_secs(60), || {
         let message = fixture.field("prelay/health", "/status/message")?;
-        Ok(if message.as_str().unwrap_or_default().contains("does-not-exist") { Ok(()) } else { Err(message.to_string()) })
+        Ok(if message.as_str().unwrap_or_default().contains("does-not-exist") {
+            Ok(())
+        } else {
+            Err(message.to_string())
+        })
     })?;
     evict(&fixture)?;
     let again = replaced(&fixture, &rolled.uid)?;

@@ -99,9 +99,12 @@ impl Replay {
         let state = self.state.lock().map_err(|_| anyhow::anyhow!("the replay server panicked"))?;
         let mut spots: BTreeMap<&str, Vec<Flip>> = BTreeMap::new();
         let mut add = |group: &'static str, path: &str, range: std::ops::Range<usize>, kind: Kind| {
-            spots.entry(group).or_default().extend(
-                range.map(|byte| Flip { path: path.to_owned(), byte, bit: 0, kind }),
-            );
+            spots.entry(group).or_default().extend(range.map(|byte| Flip {
+                path: path.to_owned(),
+                byte,
+                bit: 0,
+                kind,
+            }));
         };
         for (path, answer) in state.answers.iter().filter(|(_, answer)| answer.status == 200) {
             let body = &answer.body;
@@ -135,17 +138,27 @@ impl Replay {
         }
         for group in ["bundle", "tile", "checkpoint", "ed25519", "other line", "tree head", "legacy root"] {
             if !spots.contains_key(group) {
-                bail!("nobody read anything to flip for “{group}”; the replay saw {:?}", state.answers.keys());
+                bail!(
+                    "nobody read anything to flip for “{group}”; the replay saw {:?}",
+                    state.answers.keys()
+                );
             }
         }
         let groups: Vec<&Vec<Flip>> = spots.values().collect();
-        let mut random = Random(seed.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)));
+        let mut random =
+            Random(seed.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
+                (sum ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+            }));
         let mut flips = Vec::with_capacity(count);
         while flips.len() < count {
             let Some(group) = groups.get(flips.len() % groups.len()) else { continue };
             let Some(spot) = group.get(random.below(group.len())) else { continue };
             // Bit 5 turns a letter's case; any of the lower five changes any character to another one.
-            let bit = if matches!(spot.kind, Kind::Tile | Kind::Bundle) { random.below(8) } else { random.below(5) };
+            let bit = if matches!(spot.kind, Kind::Tile | Kind::Bundle) {
+                random.below(8)
+            } else {
+                random.below(5)
+            };
             flips.push(Flip { bit: u8::try_from(bit).unwrap_or(0), ..spot.clone() });
         }
         Ok(flips)
