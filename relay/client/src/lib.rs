@@ -1,1 +1,23 @@
-//! The client.
+//! The client's side of a relay: encryption, the HTTP interface, the keys a person keeps, and the auditor.
+//!
+//! Used by the `paramant` command, benches and end-to-end tests. Nothing here trusts a relay: a payload is compared with its
+//! hash, a receipt and a log entry with the relay's pinned keys, a recipient's key with what was seen before.
+//! Secrets live in [`device::Device`] and files of mode 0600; they are never in an error, a log line or an argument.
+
+pub mod audit;
+pub mod device;
+pub mod directory;
+pub mod durable;
+pub mod envelope;
+pub mod error;
+pub mod identity;
+pub mod logged;
+pub mod relay;
+pub mod state;
+pub mod transfer;
+
+pub use device::Device;
+pub use error::{Category, ClientError};
+pub use identity::RelayIdentity;
+pub use relay::{Relay, RelayAddress};
+pub use state::StateDir;
