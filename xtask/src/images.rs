@@ -94,9 +94,8 @@ impl Images<'_> {
         let crash = Image {
             name: "crash",
             title: "a process that ends at once",
-            files: vec![File { from: tools::pause(self.cache)?, to: "/pause".into() }],
-            // The path does not exist: the container fails as it starts, each time.
-            entrypoint: "/absent".into(),
+            files: vec![File { from: tools::pause(self.cache)?, to: "/crash".into() }],
+            entrypoint: "/crash".into(),
             version: "1".into(),
         };
         self.push("crash", "crash", crash)?;

@@ -1,0 +1,37 @@
+# The release images: one static program each on an empty base, nothing else.
+#
+#   docker build --target relay    -t paramant-relay .
+#   docker build --target operator -t paramant-operator .
+#
+# Two builds of one commit give one binary: places are replaced by fixed names, the lock file and the toolchain are pinned.
+# `cargo xtask reproduce` proves it without Docker; for one digest here too, pass
+# --output type=image,rewrite-timestamp=true --build-arg SOURCE_DATE_EPOCH=0 and pin RUST by digest.
+ARG RUST=docker.io/library/rust:1.95.0-slim-bookworm
+
+FROM ${RUST} AS build
+WORKDIR /src
+COPY . .
+# Shown by --version and in the status of relays; the workspace's own version when empty.
+ARG VERSION=""
+# These replace the flags of .cargo/config.toml, so they repeat them.
+ENV RUSTFLAGS="-Ctarget-feature=+crt-static --remap-path-prefix=/usr/local/cargo=/cargo" \
+    CFLAGS="-ffile-prefix-map=/usr/local/cargo=/cargo" \
+    CARGO_INCREMENTAL=0 \
+    SOURCE_DATE_EPOCH=0
+RUN export CARGO_TARGET_DIR=/target ${VERSION:+PARAMANT_VERSION="$VERSION"}; \
+    cargo build --release --locked --target x86_64-unknown-linux-gnu \
+        -p paramant-operator --bin paramant-operator -p paramant-relay --bin paramant-relay \
+    && mkdir /programs \
+    && cp /target/x86_64-unknown-linux-gnu/release/paramant-operator /target/x86_64-unknown-linux-gnu/release/paramant-relay /programs/
+
+FROM scratch AS operator
+LABEL org.opencontainers.image.title="paramant-operator" org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=build --chmod=0755 /programs/paramant-operator /paramant-operator
+USER 65532:65532
+ENTRYPOINT ["/paramant-operator"]
+
+FROM scratch AS relay
+LABEL org.opencontainers.image.title="paramant-relay" org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=build --chmod=0755 /programs/paramant-relay /paramant-relay
+USER 65532:65532
+ENTRYPOINT ["/paramant-relay"]
