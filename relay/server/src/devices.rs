@@ -1,1 +1,279 @@
-//! Device keys: registered, looked up, committed to in the log.
+//! Device keys: registered once per account and name, looked up by their account, committed to in the log.
+//!
+//! A repeat with the same keys answers what the first answered and adds nothing to the log; other keys under a taken name
+//! are refused. The row is written first, then its `key_registered` entry; a crash between the two is mended at start.
+
+use jiff::Timestamp;
+use paramant_protocol::device::{
+    DeviceKeys, FingerprintAnswer, KeysAnswer, RegisterAnswer, RegisterKeys, VerifyFingerprintAnswer,
+};
+use paramant_protocol::moment;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::entries::{self, EntryError};
+use crate::log_service::{Entry, LogError, LogService};
+use crate::store::meta::{Meta, MetaError};
+use crate::store::{AccountId, Digest, RecoveryError, now_ms};
+
+/// Devices of one account, far above any use; a key must not be able to fill the disk.
+const DEVICES_PER_ACCOUNT: i64 = 10_000;
+
+/// A handle on the devices; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Devices {
+    meta: Meta,
+    log: LogService,
+}
+
+/// Why keys were not registered.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// The name is taken by other keys.
+    #[error("other keys are registered for this device; choose another device id")]
+    Taken,
+    /// Too many devices.
+    #[error("this account has {limit} devices, which is the limit")]
+    TooMany {
+        /// The limit.
+        limit: i64,
+    },
+    /// The database.
+    #[error(transparent)]
+    Meta(#[from] MetaError),
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// No randomness.
+    #[error(transparent)]
+    Entry(#[from] EntryError),
+}
+
+impl From<rusqlite::Error> for DeviceError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Meta(error.into())
+    }
+}
+
+/// A registered device.
+#[derive(Debug, Clone)]
+struct Registered {
+    account: AccountId,
+    keys: DeviceKeys,
+    /// Exactly as it came.
+    ecdh_text: String,
+    registered_ms: i64,
+    salt: Digest,
+    entry: Entry,
+    log_from: u64,
+    log_index: Option<u64>,
+}
+
+impl Devices {
+    /// The devices in this database.
+    #[must_use]
+    pub fn new(meta: Meta, log: LogService) -> Self {
+        Self { meta, log }
+    }
+
+    /// Registers a device's keys, or confirms that exactly these are registered.
+    ///
+    /// # Errors
+    /// [`DeviceError::Taken`] when the name has other keys.
+    pub async fn register(
+        &self,
+        account: AccountId,
+        keys: DeviceKeys,
+        ecdh_text: String,
+    ) -> Result<RegisterAnswer, DeviceError> {
+        let salt = Digest::random().map_err(EntryError::from)?;
+        let entry = entries::key_registered(&keys.kem_pub, &keys.sig_pub, salt)?;
+        let log_from = self.log.head().size;
+        let new = Registered {
+            account,
+            keys,
+            ecdh_text,
+            registered_ms: now_ms(),
+            salt,
+            entry,
+            log_from,
+            log_index: None,
+        };
+        let inserted = new.clone();
+        let earlier = self.meta.write(move |c| insert(c, &inserted)).await?;
+        let mut device = match earlier {
+            Some(earlier) if !earlier.keys.same_keys(&new.keys) => return Err(DeviceError::Taken),
+            Some(earlier) => earlier,
+            None => new,
+        };
+        if device.log_index.is_none() {
+            let appended = self.log.append(device.entry.clone()).await?;
+            device.log_index = Some(appended.index);
+            self.remember_index(&device, appended.index).await?;
+        }
+        let root = device.log_index.and_then(|index| self.log.legacy_inclusion(index, index + 1).ok());
+        Ok(RegisterAnswer {
+            ok: true,
+            fingerprint: device.keys.fingerprint(),
+            dsa_supported: !device.keys.sig_pub.is_empty(),
+            ct_index: device.log_index,
+            ct_tree_hash: root.map(|(_, root)| hex::encode(root)),
+            attested: false,
+            attestation_method: None,
+        })
+    }
+
+    /// A device's keys, as its account sees them.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn keys(&self, account: AccountId, device: &str) -> Result<Option<KeysAnswer>, MetaError> {
+        Ok(self.find(account, device).await?.map(|device| {
+            let mut answer = KeysAnswer::of(&device.keys, device.registered_at(), device.log_index);
+            answer.keys.ecdh_pub = Some(device.ecdh_text);
+            answer.ct_salt = Some(device.salt.to_string());
+            answer
+        }))
+    }
+
+    /// A device's fingerprint.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn fingerprint(
+        &self,
+        account: AccountId,
+        device: &str,
+    ) -> Result<Option<FingerprintAnswer>, MetaError> {
+        Ok(self.find(account, device).await?.map(|device| FingerprintAnswer {
+            ok: true,
+            device_id: device.keys.device.to_string(),
+            fingerprint: device.keys.fingerprint(),
+            registered_at: device.registered_at(),
+            ct_index: device.log_index,
+        }))
+    }
+
+    /// Whether a fingerprint is this device's, in either published form.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn verify(
+        &self,
+        account: AccountId,
+        device: &str,
+        provided: String,
+    ) -> Result<Option<VerifyFingerprintAnswer>, MetaError> {
+        Ok(self.find(account, device).await?.map(|device| {
+            let same = device.keys.matches(&provided);
+            VerifyFingerprintAnswer {
+                ok: same,
+                r#match: same,
+                stored: device.keys.fingerprint(),
+                provided,
+                registered_at: device.registered_at(),
+            }
+        }))
+    }
+
+    /// At start: every row whose entry is not known to be in the log gets its index, or its entry.
+    ///
+    /// # Errors
+    /// When the database or the log fails.
+    pub async fn recover(&self) -> Result<(), RecoveryError> {
+        let unlogged = self
+            .meta
+            .read::<_, MetaError, _>(|c| {
+                let mut query = c.prepare("SELECT * FROM devices WHERE log_index IS NULL")?;
+                Ok(query.query_map([], registered)?.collect::<Result<Vec<_>, _>>()?)
+            })
+            .await?;
+        for device in unlogged {
+            let found = self.log.find_legacy_leaf(&device.entry.legacy_leaf, device.log_from)?;
+            let index = match found {
+                Some(index) => index,
+                None => self.log.append(device.entry.clone()).await?.index,
+            };
+            self.remember_index(&device, index).await?;
+        }
+        Ok(())
+    }
+
+    async fn find(&self, account: AccountId, device: &str) -> Result<Option<Registered>, MetaError> {
+        let device = device.to_owned();
+        self.meta.read(move |c| Ok(find(c, account, &device)?)).await
+    }
+
+    async fn remember_index(&self, device: &Registered, index: u64) -> Result<(), MetaError> {
+        let (account, name) = (device.account, device.keys.device.to_string());
+        let sql = "UPDATE devices SET log_index = ? WHERE account = ? AND device = ? AND log_index IS NULL";
+        self.meta
+            .write::<_, MetaError, _>(move |c| {
+                Ok(c.execute(sql, params![index.cast_signed(), account, name])?)
+            })
+            .await
+            .map(drop)
+    }
+}
+
+impl Registered {
+    fn registered_at(&self) -> String {
+        moment::millis(Timestamp::from_millisecond(self.registered_ms).unwrap_or_default())
+    }
+}
+
+fn insert(c: &Connection, device: &Registered) -> Result<Option<Registered>, DeviceError> {
+    if let Some(earlier) = find(c, device.account, device.keys.device.as_str())? {
+        return Ok(Some(earlier));
+    }
+    let count: i64 =
+        c.query_row("SELECT count(*) FROM devices WHERE account = ?", [device.account], |row| row.get(0))?;
+    if count >= DEVICES_PER_ACCOUNT {
+        return Err(DeviceError::TooMany { limit: DEVICES_PER_ACCOUNT });
+    }
+    c.execute(
+        "INSERT INTO devices (account, device, kem, sig, ecdh, registered_ms, salt, entry, leaf, log_from)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        params![
+            device.account,
+            device.keys.device.as_str(),
+            device.keys.kem_pub,
+            device.keys.sig_pub,
+            device.ecdh_text,
+            device.registered_ms,
+            device.salt,
+            device.entry.bytes,
+            Digest(device.entry.legacy_leaf),
+            device.log_from.cast_signed(),
+        ],
+    )?;
+    Ok(None)
+}
+
+fn find(c: &Connection, account: AccountId, device: &str) -> Result<Option<Registered>, rusqlite::Error> {
+    let sql = "SELECT * FROM devices WHERE account = ? AND device = ?";
+    c.prepare_cached(sql)?.query_row(params![account, device], registered).optional()
+}
+
+fn registered(row: &Row<'_>) -> Result<Registered, rusqlite::Error> {
+    let ecdh_text: String = row.get("ecdh")?;
+    let encoded = RegisterKeys {
+        device_id: row.get("device")?,
+        kem_pub: Some(hex::encode(row.get::<_, Vec<u8>>("kem")?)),
+        sig_pub: Some(hex::encode(row.get::<_, Vec<u8>>("sig")?)),
+        ecdh_pub: Some(ecdh_text.clone()),
+        ..RegisterKeys::default()
+    };
+    let keys = encoded.keys().map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, Box::new(error))
+    })?;
+    Ok(Registered {
+        account: row.get("account")?,
+        keys,
+        ecdh_text,
+        registered_ms: row.get("registered_ms")?,
+        salt: row.get("salt")?,
+        entry: Entry { bytes: row.get("entry")?, legacy_leaf: row.get::<_, Digest>("leaf")?.0 },
+        log_from: row.get::<_, i64>("log_from")?.cast_unsigned(),
+        log_index: row.get::<_, Option<i64>>("log_index")?.map(i64::cast_unsigned),
+    })
+}

@@ -1,1 +1,212 @@
-//! The one-time set-up code: printed once, redeemed once for the admin token.
+//! Who is admin: the token in a mounted file, or the one a one-time set-up code was redeemed for.
+//!
+//! When a token file is set and not empty, it alone counts, read again for each request so that a rotated Secret works at
+//! once. Otherwise the relay prints a fresh set-up code to its log at start, until one was redeemed; the token it gives is
+//! kept as its SHA-256 only. Tokens are compared by digest in constant time. No message from outside can set, weaken or skip
+//! any of this.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use paramant_protocol::entry::body::AdminChange;
+use paramant_protocol::leaf;
+use rusqlite::OptionalExtension;
+use subtle::ConstantTimeEq;
+
+use crate::entries::{self, EntryError};
+use crate::log_service::{LogError, LogService};
+use crate::settings::SettingsHandle;
+use crate::store::Digest;
+use crate::store::meta::{Meta, MetaError};
+
+const TOKEN: &str = "admin_token_sha256";
+const TOTP: &str = "admin_totp_secret";
+/// Base32 (RFC 4648), which authenticator programs expect of a secret.
+const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+
+/// A handle on the admin's credentials; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct AdminAccess(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    meta: Meta,
+    log: LogService,
+    settings: SettingsHandle,
+    /// SHA-256 of the code that may be redeemed.
+    code: Mutex<Option<[u8; 32]>>,
+    /// SHA-256 of the token a code was redeemed for.
+    redeemed: RwLock<Option<[u8; 32]>>,
+}
+
+/// What a set-up code is redeemed for. Shown once.
+#[derive(Clone)]
+pub struct Credentials {
+    /// For `X-Admin-Token`.
+    pub token: String,
+    /// For an authenticator, base32.
+    pub totp_secret: String,
+}
+
+/// Why a set-up code was not redeemed.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// There is none to redeem, or this is not it. Both look alike.
+    #[error(
+        "this set-up code is not valid; the code is printed in the relay's log at start while no admin token exists"
+    )]
+    Refused,
+    /// The database.
+    #[error(transparent)]
+    Meta(#[from] MetaError),
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// No randomness.
+    #[error(transparent)]
+    Entry(#[from] EntryError),
+}
+
+impl From<rusqlite::Error> for SetupError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Meta(error.into())
+    }
+}
+
+impl AdminAccess {
+    /// Reads what was redeemed; prints a set-up code when nobody can be admin yet.
+    ///
+    /// # Errors
+    /// When the database cannot be read, or the system has no randomness.
+    pub async fn open(meta: Meta, log: LogService, settings: SettingsHandle) -> Result<Self, SetupError> {
+        let redeemed: Option<Digest> = meta
+            .read::<_, MetaError, _>(|c| {
+                let sql = "SELECT value FROM settings WHERE name = ?";
+                Ok(c.query_row(sql, [TOKEN], |row| row.get(0)).optional()?)
+            })
+            .await?;
+        let redeemed = redeemed.map(|digest| digest.0);
+        let this = Self(Arc::new(Inner {
+            meta,
+            log,
+            settings,
+            code: Mutex::default(),
+            redeemed: RwLock::new(redeemed),
+        }));
+        if redeemed.is_none() && this.from_file().is_none() {
+            let code = grouped(&base32(&random()?));
+            *this.0.code.lock().unwrap_or_else(PoisonError::into_inner) = Some(leaf::sha256(code.as_bytes()));
+            tracing::warn!(setup_code = %code, "no admin token yet: redeem this code once with POST /v3/setup {{\"code\":…}}");
+        }
+        Ok(this)
+    }
+
+    /// Whether this is the admin's token.
+    #[must_use]
+    pub fn is_admin(&self, presented: &str) -> bool {
+        let presented = leaf::sha256(presented.as_bytes());
+        let valid = match self.from_file() {
+            Some(token) => Some(token),
+            None => *self.0.redeemed.read().unwrap_or_else(PoisonError::into_inner),
+        };
+        valid.is_some_and(|valid| bool::from(valid.ct_eq(&presented)))
+    }
+
+    /// Whether a set-up code is waiting to be redeemed.
+    #[must_use]
+    pub fn awaits_setup(&self) -> bool {
+        self.0.code.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Redeems the set-up code. From the answer on its token is the admin's, and the code is spent.
+    ///
+    /// # Errors
+    /// [`SetupError::Refused`] for any code but the one printed, and when an admin token exists.
+    pub async fn redeem(&self, code: &str) -> Result<Credentials, SetupError> {
+        let presented = leaf::sha256(code.trim().as_bytes());
+        let spent = {
+            let mut code = self.0.code.lock().unwrap_or_else(PoisonError::into_inner);
+            let same = code.is_some_and(|code| bool::from(code.ct_eq(&presented)));
+            if !same || self.from_file().is_some() {
+                return Err(SetupError::Refused);
+            }
+            code.take()
+        };
+        let kept = self.keep_new_credentials().await;
+        if kept.is_err() {
+            *self.0.code.lock().unwrap_or_else(PoisonError::into_inner) = spent;
+        }
+        kept
+    }
+
+    async fn keep_new_credentials(&self) -> Result<Credentials, SetupError> {
+        let token = hex::encode(Digest::random().map_err(EntryError::from)?.0);
+        let totp_secret = base32(&random()?);
+        let (digest, secret) = (leaf::sha256(token.as_bytes()), totp_secret.clone());
+        self.0.log.append(entries::admin_changed(AdminChange::SetUp)?).await?;
+        self.0
+            .meta
+            .write::<_, MetaError, _>(move |c| {
+                let sql = "INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)";
+                c.execute(sql, (TOKEN, Digest(digest)))?;
+                c.execute(sql, (TOTP, secret))?;
+                Ok(())
+            })
+            .await?;
+        *self.0.redeemed.write().unwrap_or_else(PoisonError::into_inner) = Some(digest);
+        Ok(Credentials { token, totp_secret })
+    }
+
+    /// SHA-256 of the token in the file, if there is one.
+    fn from_file(&self) -> Option<[u8; 32]> {
+        let path = self.0.settings.current().admin_token_file.clone()?;
+        token_in(&path).map(|token| leaf::sha256(token.as_bytes()))
+    }
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Credentials(…)")
+    }
+}
+
+fn token_in(path: &Path) -> Option<String> {
+    let token = std::fs::read_to_string(path).ok()?;
+    let token = token.trim();
+    (!token.is_empty()).then(|| token.to_owned())
+}
+
+/// 160 bits, as RFC 4226 asks of a second factor's secret; nobody guesses as many in a code.
+fn random() -> Result<[u8; 20], SetupError> {
+    let mut bytes = [0; 20];
+    getrandom::fill(&mut bytes).map_err(EntryError::from)?;
+    Ok(bytes)
+}
+
+fn base32(bytes: &[u8; 20]) -> String {
+    let (chunks, _) = bytes.as_chunks::<5>();
+    let letter = |bits: u64, n: u32| char::from(BASE32[(bits >> (35 - 5 * n) & 31) as usize]); // total: 5 bits index 32 letters
+    chunks
+        .iter()
+        .flat_map(|[a, b, c, d, e]| {
+            let bits = u64::from_be_bytes([0, 0, 0, *a, *b, *c, *d, *e]);
+            (0..8).map(move |n| letter(bits, n))
+        })
+        .collect()
+}
+
+fn grouped(text: &str) -> String {
+    let letters: Vec<char> = text.chars().collect();
+    letters.chunks(4).map(|group| group.iter().collect::<String>()).collect::<Vec<_>>().join("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base32_is_that_of_rfc_4648() {
+        assert_eq!(base32(b"foobarfoobarfoobarfo"), "MZXW6YTBOJTG633CMFZGM33PMJQXEZTP");
+        assert_eq!(grouped("ABCDEFGH"), "ABCD-EFGH");
+    }
+}

@@ -1,24 +1,208 @@
-//! Metadata, payloads and key slots on disk.
+//! What a relay keeps: metadata in SQLite, sealed payloads in files, their keys in slots, and who may use them.
+//!
+//! The order of writing is the promise: bytes, file and directory synced, then the row `pending`, then the log entry, then the
+//! row `live`, then the answer. The order of destroying is slot, row, file, log entry. [`Store::open`] finishes what a crash
+//! left half done in either direction before the first request. The start-up code opens and closes it; handlers reach its
+//! parts through [`crate::app::App::store`].
 
+pub mod blob_rows;
+pub mod blobs;
+mod ids;
+pub mod meta;
+mod migrations;
+pub mod seal;
+pub mod slots;
+
+use std::collections::HashSet;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use paramant_protocol::control::LicenseReport;
+
+use self::blobs::{BlobFiles, BlobStore};
+pub use self::ids::{AccountId, BlobId, ClaimId, Digest};
+use self::meta::{Meta, MetaError, MetaOpenError};
+use self::slots::{KeySlots, Slot, SlotError};
+use crate::accounts::Accounts;
 use crate::app::Core;
+use crate::devices::Devices;
+use crate::license::Licenses;
+use crate::rates::RateLimits;
+use crate::setup_code::AdminAccess;
+use crate::transfer::Transfers;
 
-/// Everything below the transfer path that is kept on disk.
+/// Where the three kinds of things are kept. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Vault {
+    /// Rows.
+    pub meta: Meta,
+    /// Payload keys.
+    pub keys: Arc<KeySlots>,
+    /// Sealed payloads.
+    pub payloads: Arc<dyn BlobStore>,
+}
+
+/// Everything below the handlers that outlives a request.
 #[derive(Debug)]
-pub struct Store;
+pub struct Store {
+    vault: Vault,
+    /// Users and their API keys.
+    pub accounts: Accounts,
+    /// Device keys.
+    pub devices: Devices,
+    /// Who is admin.
+    pub admin: AdminAccess,
+    /// Uploads, claims, burns.
+    pub transfers: Transfers,
+    /// What the licence grants.
+    pub licenses: Licenses,
+    /// How often each caller may ask.
+    pub rates: RateLimits,
+}
 
 /// Why the store could not be opened.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {}
+pub enum OpenError {
+    /// The database.
+    #[error(transparent)]
+    Meta(#[from] MetaOpenError),
+    /// A file or directory.
+    #[error("{path}: {source}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// What a crash left could not be put right.
+    #[error("what the last run left could not be put right: {0}")]
+    Recovery(#[from] RecoveryError),
+    /// Who is admin could not be told.
+    #[error("admin access: {0}")]
+    Admin(#[from] crate::setup_code::SetupError),
+}
+
+/// Why the pass at start stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoveryError {
+    /// The database.
+    #[error(transparent)]
+    Meta(#[from] MetaError),
+    /// The key file.
+    #[error(transparent)]
+    Slot(#[from] SlotError),
+    /// The payload files.
+    #[error("payload files: {0}")]
+    Files(#[from] io::Error),
+    /// The log.
+    #[error("the log: {0}")]
+    Log(#[from] crate::log_service::LogError),
+    /// The system has no randomness, or an entry could not be written.
+    #[error("{0}")]
+    Entry(#[from] crate::entries::EntryError),
+}
+
+impl From<rusqlite::Error> for RecoveryError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Meta(error.into())
+    }
+}
 
 impl Store {
-    /// Opens or creates the store, finishes what a crash left half done, and starts its writer.
+    /// Opens or creates the store, finishes what a crash left half done, and starts its writers and its sweep.
     ///
     /// # Errors
     /// When a file cannot be opened or holds something that this release cannot read.
-    pub async fn open(_core: &Core) -> Result<Self, OpenError> {
-        Ok(Self)
+    pub async fn open(core: &Core) -> Result<Self, OpenError> {
+        let vault = Vault::open(core).await?;
+        let floors = core.log.published().and_then(|published| Timestamp::try_from(published.at).ok());
+        let licenses = Licenses::new(core.settings.clone(), floors.into_iter().collect());
+        let accounts = Accounts::load(vault.meta.clone(), core.log.clone(), licenses.clone());
+        let accounts = accounts.await.map_err(RecoveryError::from)?;
+        let devices = Devices::new(vault.meta.clone(), core.log.clone());
+        let admin = AdminAccess::open(vault.meta.clone(), core.log.clone(), core.settings.clone()).await?;
+        let transfers = Transfers::open(core.clone(), vault.clone()).await?;
+        devices.recover().await?;
+        Ok(Self { vault, accounts, devices, admin, transfers, licenses, rates: RateLimits::default() })
     }
 
-    /// Waits for its writer to finish; called once, after the last request.
-    pub async fn close(&self) {}
+    /// Waits for its writers to finish; called once, after the last request.
+    pub async fn close(&self) {
+        self.transfers.stop_sweeping().await;
+        let vault = self.vault.clone();
+        let closing = tokio::task::spawn_blocking(move || {
+            vault.keys.close();
+            vault.meta.close();
+        });
+        drop(closing.await);
+    }
+
+    /// Accounts with at least one active key.
+    #[must_use]
+    pub fn active_users(&self) -> u64 {
+        self.accounts.active()
+    }
+
+    /// Blobs nobody has read yet.
+    #[must_use]
+    pub fn unclaimed_blobs(&self) -> u64 {
+        self.transfers.in_flight().blobs
+    }
+
+    /// How a person who just started this relay gets a first API key. Holds no secret.
+    #[must_use]
+    pub fn first_key_hint(&self, url: &str) -> String {
+        let make = format!("curl -X POST -H 'X-Admin-Token: …' {url}/v2/admin/keys");
+        if self.admin.awaits_setup() {
+            format!(
+                "curl {url}/v3/setup -d '{{\"code\":\"…\"}}' with the setup_code in the log below, then {make}"
+            )
+        } else {
+            make
+        }
+    }
+
+    /// What the licence grants now.
+    #[must_use]
+    pub fn license_report(&self) -> LicenseReport {
+        let license = self.licenses.current();
+        LicenseReport {
+            tier: license.state.tier().into(),
+            source: license.state.source(),
+            max_users: license.state.cap().limit(),
+            active_users: self.accounts.active(),
+            capabilities: Vec::new(),
+            valid_until: license.state.until(),
+            grace_until: None,
+            problems: license.problems,
+        }
+    }
+}
+
+impl Vault {
+    /// Opens the three parts; slots that belong to no row are zeroed.
+    async fn open(core: &Core) -> Result<Self, OpenError> {
+        let (meta, slots, blobs) = (core.data.meta_db(), core.data.key_slots(), core.data.blobs());
+        let opening = tokio::task::spawn_blocking(move || {
+            let file = |path: &std::path::Path, source| OpenError::File { path: path.to_owned(), source };
+            let meta = Meta::open(&meta)?;
+            let used = meta.read_blocking(|c| -> Result<HashSet<Slot>, MetaError> {
+                let mut query = c.prepare("SELECT slot FROM blobs WHERE state < 3")?;
+                Ok(query.query_map([], |row| Ok(Slot(row.get(0)?)))?.collect::<Result<_, _>>()?)
+            });
+            let used = used.map_err(RecoveryError::from)?;
+            let keys = KeySlots::open(&slots, &used).map_err(|source| file(&slots, source))?;
+            let payloads = BlobFiles::open(&blobs).map_err(|source| file(&blobs, source))?;
+            Ok(Self { meta, keys: Arc::new(keys), payloads: Arc::new(payloads) })
+        });
+        opening.await.unwrap_or_else(|_| Err(OpenError::Recovery(MetaError::Closed.into())))
+    }
+}
+
+/// Unix milliseconds, as rows hold them.
+#[must_use]
+pub fn now_ms() -> i64 {
+    Timestamp::now().as_millisecond()
 }

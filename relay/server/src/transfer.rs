@@ -1,1 +1,152 @@
-//! The transfer path: accept, store, claim, burn, expire.
+//! The transfer path: receive, keep, claim, send, burn, expire, recover.
+//!
+//! [`Transfers`] owns the order of every step; the modules below each hold one. Bytes are opaque here: they arrive sealed by
+//! the sender, are sealed again at rest, and leave once. Handlers in `public` call it; nothing here knows HTTP but
+//! [`sending`], whose stream is a response body.
+
+mod accept;
+pub mod base64_stream;
+mod burn;
+mod claim;
+mod in_flight;
+pub mod json_body;
+mod receive;
+mod recovery;
+mod sending;
+mod sweep;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use paramant_protocol::entry::body::BurnCause;
+use tokio::task::JoinHandle;
+
+pub use self::accept::{Accepted, Terms, UploadError};
+use self::claim::Leases;
+pub use self::claim::{ClaimError, Claimed};
+use self::in_flight::InFlight;
+pub use self::in_flight::{Counts, OverLimit};
+pub use self::receive::{Received, Receiving, Unfinished};
+pub use self::sending::Sending;
+use crate::app::Core;
+use crate::store::meta::MetaError;
+use crate::store::{AccountId, BlobId, Digest, RecoveryError, Vault, blob_rows};
+
+/// A handle on the transfer path; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Transfers(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    core: Core,
+    vault: Vault,
+    in_flight: Arc<InFlight>,
+    leases: Leases,
+    /// Uploads between their row and their answer: the sweep leaves their rows alone.
+    committing: Mutex<HashSet<BlobId>>,
+    /// Blobs that somebody is burning now.
+    burning: Mutex<HashSet<BlobId>>,
+    /// Burns that an error stopped.
+    burn_again: Mutex<HashMap<BlobId, BurnCause>>,
+    totals: Mutex<Totals>,
+    sweeper: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What passed since the process started.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Totals {
+    /// Uploads acknowledged.
+    pub inbound: u64,
+    /// Downloads begun.
+    pub outbound: u64,
+    /// Payloads destroyed.
+    pub burned: u64,
+    /// Bytes of uploads acknowledged.
+    pub bytes_in: u64,
+    /// Bytes handed to readers.
+    pub bytes_out: u64,
+}
+
+/// What a sender may learn about an unread blob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Bytes of the payload.
+    pub size: u64,
+    /// How long it may still be read.
+    pub ttl_remaining: Duration,
+    /// As in its row.
+    pub sig_valid: bool,
+}
+
+impl Transfers {
+    /// Puts right what a crash left, and starts the sweep.
+    ///
+    /// # Errors
+    /// When the database, the files or the log cannot be put right.
+    pub async fn open(core: Core, vault: Vault) -> Result<Self, RecoveryError> {
+        let this = Self(Arc::new(Inner {
+            core,
+            vault,
+            in_flight: Arc::default(),
+            leases: Leases::default(),
+            committing: Mutex::default(),
+            burning: Mutex::default(),
+            burn_again: Mutex::default(),
+            totals: Mutex::default(),
+            sweeper: Mutex::default(),
+        }));
+        this.recover().await?;
+        let sweeping = tokio::spawn(sweep::run(Arc::downgrade(&this.0)));
+        *this.0.sweeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(sweeping);
+        Ok(this)
+    }
+
+    /// Ends the sweep; what it would have burned waits for the next start.
+    pub async fn stop_sweeping(&self) {
+        let sweeper = self.0.sweeper.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(sweeper) = sweeper {
+            sweeper.abort();
+            drop(sweeper.await);
+        }
+    }
+
+    /// Unread blobs and their bytes, uploads in progress included.
+    #[must_use]
+    pub fn in_flight(&self) -> Counts {
+        self.0.in_flight.counts()
+    }
+
+    /// What passed since the process started.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        *self.0.totals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the account could read this now. Uses no view.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn status(
+        &self,
+        account: AccountId,
+        lookup: Digest,
+        now_ms: i64,
+    ) -> Result<Option<Status>, MetaError> {
+        let row = self
+            .0
+            .vault
+            .meta
+            .read(move |c| Ok::<_, MetaError>(blob_rows::readable(c, account, lookup, now_ms)?))
+            .await?;
+        Ok(row.map(|row| Status {
+            size: row.size,
+            ttl_remaining: Duration::from_millis((row.expires_ms - now_ms).max(0).cast_unsigned()),
+            sig_valid: row.sig_valid,
+        }))
+    }
+
+    fn count(&self, add: impl FnOnce(&mut Totals)) {
+        add(&mut self.0.totals.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}

@@ -1,1 +1,188 @@
-//! Error answers of the public listener.
+//! Refusals of the public listener: one type from cause to answer, so that equal causes look equal.
+//!
+//! Everything a caller may not read (unknown, expired, burned, somebody else's) is [`Refused::gone`], byte for byte. Causes
+//! that are ours (disk, database) are logged where they are turned into an answer and say nothing about the inside.
+
+use axum::Json;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use paramant_protocol::refusal::{DRAINING, Refusal};
+use serde_json::{Value, json};
+
+use crate::accounts::AccountError;
+use crate::devices::DeviceError;
+use crate::drain::UploadsRefused;
+use crate::log_service::LogError;
+use crate::store::meta::MetaError;
+use crate::transfer::{ClaimError, UploadError};
+
+/// An answer that is not what was asked for.
+#[derive(Debug)]
+pub struct Refused {
+    status: StatusCode,
+    body: Value,
+    headers: HeaderMap,
+}
+
+impl Refused {
+    /// A refusal with a machine code or a sentence.
+    pub fn new(status: StatusCode, error: impl Into<String>) -> Self {
+        Self::with_body(status, json!(Refusal::new(error)))
+    }
+
+    /// A refusal whose body the protocol fixes.
+    pub fn with_body(status: StatusCode, body: Value) -> Self {
+        Self { status, body, headers: HeaderMap::new() }
+    }
+
+    /// 400 with a sentence or code.
+    pub fn bad(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, error)
+    }
+
+    /// 401: no valid key.
+    pub fn unauthorized() -> Self {
+        let refusal = Refusal::new("a valid API key is required").hint("send it in the X-Api-Key header");
+        Self::with_body(StatusCode::UNAUTHORIZED, json!(refusal))
+    }
+
+    /// 401: not the admin.
+    pub fn not_admin() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "the admin token is required")
+    }
+
+    /// The one 404 for whatever this caller may not read.
+    pub fn gone() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not found: unknown, expired, or already read")
+    }
+
+    /// 429 with the time to wait.
+    pub fn too_many(seconds: u64) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too many requests; wait and try again").retry_after(seconds)
+    }
+
+    /// 500, and the cause in the log.
+    pub fn internal(cause: impl std::fmt::Display) -> Self {
+        tracing::error!(%cause, "a request failed");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the relay could not do this; its log says why")
+    }
+
+    /// 503: shutting down, or the log takes no entries.
+    pub fn unavailable(cause: impl std::fmt::Display) -> Self {
+        tracing::warn!(%cause, "a request was refused for now");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "the relay cannot do this now; try again").retry_after(10)
+    }
+
+    /// With `Retry-After`.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        self
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        (self.status, self.headers, Json(self.body)).into_response()
+    }
+}
+
+impl From<UploadsRefused> for Refused {
+    fn from(refused: UploadsRefused) -> Self {
+        let seconds = refused.retry_after.as_secs().max(1);
+        let body = json!({ "error": DRAINING, "hint": refused.to_string(), "retry_after_s": seconds });
+        Self::with_body(StatusCode::SERVICE_UNAVAILABLE, body).retry_after(seconds)
+    }
+}
+
+impl From<MetaError> for Refused {
+    fn from(error: MetaError) -> Self {
+        match error {
+            MetaError::Full => disk_full(),
+            MetaError::Closed => Self::unavailable(error),
+            MetaError::Sqlite(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<LogError> for Refused {
+    fn from(error: LogError) -> Self {
+        Self::unavailable(error)
+    }
+}
+
+impl From<UploadError> for Refused {
+    fn from(error: UploadError) -> Self {
+        match error {
+            UploadError::DiskFull => disk_full(),
+            UploadError::OverLimit(over) => {
+                let body = json!({
+                    "ok": false,
+                    "error": over.to_string(),
+                    "retry_after_s": 10,
+                    "slots_available": 0,
+                    "bytes_in_flight": over.bytes,
+                });
+                Self::with_body(StatusCode::SERVICE_UNAVAILABLE, body).retry_after(10)
+            }
+            UploadError::InProgress => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()).retry_after(1)
+            }
+            UploadError::Log(error) => error.into(),
+            UploadError::Meta(error) => error.into(),
+            UploadError::Io(_) | UploadError::Internal(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<ClaimError> for Refused {
+    fn from(error: ClaimError) -> Self {
+        match error {
+            ClaimError::Meta(error) => error.into(),
+            ClaimError::Log(error) => error.into(),
+            ClaimError::Entry(_) | ClaimError::Io(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<DeviceError> for Refused {
+    fn from(error: DeviceError) -> Self {
+        match error {
+            DeviceError::Taken => Self::new(StatusCode::CONFLICT, error.to_string()),
+            DeviceError::TooMany { limit } => {
+                let body = json!({ "error": error.to_string(), "limit": limit, "plan": null });
+                Self::with_body(StatusCode::TOO_MANY_REQUESTS, body).retry_after(3600)
+            }
+            DeviceError::Meta(error) => error.into(),
+            DeviceError::Log(error) => error.into(),
+            DeviceError::Entry(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<AccountError> for Refused {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::Cap { current, max } => Self::with_body(
+                StatusCode::PAYMENT_REQUIRED,
+                json!({
+                    "error": error.to_string(),
+                    "current_keys": current,
+                    "max_keys": max,
+                    "upgrade_url": "https://paramant.app/pricing",
+                }),
+            ),
+            AccountError::Invalid(reason) => Self::bad(reason),
+            AccountError::UnknownKey => Self::new(StatusCode::NOT_FOUND, "key_not_found"),
+            AccountError::Meta(error) => error.into(),
+            AccountError::Log(error) => error.into(),
+            AccountError::Entry(_) => Self::internal(error),
+        }
+    }
+}
+
+/// 507: nothing was kept, and nothing is left behind.
+fn disk_full() -> Refused {
+    let error = "the relay has no disk space left for this; nothing was kept";
+    Refused::new(StatusCode::INSUFFICIENT_STORAGE, error).retry_after(60)
+}

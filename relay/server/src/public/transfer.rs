@@ -1,10 +1,154 @@
-//! Public routes: transfer.
+//! Uploads and downloads over HTTP (protocol §4.1, §4.2): request in, [`crate::transfer`] does it, answer out.
+//!
+//! `POST /v2/inbound` takes the published JSON form, `PUT /v3/blobs/{sha256}` the bytes as they are. Both are read as a
+//! stream with constant memory. Blobs answer GET alone: a HEAD, which link previewers and caches send, never uses a view.
 
+mod inbound;
+
+use axum::Json;
 use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post, put};
+use paramant_protocol::download::{BURNED_HEADER, HASH_HEADER, StatusAnswer};
+use paramant_protocol::path::parse_hash;
+use paramant_protocol::receipt;
+use paramant_protocol::upload::{Done, UploadAnswer};
+use serde::Deserialize;
+use serde_json::{Value, json};
 
+use self::inbound::RawTerms;
+use super::body;
+use super::credentials::{Anyone, Key};
+use super::errors::Refused;
 use crate::app::Shared;
+use crate::receipts;
+use crate::store::{Digest, now_ms};
 
 /// The routes of this module.
 pub fn routes() -> Router<Shared> {
     Router::new()
+        .route("/v2/inbound", post(json_upload))
+        .route("/v2/inbound/{hash}", delete(cancel))
+        .route("/v3/blobs/{hash}", put(raw_upload))
+        .route("/v2/outbound/{hash}", get(download).head(head_never_reads))
+        .route("/v2/status/{hash}", get(status))
+        .route("/v2/ack", post(ack))
+        .route("/v2/verify-receipt", post(verify_receipt))
+}
+
+async fn json_upload(
+    State(app): State<Shared>,
+    Key(who): Key,
+    request: Request,
+) -> Result<Json<UploadAnswer>, Refused> {
+    // Held until the answer is made: a drain waits for it.
+    let _upload = app.core.drain.begin_upload()?;
+    inbound::from_json(&app, &who, request).await.map(Json)
+}
+
+async fn raw_upload(
+    State(app): State<Shared>,
+    Key(who): Key,
+    Path(hash): Path<String>,
+    Query(terms): Query<RawTerms>,
+    request: Request,
+) -> Result<Json<UploadAnswer>, Refused> {
+    let _upload = app.core.drain.begin_upload()?;
+    inbound::from_bytes(&app, &who, &hash, terms, request).await.map(Json)
+}
+
+async fn cancel(
+    State(app): State<Shared>,
+    Key(who): Key,
+    Path(hash): Path<String>,
+) -> Result<Json<Done>, Refused> {
+    let lookup = lookup(&hash)?;
+    if app.store.transfers.cancel(who.account, lookup).await? {
+        Ok(Json(Done { ok: true }))
+    } else {
+        Err(Refused::gone())
+    }
+}
+
+async fn download(
+    State(app): State<Shared>,
+    Key(who): Key,
+    Path(hash): Path<String>,
+) -> Result<Response, Refused> {
+    let lookup = lookup(&hash)?;
+    let claimed = app.store.transfers.claim(who.account, lookup).await?.ok_or_else(Refused::gone)?;
+    // Should this fail, the claim drops unread: it counts as cut, and the view can be leased again.
+    let receipt = receipts::for_read(&app.core, &claimed).await.map_err(Refused::internal)?;
+    let receipt = HeaderValue::from_str(&receipt).map_err(Refused::internal)?;
+    app.core.metrics.sent(claimed.blob.size);
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),
+        (header::CONTENT_LENGTH, HeaderValue::from(claimed.blob.size)),
+        (
+            HeaderName::from_static(BURNED_HEADER),
+            HeaderValue::from_static(if claimed.last { "true" } else { "false" }),
+        ),
+        (HeaderName::from_static(HASH_HEADER), HeaderValue::from_str(&hash).map_err(Refused::internal)?),
+        (HeaderName::from_static(receipt::HEADER), receipt),
+    ];
+    Ok((headers, Body::new(claimed.body)).into_response())
+}
+
+async fn head_never_reads() -> Response {
+    let refused = Refused::new(StatusCode::METHOD_NOT_ALLOWED, "a blob is read with GET, once");
+    ([(header::ALLOW, "GET")], refused).into_response()
+}
+
+async fn status(
+    State(app): State<Shared>,
+    Key(who): Key,
+    Path(hash): Path<String>,
+) -> Result<Json<StatusAnswer>, Refused> {
+    let status = app.store.transfers.status(who.account, lookup(&hash)?, now_ms()).await?;
+    Ok(Json(match status {
+        None => StatusAnswer { available: false, bytes: None, ttl_remaining_ms: None, sig_valid: None },
+        Some(status) => StatusAnswer {
+            available: true,
+            bytes: Some(status.size),
+            ttl_remaining_ms: u64::try_from(status.ttl_remaining.as_millis()).ok(),
+            sig_valid: Some(status.sig_valid),
+        },
+    }))
+}
+
+#[derive(Deserialize)]
+struct Ack {
+    #[serde(default)]
+    hash: String,
+}
+
+/// A reader says it has the file. Nothing depends on it: a view is used by the read itself.
+async fn ack(_: Key, body: body::Json<Ack>) -> Result<Json<Value>, Refused> {
+    if body.0.hash.is_empty() {
+        Err(Refused::bad("hash is required"))
+    } else {
+        Ok(Json(json!({ "ok": true, "hash": body.0.hash })))
+    }
+}
+
+#[derive(Deserialize)]
+struct VerifyReceipt {
+    #[serde(default)]
+    receipt: Value,
+}
+
+async fn verify_receipt(
+    State(app): State<Shared>,
+    _: Anyone,
+    body: body::Json<VerifyReceipt>,
+) -> Result<Json<Value>, Refused> {
+    receipts::verdict(&app.core, body.0.receipt).map(Json).map_err(|error| Refused::bad(error.to_string()))
+}
+
+/// What a path names. A text that is no hash names nothing, and looks like anything else that is not there.
+fn lookup(hash: &str) -> Result<Digest, Refused> {
+    parse_hash(hash).map(Digest).ok_or_else(Refused::gone)
 }

@@ -1,0 +1,388 @@
+//! The rows of blobs and of claims, and every change of state they go through.
+//!
+//! A blob is `pending` until its log entry is durable, `live` while views are left, `claimed` when the last view is leased,
+//! and `burned` from the moment its key is destroyed until its `transfer_burned` entry is known to be in the log; then the
+//! row goes. A claim is one view: `running` while bytes may flow, `cut` after a break, gone once settled. All functions run
+//! inside a transaction of [`super::meta::Meta`]; the transfer path decides when.
+
+use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::slots::Slot;
+use super::{AccountId, BlobId, ClaimId, Digest};
+
+/// A cut claim may be leased again this often: at most four disclosures of one view, and no view lost to a broken line.
+pub const RELEASES: u32 = 3;
+
+/// Which names a lookup id competes with. Drops have their own, so nobody can block a future content hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Space {
+    /// The lookup id is the SHA-256 of the payload; only the account that sent it may read it.
+    Content,
+    /// The lookup id is the sender's own; whoever knows it may read, with any active key.
+    Drop,
+}
+
+/// Where a blob is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Its bytes are durable, its log entry perhaps not: never acknowledged, never readable.
+    Pending,
+    /// Acknowledged, with views left.
+    Live,
+    /// No view is left, but a lease is open.
+    Claimed,
+    /// Its key is destroyed.
+    Burned,
+}
+
+/// One blob.
+#[derive(Debug, Clone)]
+pub struct BlobRow {
+    /// The upload's own id, also the file's name.
+    pub id: BlobId,
+    /// Who sent it.
+    pub account: AccountId,
+    /// Which names `lookup` competes with.
+    pub space: Space,
+    /// What it is asked for by.
+    pub lookup: Digest,
+    /// SHA-256 of the payload.
+    pub hash: Digest,
+    /// Bytes of the payload.
+    pub size: u64,
+    /// The effective time to live.
+    pub ttl_ms: i64,
+    /// When it was accepted.
+    pub created_ms: i64,
+    /// When it stops being readable.
+    pub expires_ms: i64,
+    /// Views it was accepted with.
+    pub views: u32,
+    /// Views not yet leased.
+    pub views_left: u32,
+    /// Where it is in its life.
+    pub state: State,
+    /// Where its key is.
+    pub slot: Slot,
+    /// Whether the sender's signature over the hash was checked and held.
+    pub sig_valid: bool,
+    /// The device name the sender gave.
+    pub device: Option<String>,
+    /// The sector in the leaf, whatever the setting says by now.
+    pub sector: String,
+    /// The exact time of the log entry.
+    pub ts: String,
+    /// The legacy leaf of the `transfer` entry.
+    pub leaf: Digest,
+    /// The log's size when the row was written.
+    pub log_from: u64,
+    /// Where the entry is, once known.
+    pub log_index: Option<u64>,
+    /// The `transfer_burned` entry: bytes, legacy leaf, and the log's size when it was made.
+    pub burn_entry: Option<(Vec<u8>, Digest, u64)>,
+}
+
+/// One view of a blob, leased.
+#[derive(Debug, Clone)]
+pub struct Lease {
+    /// The blob.
+    pub blob: BlobRow,
+    /// The view.
+    pub claim: ClaimId,
+    /// 1 for the first lease of this view.
+    pub generation: u32,
+    /// Nothing remains to be read once this lease completes.
+    pub last: bool,
+}
+
+/// What remains after a lease ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// Views are left, or another lease is open, or this view may be leased again.
+    Kept,
+    /// Nothing can be read any more: burn it.
+    Spent,
+    /// The lease had ended before.
+    Stale,
+}
+
+/// Writes a `pending` row, unless the account already holds the same unread: then that one is answered.
+pub fn insert_pending(c: &Connection, row: &BlobRow) -> Result<Option<BlobRow>, rusqlite::Error> {
+    if let Some(earlier) = unread(c, row.account, row.space, row.lookup)? {
+        if earlier.state == State::Pending || earlier.expires_ms > row.created_ms {
+            return Ok(Some(earlier));
+        }
+        // Expired but not yet swept: it frees its name here, and the sweep finds it by its state.
+        c.prepare_cached("UPDATE blobs SET state = 3 WHERE id = ?")?.execute([earlier.id])?;
+    }
+    c.prepare_cached(
+        "INSERT INTO blobs (id, account, space, lookup, hash, size, ttl_ms, created_ms, expires_ms, views, views_left, state,
+                            slot, sig_valid, device, sector, ts, leaf, log_from)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?)",
+    )?
+    .execute(params![
+        row.id,
+        row.account,
+        row.space,
+        row.lookup,
+        row.hash,
+        row.size.cast_signed(),
+        row.ttl_ms,
+        row.created_ms,
+        row.expires_ms,
+        row.views,
+        row.views_left,
+        row.slot.0,
+        row.sig_valid,
+        row.device,
+        row.sector,
+        row.ts,
+        row.leaf,
+        row.log_from.cast_signed(),
+    ])?;
+    Ok(None)
+}
+
+/// Makes a `pending` row `live` at the place of its log entry.
+pub fn mark_live(c: &Connection, id: BlobId, log_index: u64) -> Result<(), rusqlite::Error> {
+    c.prepare_cached("UPDATE blobs SET state = 1, log_index = ? WHERE id = ? AND state = 0")?
+        .execute(params![log_index.cast_signed(), id])
+        .map(drop)
+}
+
+/// Removes a row, whatever its state.
+pub fn delete(c: &Connection, id: BlobId) -> Result<(), rusqlite::Error> {
+    c.prepare_cached("DELETE FROM blobs WHERE id = ?")?.execute([id]).map(drop)
+}
+
+/// What the account may still read, or is writing, under this name.
+pub fn unread(
+    c: &Connection,
+    account: AccountId,
+    space: Space,
+    lookup: Digest,
+) -> Result<Option<BlobRow>, rusqlite::Error> {
+    let sql = "SELECT * FROM blobs WHERE account = ? AND space = ? AND lookup = ? AND state < 3";
+    c.prepare_cached(sql)?.query_row(params![account, space, lookup], blob).optional()
+}
+
+/// What the account may read now by this name: its own content first, then a drop of anybody's. Expired counts as gone.
+pub fn readable(
+    c: &Connection,
+    account: AccountId,
+    lookup: Digest,
+    now_ms: i64,
+) -> Result<Option<BlobRow>, rusqlite::Error> {
+    // One statement for every outcome, so that unknown, foreign, expired and burned cost the same.
+    let sql = "SELECT * FROM blobs WHERE lookup = ?1 AND state IN (1, 2) AND expires_ms > ?2
+               AND (space = 1 OR account = ?3) ORDER BY space, created_ms LIMIT 1";
+    c.prepare_cached(sql)?.query_row(params![lookup, now_ms, account], blob).optional()
+}
+
+/// Leases one view to the account, a cut one first. `None`: nothing to read, or every view is leased.
+pub fn lease(
+    c: &Connection,
+    account: AccountId,
+    lookup: Digest,
+    claim: ClaimId,
+    now_ms: i64,
+) -> Result<Option<Lease>, rusqlite::Error> {
+    let Some(mut blob) = readable(c, account, lookup, now_ms)? else { return Ok(None) };
+    let cut: Option<(ClaimId, u32)> = c
+        .prepare_cached(
+            "SELECT id, generation FROM claims WHERE blob = ? AND account = ? AND state = 1 LIMIT 1",
+        )?
+        .query_row(params![blob.id, account], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let (claim, generation) = match cut {
+        Some((claim, generation)) => {
+            c.prepare_cached("UPDATE claims SET generation = ?, state = 0, leased_ms = ? WHERE id = ?")?
+                .execute(params![generation + 1, now_ms, claim])?;
+            (claim, generation + 1)
+        }
+        None if blob.views_left > 0 => {
+            blob.views_left -= 1;
+            if blob.views_left == 0 {
+                blob.state = State::Claimed;
+            }
+            c.prepare_cached("UPDATE blobs SET views_left = ?, state = ? WHERE id = ?")?.execute(params![
+                blob.views_left,
+                blob.state,
+                blob.id
+            ])?;
+            c.prepare_cached("INSERT INTO claims (id, blob, account, generation, state, leased_ms) VALUES (?, ?, ?, 1, 0, ?)")?
+                .execute(params![claim, blob.id, account, now_ms])?;
+            (claim, 1)
+        }
+        None => return Ok(None),
+    };
+    let others: u32 = c
+        .prepare_cached("SELECT count(*) FROM claims WHERE blob = ? AND id <> ?")?
+        .query_row(params![blob.id, claim], |row| row.get(0))?;
+    let last = blob.views_left == 0 && others == 0;
+    Ok(Some(Lease { blob, claim, generation, last }))
+}
+
+/// Ends a lease whose bytes all went out.
+pub fn complete(c: &Connection, claim: ClaimId, generation: u32) -> Result<Settled, rusqlite::Error> {
+    let Some(blob) = running(c, claim, generation)? else { return Ok(Settled::Stale) };
+    c.prepare_cached("DELETE FROM claims WHERE id = ?")?.execute([claim])?;
+    spent(c, blob)
+}
+
+/// Ends a lease that broke. The same account may lease the view again, unless it has been leased too often.
+pub fn cut(c: &Connection, claim: ClaimId, generation: u32) -> Result<Settled, rusqlite::Error> {
+    let Some(blob) = running(c, claim, generation)? else { return Ok(Settled::Stale) };
+    if generation <= RELEASES {
+        c.prepare_cached("UPDATE claims SET state = 1 WHERE id = ?")?.execute([claim])?;
+        return Ok(Settled::Kept);
+    }
+    c.prepare_cached("DELETE FROM claims WHERE id = ?")?.execute([claim])?;
+    spent(c, blob)
+}
+
+/// At start: every lease of the process before this one broke. Answers the claims that were running.
+pub fn cut_all(c: &Connection) -> Result<usize, rusqlite::Error> {
+    c.execute("DELETE FROM claims WHERE state = 0 AND generation > ?", [RELEASES])?;
+    c.execute("UPDATE claims SET state = 1 WHERE state = 0", [])
+}
+
+fn running(c: &Connection, claim: ClaimId, generation: u32) -> Result<Option<BlobId>, rusqlite::Error> {
+    c.prepare_cached("SELECT blob FROM claims WHERE id = ? AND generation = ? AND state = 0")?
+        .query_row(params![claim, generation], |row| row.get(0))
+        .optional()
+}
+
+fn spent(c: &Connection, id: BlobId) -> Result<Settled, rusqlite::Error> {
+    let spent: bool = c
+        .prepare_cached(
+            "SELECT views_left = 0 AND NOT EXISTS (SELECT 1 FROM claims WHERE blob = blobs.id) FROM blobs WHERE id = ?",
+        )?
+        .query_row([id], |row| row.get(0))
+        .optional()?
+        .unwrap_or(false);
+    Ok(if spent { Settled::Spent } else { Settled::Kept })
+}
+
+/// Marks a blob burned, its key slot having been overwritten, and keeps the entry that will say so. `false`: it was already.
+pub fn mark_burned(
+    c: &Connection,
+    id: BlobId,
+    entry: &[u8],
+    leaf: Digest,
+    log_from: u64,
+) -> Result<bool, rusqlite::Error> {
+    c.prepare_cached("DELETE FROM claims WHERE blob = ?")?.execute([id])?;
+    let sql = "UPDATE blobs SET state = 3, burn_entry = ?, burn_leaf = ?, burn_from = ? WHERE id = ? AND burn_entry IS NULL";
+    Ok(c.prepare_cached(sql)?.execute(params![entry, leaf, log_from.cast_signed(), id])? == 1)
+}
+
+/// Blobs to burn now: expired with no lease running, spent, or marked burned without their entry.
+pub fn to_burn(c: &Connection, now_ms: i64, limit: u32) -> Result<Vec<BlobRow>, rusqlite::Error> {
+    let sql = "SELECT * FROM blobs WHERE
+                 (state = 3 AND burn_entry IS NULL)
+                 OR (state IN (1, 2) AND expires_ms <= ?1
+                     AND NOT EXISTS (SELECT 1 FROM claims WHERE blob = blobs.id AND state = 0))
+               LIMIT ?2";
+    c.prepare_cached(sql)?.query_map(params![now_ms, limit], blob)?.collect()
+}
+
+/// At start: blobs of which nothing can be read any more though they were never marked.
+pub fn spent_at_start(c: &Connection) -> Result<Vec<BlobRow>, rusqlite::Error> {
+    let sql = "SELECT * FROM blobs WHERE state IN (1, 2) AND views_left = 0
+               AND NOT EXISTS (SELECT 1 FROM claims WHERE blob = blobs.id)";
+    c.prepare(sql)?.query_map([], blob)?.collect()
+}
+
+/// Rows in a state that only a crash or a failed write leaves behind: `pending`, and `burned` with an entry to be logged.
+pub fn unfinished(c: &Connection) -> Result<Vec<BlobRow>, rusqlite::Error> {
+    let sql = "SELECT * FROM blobs WHERE state = 0 OR (state = 3 AND burn_entry IS NOT NULL)";
+    c.prepare_cached(sql)?.query_map([], blob)?.collect()
+}
+
+/// Every blob whose payload should be there: id, slot and size.
+pub fn kept(c: &Connection) -> Result<Vec<(BlobId, Slot, u64)>, rusqlite::Error> {
+    c.prepare("SELECT id, slot, size FROM blobs WHERE state < 3")?
+        .query_map([], |row| Ok((row.get(0)?, Slot(row.get(1)?), row.get::<_, i64>(2)?.cast_unsigned())))?
+        .collect()
+}
+
+/// One row.
+pub fn by_id(c: &Connection, id: BlobId) -> Result<Option<BlobRow>, rusqlite::Error> {
+    c.prepare_cached("SELECT * FROM blobs WHERE id = ?")?.query_row([id], blob).optional()
+}
+
+fn blob(row: &Row<'_>) -> Result<BlobRow, rusqlite::Error> {
+    let unsigned =
+        |name: &str| -> Result<u64, rusqlite::Error> { Ok(row.get::<_, i64>(name)?.cast_unsigned()) };
+    let burn_entry: Option<Vec<u8>> = row.get("burn_entry")?;
+    Ok(BlobRow {
+        id: row.get("id")?,
+        account: row.get("account")?,
+        space: row.get("space")?,
+        lookup: row.get("lookup")?,
+        hash: row.get("hash")?,
+        size: unsigned("size")?,
+        ttl_ms: row.get("ttl_ms")?,
+        created_ms: row.get("created_ms")?,
+        expires_ms: row.get("expires_ms")?,
+        views: row.get("views")?,
+        views_left: row.get("views_left")?,
+        state: row.get("state")?,
+        slot: Slot(row.get("slot")?),
+        sig_valid: row.get("sig_valid")?,
+        device: row.get("device")?,
+        sector: row.get("sector")?,
+        ts: row.get("ts")?,
+        leaf: row.get("leaf")?,
+        log_from: unsigned("log_from")?,
+        log_index: row.get::<_, Option<i64>>("log_index")?.map(i64::cast_unsigned),
+        burn_entry: match burn_entry {
+            Some(entry) => Some((entry, row.get("burn_leaf")?, unsigned("burn_from")?)),
+            None => None,
+        },
+    })
+}
+
+impl ToSql for Space {
+    fn to_sql(&self) -> Result<ToSqlOutput<'_>, rusqlite::Error> {
+        Ok(ToSqlOutput::from(match self {
+            Self::Content => 0,
+            Self::Drop => 1,
+        }))
+    }
+}
+
+impl FromSql for Space {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        match value.as_i64()? {
+            0 => Ok(Self::Content),
+            1 => Ok(Self::Drop),
+            other => Err(rusqlite::types::FromSqlError::OutOfRange(other)),
+        }
+    }
+}
+
+impl ToSql for State {
+    fn to_sql(&self) -> Result<ToSqlOutput<'_>, rusqlite::Error> {
+        Ok(ToSqlOutput::from(match self {
+            Self::Pending => 0,
+            Self::Live => 1,
+            Self::Claimed => 2,
+            Self::Burned => 3,
+        }))
+    }
+}
+
+impl FromSql for State {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        match value.as_i64()? {
+            0 => Ok(Self::Pending),
+            1 => Ok(Self::Live),
+            2 => Ok(Self::Claimed),
+            3 => Ok(Self::Burned),
+            other => Err(rusqlite::types::FromSqlError::OutOfRange(other)),
+        }
+    }
+}

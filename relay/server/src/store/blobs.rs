@@ -1,0 +1,225 @@
+//! `blobs/ab/<id>`: sealed payloads as files, each wholly there or not at all.
+//!
+//! A payload is written to `<id>.part`, synced, renamed to `<id>` and its directory synced; only then may a row speak of it.
+//! Dropping an unfinished part removes it; what a crash leaves behind is found by [`BlobFiles::sweep`]. Blocking: callers
+//! are on blocking threads. Only [`super::Store`] and the transfer path may call.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::BlobId;
+
+const PART: &str = "part";
+
+/// Where sealed payloads are kept.
+pub trait BlobStore: Send + Sync + std::fmt::Debug + 'static {
+    /// Starts a payload.
+    ///
+    /// # Errors
+    /// When there is no space or the volume fails.
+    fn create(&self, id: BlobId) -> io::Result<Box<dyn BlobPart>>;
+    /// Opens a finished payload for reading, in order.
+    ///
+    /// # Errors
+    /// `NotFound` when it was removed.
+    fn open(&self, id: BlobId) -> io::Result<Box<dyn Read + Send>>;
+    /// Removes a payload. Removing what is gone is no error.
+    ///
+    /// # Errors
+    /// When the volume fails.
+    fn remove(&self, id: BlobId) -> io::Result<()>;
+    /// Removes everything that `known` does not accept, and answers how many; `known` is asked once for each payload found.
+    /// Only at start, before the first upload.
+    ///
+    /// # Errors
+    /// When the volume fails.
+    fn sweep(&self, known: &mut dyn FnMut(BlobId) -> bool) -> io::Result<u64>;
+    /// Bytes that may still be written.
+    ///
+    /// # Errors
+    /// When the volume cannot be asked.
+    fn free_bytes(&self) -> io::Result<u64>;
+}
+
+/// A payload being written. Dropped before [`BlobPart::finish`], it leaves nothing behind.
+pub trait BlobPart: Send + std::fmt::Debug {
+    /// Appends.
+    ///
+    /// # Errors
+    /// When there is no space or the volume fails.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// Makes the payload durable under its name.
+    ///
+    /// # Errors
+    /// When there is no space or the volume fails; the part is removed then.
+    fn finish(self: Box<Self>) -> io::Result<()>;
+}
+
+/// Payloads in files.
+#[derive(Debug)]
+pub struct BlobFiles {
+    root: PathBuf,
+    /// One open handle for each of the 256 directories, for syncing.
+    directories: Vec<Arc<File>>,
+}
+
+impl BlobFiles {
+    /// Opens the directory, creating it and its 256 subdirectories, all synced.
+    ///
+    /// # Errors
+    /// When a directory cannot be made, opened or synced.
+    pub fn open(root: &Path) -> io::Result<Self> {
+        let mut builder = std::fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700);
+        builder.create(root)?;
+        let mut directories = Vec::with_capacity(256);
+        for byte in 0..=u8::MAX {
+            let directory = root.join(hex::encode([byte]));
+            builder.create(&directory)?;
+            directories.push(Arc::new(File::open(directory)?));
+        }
+        File::open(root)?.sync_all()?;
+        if let Some(parent) = root.parent() {
+            File::open(parent)?.sync_all()?;
+        }
+        Ok(Self { root: root.to_owned(), directories })
+    }
+
+    fn path(&self, id: BlobId) -> PathBuf {
+        self.root.join(hex::encode([id.0[0]])).join(id.to_string())
+    }
+}
+
+impl BlobStore for BlobFiles {
+    fn create(&self, id: BlobId) -> io::Result<Box<dyn BlobPart>> {
+        let target = self.path(id);
+        let part = target.with_extension(PART);
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
+        let directory = self
+            .directories
+            .get(usize::from(id.0[0]))
+            .cloned()
+            .ok_or(io::Error::from(io::ErrorKind::NotFound))?;
+        Ok(Box::new(FilePart { file, part: Some(part), target, directory }))
+    }
+
+    fn open(&self, id: BlobId) -> io::Result<Box<dyn Read + Send>> {
+        Ok(Box::new(File::open(self.path(id))?))
+    }
+
+    fn remove(&self, id: BlobId) -> io::Result<()> {
+        match std::fs::remove_file(self.path(id)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result,
+        }
+    }
+
+    fn sweep(&self, known: &mut dyn FnMut(BlobId) -> bool) -> io::Result<u64> {
+        let mut removed = 0;
+        for byte in 0..=u8::MAX {
+            for entry in std::fs::read_dir(self.root.join(hex::encode([byte])))? {
+                let entry = entry?;
+                // A `.part` has an extension and so is never an id: nobody finishes it any more.
+                let id = entry.file_name().to_str().and_then(BlobId::parse);
+                if !id.is_some_and(&mut *known) {
+                    std::fs::remove_file(entry.path())?;
+                    removed += 1;
+                }
+            }
+        }
+        Ok(removed)
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let volume = rustix::fs::statvfs(&self.root)?;
+        Ok(volume.f_bavail.saturating_mul(volume.f_frsize))
+    }
+}
+
+#[derive(Debug)]
+struct FilePart {
+    file: File,
+    /// `None` once it has its name.
+    part: Option<PathBuf>,
+    target: PathBuf,
+    directory: Arc<File>,
+}
+
+impl BlobPart for FilePart {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)
+    }
+
+    fn finish(mut self: Box<Self>) -> io::Result<()> {
+        self.file.sync_data()?;
+        if let Some(part) = &self.part {
+            std::fs::rename(part, &self.target)?;
+        }
+        self.part = None;
+        if let Err(error) = self.directory.sync_all() {
+            drop(std::fs::remove_file(&self.target));
+            return Err(error);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for FilePart {
+    fn drop(&mut self) {
+        if let Some(part) = &self.part {
+            drop(std::fs::remove_file(part));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn files(root: &Path) -> usize {
+        (0..=u8::MAX).map(|byte| std::fs::read_dir(root.join(hex::encode([byte]))).unwrap().count()).sum()
+    }
+
+    #[test]
+    fn an_abandoned_part_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = BlobFiles::open(&dir.path().join("blobs")).unwrap();
+        let mut part = store.create(BlobId([1; 16])).unwrap();
+        part.append(b"half").unwrap();
+        assert_eq!(files(&store.root), 1, "the part must be seen before its absence means anything");
+        drop(part);
+        assert_eq!(files(&store.root), 0);
+    }
+
+    #[test]
+    fn a_finished_payload_is_read_back_and_removed_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = BlobFiles::open(&dir.path().join("blobs")).unwrap();
+        let mut part = store.create(BlobId([1; 16])).unwrap();
+        part.append(b"whole").unwrap();
+        part.finish().unwrap();
+        let mut read = String::new();
+        store.open(BlobId([1; 16])).unwrap().read_to_string(&mut read).unwrap();
+        assert_eq!(read, "whole");
+        store.remove(BlobId([1; 16])).unwrap();
+        store.remove(BlobId([1; 16])).unwrap();
+        assert_eq!(store.open(BlobId([1; 16])).err().map(|e| e.kind()), Some(io::ErrorKind::NotFound));
+    }
+
+    #[test]
+    fn the_sweep_keeps_what_is_known_and_removes_the_rest() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = BlobFiles::open(&dir.path().join("blobs")).unwrap();
+        for byte in [1, 2] {
+            store.create(BlobId([byte; 16])).unwrap().finish().unwrap();
+        }
+        std::fs::write(store.path(BlobId([1; 16])).with_extension(PART), b"left by a crash").unwrap();
+        assert_eq!(store.sweep(&mut |id| id == BlobId([1; 16])).unwrap(), 2);
+        assert_eq!(files(&store.root), 1);
+        assert!(store.free_bytes().unwrap() > 0);
+    }
+}

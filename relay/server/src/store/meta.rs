@@ -1,0 +1,330 @@
+//! `meta.db`: one writer thread that commits many requests at once, and readers with connections of their own.
+//!
+//! SQLite in WAL mode with `synchronous=FULL`: a commit is one sync, and everything that arrived during the last one shares
+//! the next. Each request runs in its own savepoint, so one that fails takes nothing of its neighbours with it; all waiters
+//! of a batch are answered after its commit, never before. A failed sync ends the process. No payload key ever enters this
+//! file: with `secure_delete` they would still linger in the write-ahead log.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use tokio::sync::oneshot;
+
+use super::migrations::{self, MigrationError};
+use super::slots::EXIT_SYNC_FAILED;
+
+/// Requests in one transaction at most, so that the first waiter of a burst is not held up by the last.
+const BATCH: usize = 256;
+/// Reader connections kept open; more are opened under load and closed again.
+const IDLE_READERS: usize = 8;
+
+/// A handle on the database; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Meta(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    path: PathBuf,
+    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    readers: Mutex<Vec<Connection>>,
+}
+
+/// The database refused or lost a request.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum MetaError {
+    /// No space left: nothing of this request was kept.
+    #[error("the volume is full")]
+    Full,
+    /// The store is closing.
+    #[error("the database is closed")]
+    Closed,
+    /// Anything else SQLite says.
+    #[error("the database: {0}")]
+    Sqlite(Arc<rusqlite::Error>),
+}
+
+/// Why the database could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum MetaOpenError {
+    /// SQLite refused.
+    #[error("{path}: {source}")]
+    Sqlite {
+        /// The database.
+        path: PathBuf,
+        /// Its words.
+        source: rusqlite::Error,
+    },
+    /// Its schema does not fit this release.
+    #[error(transparent)]
+    Migration(#[from] MigrationError),
+    /// No thread to be had.
+    #[error("the database's writer could not start: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+impl From<rusqlite::Error> for MetaError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::Full,
+            _ => Self::Sqlite(Arc::new(error)),
+        }
+    }
+}
+
+impl Meta {
+    /// Opens or creates the database and brings its schema forward.
+    ///
+    /// # Errors
+    /// When SQLite cannot open it, or a newer release has left a schema this one cannot read.
+    pub fn open(path: &Path) -> Result<Self, MetaOpenError> {
+        let sqlite = |source| MetaOpenError::Sqlite { path: path.to_owned(), source };
+        let mut connection = Connection::open(path).map_err(sqlite)?;
+        prepare(&connection).map_err(sqlite)?;
+        migrations::apply(&mut connection)?;
+        let (jobs, inbox) = mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name("meta-writer".into())
+            .spawn(move || Writer { connection }.run(&inbox))?;
+        Ok(Self(Arc::new(Inner {
+            path: path.to_owned(),
+            jobs: Mutex::new(Some(jobs)),
+            writer: Mutex::new(Some(thread)),
+            readers: Mutex::new(Vec::new()),
+        })))
+    }
+
+    /// Runs `change` on the writer and answers once it is durable. An error undoes this request alone.
+    ///
+    /// # Errors
+    /// Whatever `change` answers; [`MetaError::Full`] when the volume is full.
+    pub async fn write<T, E, F>(&self, change: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<MetaError> + From<rusqlite::Error> + Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        self.send(Job::new(change, move |result| drop(answer.send(result))))?;
+        answered.await.unwrap_or_else(|_| Err(MetaError::Closed.into()))
+    }
+
+    /// Runs `query` on a reader; sees every write that was answered before.
+    ///
+    /// # Errors
+    /// Whatever `query` answers, or that no connection could be opened.
+    pub async fn read<T, E, F>(&self, query: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<MetaError> + From<rusqlite::Error> + Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+    {
+        let this = self.clone();
+        let task = tokio::task::spawn_blocking(move || this.read_blocking(query));
+        task.await.unwrap_or_else(|_| Err(MetaError::Closed.into()))
+    }
+
+    /// As [`Meta::read`], on the caller's thread.
+    ///
+    /// # Errors
+    /// As [`Meta::read`].
+    pub fn read_blocking<T, E>(&self, query: impl FnOnce(&Connection) -> Result<T, E>) -> Result<T, E>
+    where
+        E: From<MetaError> + From<rusqlite::Error>,
+    {
+        let idle = self.0.readers.lock().ok().and_then(|mut readers| readers.pop());
+        let connection = match idle {
+            Some(connection) => connection,
+            None => reader(&self.0.path)?,
+        };
+        let result = query(&connection);
+        if let Ok(mut readers) = self.0.readers.lock()
+            && readers.len() < IDLE_READERS
+        {
+            readers.push(connection);
+        }
+        result
+    }
+
+    /// Waits until every request so far is durable and closes the file.
+    pub fn close(&self) {
+        drop(self.0.jobs.lock().map(|mut jobs| jobs.take()));
+        let thread = self.0.writer.lock().ok().and_then(|mut writer| writer.take());
+        if let Some(thread) = thread {
+            drop(thread.join());
+        }
+        if let Ok(mut readers) = self.0.readers.lock() {
+            readers.clear();
+        }
+    }
+
+    fn send(&self, job: Job) -> Result<(), MetaError> {
+        let jobs = self.0.jobs.lock().map_err(|_| MetaError::Closed)?;
+        jobs.as_ref().ok_or(MetaError::Closed)?.send(job).map_err(|_| MetaError::Closed)
+    }
+}
+
+/// A request on its way through the writer: given the connection it runs its statements; given none (its batch is already
+/// lost) it runs nothing.
+struct Job(Box<dyn FnOnce(Option<&Connection>) -> Executed + Send>);
+
+/// A request whose statements have run.
+struct Executed {
+    /// Undo its savepoint.
+    failed: bool,
+    /// To be called with the fate of the transaction.
+    finish: Box<dyn FnOnce(Result<(), MetaError>) + Send>,
+}
+
+impl Job {
+    fn new<T, E>(
+        change: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+        answer: impl FnOnce(Result<T, E>) + Send + 'static,
+    ) -> Self
+    where
+        T: Send + 'static,
+        E: From<MetaError> + Send + 'static,
+    {
+        Self(Box::new(move |connection| {
+            let result = connection.map(change);
+            Executed {
+                failed: !matches!(result, Some(Ok(_))),
+                finish: Box::new(move |fate| {
+                    answer(match (result, fate) {
+                        (Some(Err(own)), _) => Err(own),
+                        (_, Err(shared)) => Err(shared.into()),
+                        (Some(Ok(value)), Ok(())) => Ok(value),
+                        (None, Ok(())) => Err(MetaError::Closed.into()),
+                    })
+                }),
+            }
+        }))
+    }
+}
+
+struct Writer {
+    connection: Connection,
+}
+
+impl Writer {
+    fn run(self, inbox: &mpsc::Receiver<Job>) {
+        while let Ok(first) = inbox.recv() {
+            let mut executed = Vec::new();
+            let fate = self.commit(std::iter::once(first).chain(inbox.try_iter()).take(BATCH), &mut executed);
+            if let Err(MetaError::Sqlite(error)) = &fate
+                && error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure)
+            {
+                tracing::error!(%error, "the database could not be synced; ending, since nothing written since is certain");
+                std::process::exit(EXIT_SYNC_FAILED);
+            }
+            for request in executed {
+                (request.finish)(fate.clone());
+            }
+        }
+    }
+
+    fn commit(&self, jobs: impl Iterator<Item = Job>, executed: &mut Vec<Executed>) -> Result<(), MetaError> {
+        let mut fate = self.connection.execute_batch("BEGIN IMMEDIATE").map_err(MetaError::from);
+        for job in jobs {
+            if fate.is_ok() {
+                fate = self.execute(job, executed);
+            } else {
+                executed.push((job.0)(None));
+            }
+        }
+        if fate.is_ok() {
+            fate = self.connection.execute_batch("COMMIT").map_err(MetaError::from);
+        }
+        if fate.is_err() && !self.connection.is_autocommit() {
+            drop(self.connection.execute_batch("ROLLBACK"));
+        }
+        fate
+    }
+
+    fn execute(&self, job: Job, executed: &mut Vec<Executed>) -> Result<(), MetaError> {
+        self.connection.execute_batch("SAVEPOINT request")?;
+        let request = (job.0)(Some(&self.connection));
+        let failed = request.failed;
+        executed.push(request);
+        if self.connection.is_autocommit() {
+            // A full disk makes SQLite roll the whole transaction back by itself.
+            return Err(MetaError::Full);
+        }
+        if failed {
+            self.connection.execute_batch("ROLLBACK TO request")?;
+        }
+        self.connection.execute_batch("RELEASE request")?;
+        Ok(())
+    }
+}
+
+fn prepare(connection: &Connection) -> Result<(), rusqlite::Error> {
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.execute_batch(
+        "PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = FULL;
+         PRAGMA secure_delete = ON;
+         PRAGMA foreign_keys = ON;
+         PRAGMA temp_store = MEMORY;
+         PRAGMA wal_autocheckpoint = 1000;
+         PRAGMA journal_size_limit = 4194304;
+         PRAGMA cache_size = -4096;",
+    )
+}
+
+fn reader(path: &Path) -> Result<Connection, rusqlite::Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -512;")?;
+    Ok(connection)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    async fn opened(dir: &Path) -> Meta {
+        let meta = Meta::open(&dir.join("meta.db")).unwrap();
+        meta.write::<_, MetaError, _>(|c| Ok(c.execute_batch("CREATE TABLE t (n INTEGER UNIQUE)")?))
+            .await
+            .unwrap();
+        meta
+    }
+
+    async fn insert(meta: &Meta, n: i64) -> Result<(), MetaError> {
+        meta.write(move |c| Ok(c.execute("INSERT INTO t VALUES (?)", [n]).map(drop)?)).await
+    }
+
+    fn count(meta: &Meta) -> i64 {
+        meta.read_blocking::<_, MetaError>(|c| {
+            Ok(c.query_row("SELECT count(*) FROM t", [], |row| row.get(0))?)
+        })
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_request_that_fails_undoes_itself_and_nobody_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let meta = opened(dir.path()).await;
+        let requests = [1, 2, 2, 3, 3, 4].map(|n| insert(&meta, n));
+        let results = futures::future::join_all(requests).await;
+        assert_eq!(results.iter().filter(|result| result.is_err()).count(), 2);
+        assert_eq!(count(&meta), 4);
+    }
+
+    #[tokio::test]
+    async fn what_was_answered_is_there_after_a_reopen() {
+        let dir = tempfile::tempdir().unwrap();
+        let meta = opened(dir.path()).await;
+        insert(&meta, 7).await.unwrap();
+        meta.close();
+        assert!(matches!(insert(&meta, 8).await, Err(MetaError::Closed)));
+        assert_eq!(count(&Meta::open(&dir.path().join("meta.db")).unwrap()), 1);
+    }
+}

@@ -1,0 +1,101 @@
+//! The schema of `meta.db`, brought forward one numbered step at a time and never back.
+//!
+//! Each step names the oldest schema number whose release can still read what it leaves (`min_reader`), so that a rolled-back
+//! release either works or refuses with a clear sentence. A step, once released, is never edited.
+
+use rusqlite::{Connection, OptionalExtension};
+
+/// One step forward.
+struct Migration {
+    /// Releases that know at least this step can read the result.
+    min_reader: u32,
+    sql: &'static str,
+}
+
+/// Step `n` (from 1) is `MIGRATIONS[n - 1]`.
+const MIGRATIONS: &[Migration] =
+    &[Migration { min_reader: 1, sql: include_str!("schema/0001-foundation.sql") }];
+
+/// The schema this release writes.
+pub(super) const SCHEMA: u32 = MIGRATIONS.len() as u32;
+
+/// The schema does not fit.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrationError {
+    /// A newer release changed the database beyond what this one can read.
+    #[error(
+        "meta.db has schema {found}, which needs a release that knows schema {min_reader}; this one knows {SCHEMA}: run the newer release"
+    )]
+    TooNew {
+        /// The schema found.
+        found: u32,
+        /// The oldest schema number that can read it.
+        min_reader: u32,
+    },
+    /// A step failed.
+    #[error("bringing meta.db to schema {to} failed: {source}")]
+    Step {
+        /// The schema the step leads to.
+        to: u32,
+        /// What SQLite says.
+        source: rusqlite::Error,
+    },
+    /// The bookkeeping could not be read.
+    #[error("meta.db: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+}
+
+/// Applies what is missing, each step in a transaction of its own.
+pub(super) fn apply(connection: &mut Connection) -> Result<(), MigrationError> {
+    connection.execute_batch(
+        "CREATE TABLE IF NOT EXISTS migrations (schema INTEGER PRIMARY KEY, min_reader INTEGER NOT NULL, applied_ms INTEGER NOT NULL)",
+    )?;
+    let newest: Option<(u32, u32)> = connection
+        .query_row("SELECT schema, min_reader FROM migrations ORDER BY schema DESC LIMIT 1", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()?;
+    let (found, min_reader) = newest.unwrap_or((0, 0));
+    if found > SCHEMA {
+        return if min_reader <= SCHEMA { Ok(()) } else { Err(MigrationError::TooNew { found, min_reader }) };
+    }
+    for (to, migration) in (1..).zip(MIGRATIONS).skip(found as usize) {
+        let step = |source| MigrationError::Step { to, source };
+        let transaction = connection.transaction().map_err(step)?;
+        transaction.execute_batch(migration.sql).map_err(step)?;
+        transaction
+            .execute("INSERT INTO migrations VALUES (?, ?, ?)", (to, migration.min_reader, super::now_ms()))
+            .map_err(step)?;
+        transaction.commit().map_err(step)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_second_start_changes_nothing() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        apply(&mut connection).unwrap();
+        apply(&mut connection).unwrap();
+        let steps: u32 =
+            connection.query_row("SELECT count(*) FROM migrations", [], |row| row.get(0)).unwrap();
+        assert_eq!(steps, SCHEMA);
+    }
+
+    #[test]
+    fn a_newer_schema_opens_only_when_it_says_that_this_release_can_read_it() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        apply(&mut connection).unwrap();
+        connection.execute("INSERT INTO migrations VALUES (900, 1, 0)", []).unwrap();
+        apply(&mut connection).unwrap();
+        connection.execute("INSERT INTO migrations VALUES (901, 900, 0)", []).unwrap();
+        assert!(matches!(
+            apply(&mut connection),
+            Err(MigrationError::TooNew { found: 901, min_reader: 900 })
+        ));
+    }
+}

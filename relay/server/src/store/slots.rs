@@ -1,0 +1,324 @@
+//! `keys.slots`: one fixed 64-byte slot for each payload key, so that destroying a key is overwriting it where it stands.
+//!
+//! The file is extended by whole zero-filled, synced blocks before any slot in them is used; a slot is then only ever
+//! overwritten in place. One thread owns all writes: it takes what arrived during the last sync, writes it, syncs once and
+//! answers everybody. A cleared slot is handed out again only after its zeros are on disk. A failed sync ends the process:
+//! pages after a failed sync are not to be believed. Only [`super::Store`] and its tests may call.
+
+use std::collections::{BTreeSet, HashSet};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::JoinHandle;
+
+use tokio::sync::oneshot;
+use zeroize::Zeroizing;
+
+use super::BlobId;
+use super::seal::PayloadKey;
+
+/// The exit code after a sync that failed (EX_SOFTWARE is what supervisors show as "internal software error").
+pub const EXIT_SYNC_FAILED: i32 = 70;
+
+const SLOT: usize = 64;
+/// Slots added at a time: 256 KiB, one write and one sync for 4,096 uploads.
+const BLOCK: u32 = 4096;
+const MARK: [u8; 4] = *b"PKS1";
+
+/// The place of one key in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Slot(pub u32);
+
+/// A handle on the key file; the writer ends when the last handle is dropped.
+#[derive(Debug)]
+pub struct KeySlots {
+    file: Arc<File>,
+    orders: Mutex<Option<mpsc::Sender<Order>>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What went wrong with a key slot.
+#[derive(Debug, thiserror::Error)]
+pub enum SlotError {
+    /// The file could not be extended, read or written.
+    #[error("the key file: {0}")]
+    Io(#[from] io::Error),
+    /// The slot is empty or damaged: the key is gone.
+    #[error("the key slot is empty: the payload was destroyed")]
+    Gone,
+    /// The store is closing.
+    #[error("the key file is closed")]
+    Closed,
+}
+
+enum Order {
+    Put(BlobId, PayloadKey, oneshot::Sender<Result<Slot, io::Error>>),
+    Clear(Vec<(Slot, BlobId)>, oneshot::Sender<Result<(), io::Error>>),
+}
+
+impl KeySlots {
+    /// Opens or creates the file. Every slot that is not in `used` is zeroed first: it belongs to nothing.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, read, written or synced.
+    pub fn open(path: &Path, used: &HashSet<Slot>) -> io::Result<Self> {
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        let count = u32::try_from(file.metadata()?.len() / SLOT as u64).unwrap_or(u32::MAX);
+        let mut free = BTreeSet::new();
+        let mut zeroed = false;
+        let mut slot = Zeroizing::new([0; SLOT]);
+        for n in 0..count {
+            if used.contains(&Slot(n)) {
+                continue;
+            }
+            file.read_exact_at(slot.as_mut_slice(), offset(n))?;
+            if slot.iter().any(|byte| *byte != 0) {
+                file.write_all_at(&[0; SLOT], offset(n))?;
+                zeroed = true;
+            }
+            free.insert(n);
+        }
+        if zeroed {
+            file.sync_data()?;
+        }
+        let file = Arc::new(file);
+        let (sender, orders) = mpsc::channel();
+        let writer = Writer { file: Arc::clone(&file), free, count };
+        let thread =
+            std::thread::Builder::new().name("key-slots".into()).spawn(move || writer.run(&orders))?;
+        Ok(Self { file, orders: Mutex::new(Some(sender)), writer: Mutex::new(Some(thread)) })
+    }
+
+    /// Stores a key and answers once it is on disk.
+    ///
+    /// # Errors
+    /// When the file cannot grow (a full disk), or the store is closing.
+    pub async fn put(&self, id: BlobId, key: PayloadKey) -> Result<Slot, SlotError> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Order::Put(id, key, answer))?;
+        Ok(answered.await.map_err(|_| SlotError::Closed)??)
+    }
+
+    /// Overwrites keys with zeros and answers once the zeros are on disk. A slot that holds another blob's key by now is left
+    /// alone, so clearing twice is harmless.
+    ///
+    /// # Errors
+    /// When the store is closing.
+    pub async fn clear(&self, slots: Vec<(Slot, BlobId)>) -> Result<(), SlotError> {
+        if slots.is_empty() {
+            return Ok(());
+        }
+        let (answer, answered) = oneshot::channel();
+        self.send(Order::Clear(slots, answer))?;
+        Ok(answered.await.map_err(|_| SlotError::Closed)??)
+    }
+
+    /// The key in a slot. Blocking, one read of 64 bytes.
+    ///
+    /// # Errors
+    /// [`SlotError::Gone`] when the slot does not hold the key of `id`.
+    pub fn get(&self, slot: Slot, id: BlobId) -> Result<PayloadKey, SlotError> {
+        let mut bytes = Zeroizing::new([0; SLOT]);
+        self.file.read_exact_at(bytes.as_mut_slice(), offset(slot.0))?;
+        decode(&bytes, id).ok_or(SlotError::Gone)
+    }
+
+    /// Waits until everything ordered so far is written.
+    pub fn close(&self) {
+        drop(self.orders.lock().map(|mut orders| orders.take()));
+        let thread = self.writer.lock().ok().and_then(|mut writer| writer.take());
+        if let Some(thread) = thread {
+            drop(thread.join());
+        }
+    }
+
+    fn send(&self, order: Order) -> Result<(), SlotError> {
+        let orders = self.orders.lock().map_err(|_| SlotError::Closed)?;
+        orders.as_ref().ok_or(SlotError::Closed)?.send(order).map_err(|_| SlotError::Closed)
+    }
+}
+
+struct Writer {
+    file: Arc<File>,
+    /// Zeroed on disk and unused.
+    free: BTreeSet<u32>,
+    count: u32,
+}
+
+impl Writer {
+    fn run(mut self, orders: &mpsc::Receiver<Order>) {
+        while let Ok(first) = orders.recv() {
+            let mut puts = Vec::new();
+            let mut clears = Vec::new();
+            let mut freed = Vec::new();
+            for order in std::iter::once(first).chain(orders.try_iter()) {
+                match order {
+                    Order::Put(id, key, answer) => match self.write_key(id, &key) {
+                        Ok(slot) => puts.push((slot, answer)),
+                        Err(error) => drop(answer.send(Err(error))),
+                    },
+                    Order::Clear(slots, answer) => match self.write_zeros(&slots, &mut freed) {
+                        Ok(()) => clears.push(answer),
+                        Err(error) => drop(answer.send(Err(error))),
+                    },
+                }
+            }
+            if let Err(error) = self.file.sync_data() {
+                tracing::error!(%error, "the key file could not be synced; ending, since nothing written since is certain");
+                std::process::exit(EXIT_SYNC_FAILED);
+            }
+            self.free.extend(freed);
+            for (slot, answer) in puts {
+                drop(answer.send(Ok(slot)));
+            }
+            for answer in clears {
+                drop(answer.send(Ok(())));
+            }
+        }
+    }
+
+    fn write_key(&mut self, id: BlobId, key: &PayloadKey) -> io::Result<Slot> {
+        let n = match self.free.pop_first() {
+            Some(n) => n,
+            None => self.grow()?,
+        };
+        let bytes = encode(id, key);
+        if let Err(error) = self.file.write_all_at(bytes.as_slice(), offset(n)) {
+            self.free.insert(n);
+            return Err(error);
+        }
+        Ok(Slot(n))
+    }
+
+    fn write_zeros(&self, slots: &[(Slot, BlobId)], freed: &mut Vec<u32>) -> io::Result<()> {
+        let mut bytes = Zeroizing::new([0; SLOT]);
+        for (slot, id) in slots {
+            self.file.read_exact_at(bytes.as_mut_slice(), offset(slot.0))?;
+            if decode(&bytes, *id).is_some() {
+                self.file.write_all_at(&[0; SLOT], offset(slot.0))?;
+                freed.push(slot.0);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a block of zeroed slots and answers the first.
+    fn grow(&mut self) -> io::Result<u32> {
+        let first = self.count;
+        let after = first.checked_add(BLOCK).ok_or_else(|| io::Error::from(io::ErrorKind::StorageFull))?;
+        let zeros = vec![0; SLOT * BLOCK as usize];
+        if let Err(error) = self.file.write_all_at(&zeros, offset(first)).and_then(|()| self.file.sync_all())
+        {
+            // Half a block would be counted as slots at the next start, which is harmless; give the space back anyway.
+            drop(self.file.set_len(offset(first)));
+            return Err(error);
+        }
+        self.count = after;
+        self.free.extend(first + 1..after);
+        Ok(first)
+    }
+}
+
+fn offset(n: u32) -> u64 {
+    u64::from(n) * SLOT as u64
+}
+
+/// `mark (4) ‖ CRC32C of the next 48 (4) ‖ key (32) ‖ blob id (16) ‖ zeros (8)`.
+fn encode(id: BlobId, key: &PayloadKey) -> Zeroizing<[u8; SLOT]> {
+    let mut slot = Zeroizing::new([0; SLOT]);
+    slot[8..40].copy_from_slice(key.bytes());
+    slot[40..56].copy_from_slice(&id.0);
+    let crc = crc32c::crc32c(&slot[8..56]);
+    slot[0..4].copy_from_slice(&MARK);
+    slot[4..8].copy_from_slice(&crc.to_be_bytes());
+    slot
+}
+
+fn decode(slot: &[u8; SLOT], id: BlobId) -> Option<PayloadKey> {
+    let whole = slot[0..4] == MARK && slot[4..8] == crc32c::crc32c(&slot[8..56]).to_be_bytes();
+    if !whole || slot[40..56] != id.0 {
+        return None;
+    }
+    let mut key = Zeroizing::new([0; 32]);
+    key.copy_from_slice(&slot[8..40]);
+    Some(PayloadKey::from_bytes(key))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn id(byte: u8) -> BlobId {
+        BlobId([byte; 16])
+    }
+
+    fn contains(path: &Path, needle: &[u8]) -> bool {
+        std::fs::read(path).unwrap().windows(needle.len()).any(|window| window == needle)
+    }
+
+    #[tokio::test]
+    async fn a_key_is_found_in_its_slot_until_it_is_cleared_and_nowhere_after() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys.slots");
+        let slots = KeySlots::open(&path, &HashSet::new()).unwrap();
+        let key = PayloadKey::random().unwrap();
+        let slot = slots.put(id(1), key.clone()).await.unwrap();
+        assert!(
+            contains(&path, key.bytes()),
+            "the key must be in the file first, or its absence later proves nothing"
+        );
+        assert_eq!(slots.get(slot, id(1)).unwrap().bytes(), key.bytes());
+        assert!(matches!(slots.get(slot, id(2)), Err(SlotError::Gone)));
+
+        slots.clear(vec![(slot, id(1))]).await.unwrap();
+        assert!(matches!(slots.get(slot, id(1)), Err(SlotError::Gone)));
+        assert!(!contains(&path, key.bytes()));
+    }
+
+    #[tokio::test]
+    async fn clearing_a_slot_again_does_not_destroy_the_key_that_came_after() {
+        let dir = tempfile::tempdir().unwrap();
+        let slots = KeySlots::open(&dir.path().join("keys.slots"), &HashSet::new()).unwrap();
+        let slot = slots.put(id(1), PayloadKey::random().unwrap()).await.unwrap();
+        slots.clear(vec![(slot, id(1))]).await.unwrap();
+        let second = PayloadKey::random().unwrap();
+        assert_eq!(
+            slots.put(id(2), second.clone()).await.unwrap(),
+            slot,
+            "the test needs the slot to be used again"
+        );
+        slots.clear(vec![(slot, id(1))]).await.unwrap();
+        assert_eq!(slots.get(slot, id(2)).unwrap().bytes(), second.bytes());
+    }
+
+    #[tokio::test]
+    async fn a_slot_no_row_names_is_zeroed_at_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys.slots");
+        let slots = KeySlots::open(&path, &HashSet::new()).unwrap();
+        let (kept, lost) = (PayloadKey::random().unwrap(), PayloadKey::random().unwrap());
+        let kept_slot = slots.put(id(1), kept.clone()).await.unwrap();
+        slots.put(id(2), lost.clone()).await.unwrap();
+        slots.close();
+        let slots = KeySlots::open(&path, &HashSet::from([kept_slot])).unwrap();
+        assert_eq!(slots.get(kept_slot, id(1)).unwrap().bytes(), kept.bytes());
+        assert!(!contains(&path, lost.bytes()));
+    }
+
+    #[tokio::test]
+    async fn the_file_grows_past_its_first_block() {
+        let dir = tempfile::tempdir().unwrap();
+        let slots = Arc::new(KeySlots::open(&dir.path().join("keys.slots"), &HashSet::new()).unwrap());
+        let puts = (0..BLOCK + 10).map(|_| {
+            let slots = Arc::clone(&slots);
+            tokio::spawn(async move { slots.put(id(9), PayloadKey::random().unwrap()).await.unwrap() })
+        });
+        let taken: HashSet<_> =
+            futures::future::join_all(puts).await.into_iter().map(Result::unwrap).collect();
+        assert_eq!(taken.len(), BLOCK as usize + 10);
+    }
+}

@@ -1,0 +1,268 @@
+//! From bytes that arrived to an upload that is acknowledged.
+//!
+//! The order is the promise: payload file, its directory and its key durable → row `pending` → `transfer` entry durable in
+//! the log → row `live` with the entry's index. A crash after any step leaves either the whole upload (its entry is in the
+//! log) or nothing (it is not), and the pass at start tells which. Runs to its end even when the client hangs up.
+
+use std::io;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{OverLimit, Transfers, Unfinished};
+use crate::entries::{self, EntryError};
+use crate::log_service::LogError;
+use crate::store::blob_rows::{self, BlobRow, Space, State};
+use crate::store::meta::MetaError;
+use crate::store::slots::{Slot, SlotError};
+use crate::store::{AccountId, BlobId, Digest};
+
+/// How often, and how many times, a repeat looks whether the same upload in progress has become live.
+const REPEAT_LOOKS: (Duration, u32) = (Duration::from_millis(20), 500);
+
+/// What is to be kept, and for whom.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// Who sent it.
+    pub account: AccountId,
+    /// Which names `lookup` competes with.
+    pub space: Space,
+    /// What it will be asked for by.
+    pub lookup: Digest,
+    /// SHA-256 of the payload.
+    pub hash: Digest,
+    /// How long it may wait to be read.
+    pub ttl: Duration,
+    /// How often it may be read.
+    pub views: u32,
+    /// The sender's device.
+    pub device: Option<String>,
+    /// Whether the sender's signature over the hash held.
+    pub sig_valid: bool,
+}
+
+/// An upload that may be acknowledged.
+#[derive(Debug, Clone)]
+pub struct Accepted {
+    /// Its row, live, or that of the same unread upload before it.
+    pub blob: BlobRow,
+    /// Where its entry is.
+    pub log_index: u64,
+}
+
+/// Why an upload was not kept. Nothing of it is left.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError {
+    /// The volume is full, or too little of it is free.
+    #[error("the relay has no disk space left for this upload; try again later")]
+    DiskFull,
+    /// Too many bytes wait to be read.
+    #[error(transparent)]
+    OverLimit(#[from] OverLimit),
+    /// The same upload by the same account is still being kept.
+    #[error("the same upload is in progress; try again in a moment")]
+    InProgress,
+    /// The volume failed.
+    #[error("the payload could not be written: {0}")]
+    Io(io::Error),
+    /// The database failed.
+    #[error(transparent)]
+    Meta(MetaError),
+    /// The log takes no entries.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// No randomness, or a closed key file.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl From<io::Error> for UploadError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+impl From<MetaError> for UploadError {
+    fn from(error: MetaError) -> Self {
+        match error {
+            MetaError::Full => Self::DiskFull,
+            other => Self::Meta(other),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for UploadError {
+    fn from(error: rusqlite::Error) -> Self {
+        MetaError::from(error).into()
+    }
+}
+
+impl From<SlotError> for UploadError {
+    fn from(error: SlotError) -> Self {
+        match error {
+            SlotError::Io(error) => error.into(),
+            other => Self::Internal(other.to_string()),
+        }
+    }
+}
+
+impl From<EntryError> for UploadError {
+    fn from(error: EntryError) -> Self {
+        Self::Internal(error.to_string())
+    }
+}
+
+impl From<getrandom::Error> for UploadError {
+    fn from(error: getrandom::Error) -> Self {
+        Self::Internal(error.to_string())
+    }
+}
+
+impl Transfers {
+    /// Keeps a payload under these terms and answers once it may be acknowledged.
+    ///
+    /// # Errors
+    /// [`UploadError`]; nothing of the upload is left then.
+    pub async fn accept(&self, terms: Terms, unfinished: Unfinished) -> Result<Accepted, UploadError> {
+        let this = self.clone();
+        // A task of its own: a client that hangs up now must not leave a row half way.
+        let keeping = tokio::spawn(async move { this.keep(terms, unfinished).await });
+        keeping.await.unwrap_or_else(|error| Err(UploadError::Internal(error.to_string())))
+    }
+
+    async fn keep(&self, terms: Terms, mut unfinished: Unfinished) -> Result<Accepted, UploadError> {
+        let slot = unfinished.keep().await?;
+        let _committing = Committing::begin(self, unfinished.id);
+        let kept = self.log_and_publish(&terms, &unfinished, slot).await;
+        match kept {
+            Ok(Kept::New(accepted)) => {
+                let size = unfinished.size;
+                unfinished.reservation.became_blob(size);
+                self.count(|totals| {
+                    totals.inbound += 1;
+                    totals.bytes_in += size;
+                });
+                Ok(accepted)
+            }
+            Ok(Kept::Repeat(accepted)) => {
+                unfinished.forget(slot).await;
+                Ok(accepted)
+            }
+            Err(error) => {
+                self.give_up(unfinished, slot, &error).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn log_and_publish(
+        &self,
+        terms: &Terms,
+        unfinished: &Unfinished,
+        slot: Slot,
+    ) -> Result<Kept, UploadError> {
+        let core = &self.0.core;
+        let at = Timestamp::now();
+        let sector = core.settings.current().sector.clone();
+        let (entry, ts) = entries::transfer(terms.hash, &sector, at)?;
+        let created_ms = at.as_millisecond();
+        let ttl_ms = i64::try_from(terms.ttl.as_millis()).unwrap_or(i64::MAX);
+        let row = BlobRow {
+            id: unfinished.id,
+            account: terms.account,
+            space: terms.space,
+            lookup: terms.lookup,
+            hash: terms.hash,
+            size: unfinished.size,
+            ttl_ms,
+            created_ms,
+            expires_ms: created_ms.saturating_add(ttl_ms),
+            views: terms.views,
+            views_left: terms.views,
+            state: State::Pending,
+            slot,
+            sig_valid: terms.sig_valid,
+            device: terms.device.clone(),
+            sector,
+            ts,
+            leaf: Digest(entry.legacy_leaf),
+            log_from: core.log.head().size,
+            log_index: None,
+            burn_entry: None,
+        };
+        if let Some(earlier) = self.insert(&row).await? {
+            return Ok(Kept::Repeat(earlier));
+        }
+        let appended = core.log.append(entry).await?;
+        let id = row.id;
+        let publish = self
+            .0
+            .vault
+            .meta
+            .write::<_, MetaError, _>(move |c| Ok(blob_rows::mark_live(c, id, appended.index)?));
+        publish.await?;
+        let blob = BlobRow { state: State::Live, log_index: Some(appended.index), ..row };
+        Ok(Kept::New(Accepted { blob, log_index: appended.index }))
+    }
+
+    /// Inserts the row, or answers the same unread upload before it, waiting while that one is still on its way.
+    async fn insert(&self, row: &BlobRow) -> Result<Option<Accepted>, UploadError> {
+        let (pause, looks) = REPEAT_LOOKS;
+        for _ in 0..looks {
+            let inserted = row.clone();
+            let earlier = self
+                .0
+                .vault
+                .meta
+                .write(move |c| Ok::<_, UploadError>(blob_rows::insert_pending(c, &inserted)?));
+            match earlier.await? {
+                None => return Ok(None),
+                Some(BlobRow { log_index: None, .. }) => tokio::time::sleep(pause).await,
+                Some(blob) => {
+                    let log_index = blob.log_index.unwrap_or_default();
+                    return Ok(Some(Accepted { blob, log_index }));
+                }
+            }
+        }
+        Err(UploadError::InProgress)
+    }
+
+    /// Removes what was kept, unless its entry may be in the log: then the sweep decides, as after a crash.
+    async fn give_up(&self, unfinished: Unfinished, slot: Slot, error: &UploadError) {
+        let id = unfinished.id;
+        let row = self.0.vault.meta.read_blocking(|c| Ok::<_, MetaError>(blob_rows::by_id(c, id)?));
+        if matches!(row, Ok(None)) {
+            unfinished.forget(slot).await;
+        } else {
+            tracing::warn!(%error, upload = %id, "an upload ended between its row and its answer; it is settled by the sweep");
+        }
+    }
+}
+
+enum Kept {
+    New(Accepted),
+    Repeat(Accepted),
+}
+
+/// While it lives, the sweep leaves the upload's row alone.
+struct Committing<'t> {
+    transfers: &'t Transfers,
+    id: BlobId,
+}
+
+impl<'t> Committing<'t> {
+    fn begin(transfers: &'t Transfers, id: BlobId) -> Self {
+        transfers.0.committing.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        Self { transfers, id }
+    }
+}
+
+impl Drop for Committing<'_> {
+    fn drop(&mut self) {
+        self.transfers.0.committing.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
+}

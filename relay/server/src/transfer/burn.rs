@@ -1,0 +1,116 @@
+//! Destroying a payload: the key in its slot first, then the row, then the file, then the log's word for it.
+//!
+//! A crash in between is harmless at every point: without its key the file is noise, the row names what is left to do, and
+//! the next start (or the next sweep) goes on from there. Burning twice is one burning.
+
+use std::sync::{Arc, PoisonError};
+
+use paramant_protocol::entry::body::BurnCause;
+
+use super::Transfers;
+use crate::entries::{self, EntryError};
+use crate::log_service::{Entry, LogError};
+use crate::store::blob_rows::{self, BlobRow, Space};
+use crate::store::meta::MetaError;
+use crate::store::slots::SlotError;
+use crate::store::{AccountId, BlobId, Digest};
+
+/// Why a payload is not burned whole yet; what remains is tried again.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BurnError {
+    #[error(transparent)]
+    Slot(#[from] SlotError),
+    #[error(transparent)]
+    Meta(#[from] MetaError),
+    #[error("the payload's file: {0}")]
+    File(#[from] std::io::Error),
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Entry(#[from] EntryError),
+}
+
+impl From<rusqlite::Error> for BurnError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Meta(error.into())
+    }
+}
+
+impl Transfers {
+    /// Burns a blob. An error is logged and the sweep goes on with what remains.
+    pub(super) async fn burn(&self, blob: &BlobRow, cause: BurnCause) {
+        let Some(_burning) = Burning::begin(self, blob.id) else { return };
+        if let Err(error) = self.burn_steps(blob, cause).await {
+            tracing::error!(upload = %blob.id, %error, "a payload is not burned whole yet; the sweep goes on with it");
+            self.0.burn_again.lock().unwrap_or_else(PoisonError::into_inner).insert(blob.id, cause);
+        }
+    }
+
+    /// Takes an unread blob back, for the account that sent it. `false`: there is none.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn cancel(&self, account: AccountId, lookup: Digest) -> Result<bool, MetaError> {
+        let find = move |c: &rusqlite::Connection| -> Result<Option<BlobRow>, MetaError> {
+            let content = blob_rows::unread(c, account, Space::Content, lookup)?;
+            Ok(match content {
+                Some(blob) => Some(blob),
+                None => blob_rows::unread(c, account, Space::Drop, lookup)?,
+            })
+        };
+        let now = crate::store::now_ms();
+        let found = self.0.vault.meta.read(find).await?;
+        let Some(blob) = found.filter(|blob| blob.log_index.is_some() && blob.expires_ms > now) else {
+            return Ok(false);
+        };
+        self.revoke_leases_of(blob.id);
+        self.burn(&blob, BurnCause::Cancelled).await;
+        Ok(true)
+    }
+
+    async fn burn_steps(&self, blob: &BlobRow, cause: BurnCause) -> Result<(), BurnError> {
+        let vault = &self.0.vault;
+        vault.keys.clear(vec![(blob.slot, blob.id)]).await?;
+        let entry = entries::burned(blob.leaf, cause)?;
+        let (id, written, log_from) = (blob.id, entry.clone(), self.0.core.log.head().size);
+        let first = vault
+            .meta
+            .write::<_, BurnError, _>(move |c| {
+                Ok(blob_rows::mark_burned(c, id, &written.bytes, Digest(written.legacy_leaf), log_from)?)
+            })
+            .await?;
+        if first {
+            self.0.in_flight.remove(blob.size);
+            self.count(|totals| totals.burned += 1);
+            self.finish_burn(blob.id, entry).await?;
+        }
+        Ok(())
+    }
+
+    /// The steps after the row is marked: file, entry, and the row itself.
+    pub(super) async fn finish_burn(&self, id: BlobId, entry: Entry) -> Result<(), BurnError> {
+        let payloads = Arc::clone(&self.0.vault.payloads);
+        tokio::task::spawn_blocking(move || payloads.remove(id)).await.map_err(std::io::Error::other)??;
+        self.0.core.log.append(entry).await?;
+        self.0.vault.meta.write::<_, BurnError, _>(move |c| Ok(blob_rows::delete(c, id)?)).await
+    }
+}
+
+/// While it lives, nobody else burns the blob.
+pub(super) struct Burning<'t> {
+    transfers: &'t Transfers,
+    id: BlobId,
+}
+
+impl<'t> Burning<'t> {
+    pub(super) fn begin(transfers: &'t Transfers, id: BlobId) -> Option<Self> {
+        let first = transfers.0.burning.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        first.then_some(Self { transfers, id })
+    }
+}
+
+impl Drop for Burning<'_> {
+    fn drop(&mut self) {
+        self.transfers.0.burning.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
+}

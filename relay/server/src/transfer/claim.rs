@@ -1,0 +1,240 @@
+//! Leasing one view: of any number of racing readers exactly one gets it.
+//!
+//! The winner is chosen by one database transaction. Its row and its `transfer_claimed` entry are durable before the first
+//! byte. A lease ends complete (then what is spent is burned) or cut (then the same account may lease the view again, three
+//! times, each time under a higher generation); it ends when its guard drops, whatever becomes of the request.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use paramant_protocol::entry::body::BurnCause;
+
+use super::Transfers;
+use super::sending::{Sending, Source};
+use crate::entries::{self, EntryError};
+use crate::log_service::LogError;
+use crate::store::blob_rows::{self, BlobRow, Lease, Settled};
+use crate::store::meta::MetaError;
+use crate::store::{AccountId, BlobId, ClaimId, Digest, now_ms};
+
+/// A view that was leased, with its bytes ready to go.
+#[derive(Debug)]
+pub struct Claimed {
+    /// The blob.
+    pub blob: BlobRow,
+    /// Nothing remains to be read once this lease completes.
+    pub last: bool,
+    /// Where the `transfer_claimed` entry is.
+    pub entry_index: u64,
+    /// Opens that entry's blinded id.
+    pub salt: Digest,
+    /// The bytes.
+    pub body: Sending,
+}
+
+/// Why a view could not be leased, though it may be there.
+#[derive(Debug, thiserror::Error)]
+pub enum ClaimError {
+    /// The database.
+    #[error(transparent)]
+    Meta(#[from] MetaError),
+    /// The log takes no entries.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// No randomness.
+    #[error(transparent)]
+    Entry(#[from] EntryError),
+    /// The payload's file could not be read.
+    #[error("the payload could not be read: {0}")]
+    Io(std::io::Error),
+}
+
+impl From<rusqlite::Error> for ClaimError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Meta(error.into())
+    }
+}
+
+/// How far a running lease has come, for whoever watches over it.
+#[derive(Debug)]
+pub(super) struct Progress {
+    pub(super) blob: BlobId,
+    pub(super) claim: ClaimId,
+    pub(super) generation: u32,
+    /// When the last chunk was taken.
+    pub(super) last_ms: AtomicI64,
+    /// Set when the lease was ended by somebody else: not one chunk more.
+    pub(super) revoked: AtomicBool,
+}
+
+/// The leases that run in this process.
+#[derive(Debug, Default)]
+pub(super) struct Leases(Mutex<HashMap<ClaimId, Arc<Progress>>>);
+
+/// One running lease. Dropping it settles it.
+#[derive(Debug)]
+pub(super) struct LeaseGuard {
+    transfers: Transfers,
+    lease: Lease,
+    pub(super) progress: Arc<Progress>,
+    complete: bool,
+}
+
+impl Transfers {
+    /// Leases one view to the account. `None`: nothing there that this account may read now, for whatever reason.
+    ///
+    /// # Errors
+    /// When database, log or file fail; the view is not lost then.
+    pub async fn claim(&self, account: AccountId, lookup: Digest) -> Result<Option<Claimed>, ClaimError> {
+        let now = now_ms();
+        // Most questions for what is not there end here, at the cost of one read, the same for every reason.
+        let there = self
+            .0
+            .vault
+            .meta
+            .read(move |c| Ok::<_, ClaimError>(blob_rows::readable(c, account, lookup, now)?))
+            .await?;
+        if there.is_none() {
+            return Ok(None);
+        }
+        let claim = ClaimId::random().map_err(EntryError::from)?;
+        let this = self.clone();
+        // A task of its own: if the client hangs up here, the guard in its answer is dropped and the lease is cut.
+        let leasing = tokio::spawn(async move {
+            let lease = this
+                .0
+                .vault
+                .meta
+                .write(move |c| Ok::<_, ClaimError>(blob_rows::lease(c, account, lookup, claim, now)?))
+                .await?;
+            Ok::<_, ClaimError>(lease.map(|lease| LeaseGuard::new(this, lease)))
+        });
+        let Some(guard) = leasing.await.unwrap_or(Ok(None))? else { return Ok(None) };
+
+        let salt = Digest::random().map_err(EntryError::from)?;
+        let entry = entries::claimed(guard.lease.blob.leaf, salt, guard.lease.generation)?;
+        let entry_index = self.0.core.log.append(entry).await?.index;
+
+        let vault = self.0.vault.clone();
+        let blob = guard.lease.blob.clone();
+        let opening = tokio::task::spawn_blocking(move || Source::open(&vault, &blob));
+        match opening.await.map_err(|error| ClaimError::Io(std::io::Error::other(error)))? {
+            Ok(source) => {
+                self.count(|totals| {
+                    totals.outbound += 1;
+                    totals.bytes_out += guard.lease.blob.size;
+                });
+                let (blob, last) = (guard.lease.blob.clone(), guard.lease.last);
+                let body = Sending::new(source, guard, self.0.core.drain.begin_claim());
+                Ok(Some(Claimed { blob, last, entry_index, salt, body }))
+            }
+            Err(error) if error.is_gone() => {
+                tracing::error!(upload = %guard.lease.blob.id, %error, "an acknowledged payload is gone; its row is burned");
+                self.burn(&guard.lease.blob, BurnCause::Lost).await;
+                Ok(None)
+            }
+            Err(error) => Err(ClaimError::Io(error.into())),
+        }
+    }
+
+    /// Ends running leases that no chunk was taken from since `before_ms`; they count as cut.
+    pub(super) async fn cut_stalled(&self, before_ms: i64) {
+        let stalled: Vec<_> = self
+            .0
+            .leases
+            .all()
+            .into_iter()
+            .filter(|progress| progress.last_ms.load(Ordering::Relaxed) < before_ms)
+            .collect();
+        for progress in stalled {
+            progress.revoked.store(true, Ordering::Relaxed);
+            self.settle(progress.blob, progress.claim, progress.generation, false).await;
+        }
+    }
+
+    /// Ends the leases of one blob: not one chunk more.
+    pub(super) fn revoke_leases_of(&self, blob: BlobId) {
+        for progress in self.0.leases.all().into_iter().filter(|progress| progress.blob == blob) {
+            progress.revoked.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Writes down how a lease ended, and burns what is spent.
+    async fn settle(&self, blob: BlobId, claim: ClaimId, generation: u32, complete: bool) {
+        let settled = self
+            .0
+            .vault
+            .meta
+            .write::<_, MetaError, _>(move |c| {
+                let settled = if complete {
+                    blob_rows::complete(c, claim, generation)?
+                } else {
+                    blob_rows::cut(c, claim, generation)?
+                };
+                let spent = if settled == Settled::Spent { blob_rows::by_id(c, blob)? } else { None };
+                Ok(spent)
+            })
+            .await;
+        match settled {
+            Ok(Some(row)) => self.burn(&row, if complete { BurnCause::Read } else { BurnCause::Lost }).await,
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(upload = %blob, %error, "how a lease ended could not be written down")
+            }
+        }
+    }
+}
+
+impl Leases {
+    fn all(&self) -> Vec<Arc<Progress>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    fn insert(&self, progress: &Arc<Progress>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(progress.claim, Arc::clone(progress));
+    }
+
+    fn remove(&self, claim: ClaimId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&claim);
+    }
+}
+
+impl LeaseGuard {
+    fn new(transfers: Transfers, lease: Lease) -> Self {
+        let progress = Arc::new(Progress {
+            blob: lease.blob.id,
+            claim: lease.claim,
+            generation: lease.generation,
+            last_ms: AtomicI64::new(now_ms()),
+            revoked: AtomicBool::new(false),
+        });
+        transfers.0.leases.insert(&progress);
+        Self { transfers, lease, progress, complete: false }
+    }
+
+    /// Every byte was handed over: from the drop on the view is used.
+    pub(super) fn complete(&mut self) {
+        self.complete = true;
+    }
+}
+
+impl Drop for LeaseGuard {
+    fn drop(&mut self) {
+        self.transfers.0.leases.remove(self.lease.claim);
+        let (transfers, complete) = (self.transfers.clone(), self.complete);
+        let (lease, drained) = (self.lease.clone(), self.transfers.0.core.drain.begin_claim());
+        // Without a runtime the process is ending, and the next start treats the lease as cut.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                if complete && lease.last {
+                    // The key first: what was read for the last time is destroyed before anything else is written.
+                    transfers.burn(&lease.blob, BurnCause::Read).await;
+                } else {
+                    transfers.settle(lease.blob.id, lease.claim, lease.generation, complete).await;
+                }
+                drop(drained);
+            });
+        }
+    }
+}
