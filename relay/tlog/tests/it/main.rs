@@ -1,1 +1,7 @@
 //! Integration tests of the tree mathematics and the signed formats.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod notes;
+mod published_vectors;
+mod tiles;
+mod trees;
