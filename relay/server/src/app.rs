@@ -1,19 +1,22 @@
 //! What every request handler and background task of one relay shares.
 //!
 //! [`Core`] is everything below the transfer path; [`App`] adds the store. Both are built once at start, in the order data
-//! directory → identity → log → drain and directives → store, and torn down in the reverse order.
+//! directory → keys → log → drain and directives → store, and torn down in the reverse order.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
 
 use crate::data_dir::DataDir;
+use crate::directives::DirectiveBook;
 use crate::drain::Drain;
-use crate::identity::Identity;
+use crate::identity::{ControlKey, Identity, LogKeys};
 use crate::log_service::LogService;
 use crate::metrics::Metrics;
-use crate::settings::SettingsHandle;
-use crate::store::Store;
+use crate::probes::Readiness;
+use crate::settings::{Payload, SettingsHandle};
+use crate::store::{self, Store};
 
 /// The state handed to every handler.
 pub type Shared = Arc<App>;
@@ -27,14 +30,22 @@ pub struct Core {
     pub data: DataDir,
     /// The ML-DSA-65 identity.
     pub identity: Arc<Identity>,
+    /// The key of the control listener.
+    pub control_key: Arc<ControlKey>,
     /// The log.
     pub log: LogService,
     /// Whether uploads are taken.
     pub drain: Drain,
+    /// What the operator asked for.
+    pub directives: Arc<DirectiveBook>,
+    /// Why reads are not served, if they are not.
+    pub readiness: Readiness,
     /// Counters.
     pub metrics: Metrics,
     /// When this process started.
     pub started_at: Timestamp,
+    /// Cancelled when the listeners are about to close: endless answers end themselves.
+    pub closing: CancellationToken,
 }
 
 /// One relay.
@@ -44,4 +55,69 @@ pub struct App {
     pub core: Core,
     /// Metadata, payloads and key slots.
     pub store: Store,
+}
+
+/// Why a relay does not start. Each message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The directory.
+    #[error(transparent)]
+    Data(#[from] crate::data_dir::DataDirError),
+    /// A key.
+    #[error(transparent)]
+    Key(#[from] crate::identity::KeyError),
+    /// The log. Exit code 70: what is on disk needs a person.
+    #[error(transparent)]
+    Log(#[from] crate::log_service::OpenError),
+    /// The directives.
+    #[error("cannot read directives.json in the data directory: {0}")]
+    Directives(std::io::Error),
+    /// The metrics.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] store::OpenError),
+}
+
+impl Core {
+    /// Locks the data directory and opens everything below the transfer path. Blocks.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing stays half open.
+    pub fn open(root: &std::path::Path, settings: SettingsHandle) -> Result<Self, OpenError> {
+        let started_at = Timestamp::now();
+        let data = DataDir::open(root)?;
+        let identity = Arc::new(Identity::open(&data)?);
+        let log_keys = LogKeys::open(&data)?;
+        let control_key = Arc::new(ControlKey::open(&data)?);
+        let now = settings.current();
+        let log = LogService::open(&data, &now, &identity, &log_keys)?;
+        let drain = Drain::new(now.payload == Payload::Memory);
+        let directives = DirectiveBook::open(&data, drain.clone()).map_err(OpenError::Directives)?;
+        Ok(Self {
+            settings,
+            data,
+            identity,
+            control_key,
+            log,
+            drain,
+            directives: Arc::new(directives),
+            readiness: Readiness::default(),
+            metrics: Metrics::new()?,
+            started_at,
+            closing: CancellationToken::new(),
+        })
+    }
+}
+
+impl App {
+    /// Opens the store over `core`.
+    ///
+    /// # Errors
+    /// [`OpenError::Store`].
+    pub async fn open(core: Core) -> Result<Shared, OpenError> {
+        let store = Store::open(&core).await?;
+        Ok(Arc::new(Self { core, store }))
+    }
 }

@@ -1,21 +1,49 @@
 //! Whether new uploads are taken, and how far a drain has come.
+//!
+//! Who asks is decided by [`requests`], a pure function of what was asked and the time: every source but spec and policy
+//! carries its own end, which this process enforces alone, so an operator that dies leaves no relay drained for ever. Counting
+//! is by guards that end with the work they stand for. An upload that began before the drain runs to its end; reads are
+//! never refused. The switch is under one lock: once [`Drain::direct`] has returned, no upload can still slip in.
 
-use std::sync::Arc;
+mod progress;
+mod requests;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
+use paramant_protocol::control::{DrainDirective, DrainReport};
+use tokio::sync::{Notify, watch};
+
+use self::progress::Progress;
+pub use self::requests::{Requests, VendorDrain};
+
+/// What a refused client is told to wait. Longer than a pod replacement usually takes, shorter than patience.
+const RETRY_AFTER: Duration = Duration::from_secs(30);
+/// How often the state is looked at when nothing known is due: a floor against clocks that jump.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
 /// A handle on the drain; cheap to clone.
-#[derive(Debug, Clone, Default)]
-pub struct Drain(Arc<()>);
+#[derive(Debug, Clone)]
+pub struct Drain(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    progress: Mutex<Progress>,
+    changed: watch::Sender<DrainReport>,
+    /// Wakes the task that waits for the next known instant.
+    rescheduled: Notify,
+}
 
 /// One upload in progress; dropping it ends the upload.
 #[derive(Debug)]
 #[must_use = "an upload counts only while its guard lives"]
-pub struct UploadGuard(());
+pub struct UploadGuard(Drain);
 
 /// One claim whose response runs; dropping it ends the claim.
 #[derive(Debug)]
 #[must_use = "a claim counts only while its guard lives"]
-pub struct ClaimGuard(());
+pub struct ClaimGuard(Drain);
 
 /// New uploads are refused: 503 with `Retry-After`.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
@@ -26,16 +54,135 @@ pub struct UploadsRefused {
 }
 
 impl Drain {
+    /// A relay that serves. `counts_unclaimed`: payloads live in memory, so a blob nobody has read yet is work in flight.
+    pub fn new(counts_unclaimed: bool) -> Self {
+        let progress = Progress::new(counts_unclaimed);
+        let report = progress.report(Timestamp::now());
+        Self(Arc::new(Shared {
+            progress: Mutex::new(progress),
+            changed: watch::Sender::new(report),
+            rescheduled: Notify::new(),
+        }))
+    }
+
     /// Starts an upload, or refuses it while the relay drains. Call it before reading any of the body.
     ///
     /// # Errors
     /// [`UploadsRefused`] while a drain is asked for.
     pub fn begin_upload(&self) -> Result<UploadGuard, UploadsRefused> {
-        Ok(UploadGuard(()))
+        let mut progress = self.lock();
+        if progress.requests.draining(Timestamp::now()) {
+            return Err(UploadsRefused { retry_after: RETRY_AFTER });
+        }
+        progress.uploads += 1;
+        drop(progress);
+        Ok(UploadGuard(self.clone()))
     }
 
     /// Starts a claim. Never refused: reads go on while the relay drains.
     pub fn begin_claim(&self) -> ClaimGuard {
-        ClaimGuard(())
+        self.change(|progress| progress.claims += 1);
+        ClaimGuard(self.clone())
+    }
+
+    /// How many blobs are live and unread. Counts only when payloads live in memory.
+    pub fn set_unclaimed(&self, unclaimed: u64) {
+        self.change(|progress| progress.unclaimed = unclaimed);
+    }
+
+    /// Puts the operator's wishes in force, at once.
+    pub fn direct(&self, directive: DrainDirective) {
+        self.change(|progress| progress.requests.operator = directive);
+    }
+
+    /// Puts an accepted vendor request in force, or lifts it.
+    pub fn vendor(&self, request: Option<VendorDrain>) {
+        self.change(|progress| progress.requests.vendor = request);
+    }
+
+    /// The process was told to end. There is no way back.
+    pub fn shut_down(&self) {
+        self.change(|progress| progress.requests.shutting_down = true);
+    }
+
+    /// How far the drain has come, now.
+    pub fn report(&self) -> DrainReport {
+        self.lock().report(Timestamp::now())
+    }
+
+    /// News: on each change of state, source or deadline, and of the counts while a drain runs.
+    pub fn subscribe(&self) -> watch::Receiver<DrainReport> {
+        self.0.changed.subscribe()
+    }
+
+    /// Enforces what only time changes: a request that expires, a settle time that passes. Runs until the process ends.
+    pub async fn keep_time(self) {
+        loop {
+            let now = Timestamp::now();
+            self.update(|_| {});
+            let next = self.lock().next_change(now);
+            let wait =
+                next.and_then(|at| Duration::try_from(at.duration_since(now)).ok()).unwrap_or(HEARTBEAT);
+            tokio::select! {
+                () = tokio::time::sleep(wait.min(HEARTBEAT)) => {}
+                () = self.0.rescheduled.notified() => {}
+            }
+        }
+    }
+
+    /// Waits until no upload and no claim is in flight. Only useful while a drain runs: counts are no news otherwise.
+    pub async fn idle(&self) {
+        let mut news = self.subscribe();
+        // The sender lives in `self`, so an error cannot happen; if it did, there would be nothing to wait for.
+        let _ = news.wait_for(|report| report.uploads == 0 && report.claims == 0).await;
+    }
+
+    fn change(&self, apply: impl FnOnce(&mut Progress)) {
+        if self.update(apply) {
+            self.0.rescheduled.notify_one();
+        }
+    }
+
+    /// Applies a change and announces what it did. Returns whether a drain runs or ran: then known instants may have moved.
+    fn update(&self, apply: impl FnOnce(&mut Progress)) -> bool {
+        let mut progress = self.lock();
+        let was_draining = progress.is_draining();
+        apply(&mut progress);
+        let now = Timestamp::now();
+        progress.advance(now);
+        // The common case, once per upload and claim: serving before and after is no news.
+        if !was_draining && !progress.is_draining() {
+            return false;
+        }
+        let report = progress.report(now);
+        // Under the lock, or two changes could be announced in the wrong order.
+        self.0.changed.send_if_modified(|announced| {
+            let news = *announced != report;
+            if news {
+                *announced = report;
+            }
+            news
+        });
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        // A panic while holding the lock leaves plain counters behind; refusing to go on would lose the drain itself.
+        self.0.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+impl Drop for UploadGuard {
+    fn drop(&mut self) {
+        self.0.change(|progress| progress.uploads = progress.uploads.saturating_sub(1));
+    }
+}
+
+impl Drop for ClaimGuard {
+    fn drop(&mut self) {
+        self.0.change(|progress| progress.claims = progress.claims.saturating_sub(1));
+    }
+}
+
+#[cfg(test)]
+mod tests;

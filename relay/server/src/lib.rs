@@ -10,15 +10,25 @@ pub mod data_dir;
 pub mod devices;
 pub mod directives;
 pub mod drain;
+pub mod entries;
 pub mod identity;
+pub mod license;
 pub mod listener;
 pub mod log_service;
 pub mod metrics;
 pub mod probes;
+pub mod process;
 pub mod public;
+pub mod rates;
 pub mod receipts;
 pub mod settings;
 pub mod setup_code;
 pub mod shutdown;
 pub mod store;
 pub mod transfer;
+
+/// The release, as images and reports name it.
+pub const VERSION: &str = match option_env!("PARAMANT_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};

@@ -1,1 +1,240 @@
-//! Accept loop with timeouts and caps.
+//! The accept loop under all three listeners: caps, timeouts, TLS, graceful end.
+//!
+//! `axum::serve` sets no header timeout and no caps, so a handful of silent clients could hold a relay for ever. Here every
+//! wait on a peer has an end: TLS handshake, first byte, header, body pace, stalled reader. Who may call: `process` only.
+
+mod caps;
+pub(crate) mod client_address;
+mod pace;
+mod stall;
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use self::caps::{Caps, Seat};
+pub use self::client_address::ClientAddress;
+use self::pace::PacedBody;
+use self::stall::StallGuard;
+use crate::metrics::Connections;
+
+/// A TLS handshake takes a few round trips; a phone on a bad link needs seconds, not more.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// From accept, or from the end of the last answer, to the end of the next request's header. Also ends idle connections.
+const HEADER: Duration = Duration::from_secs(30);
+/// How long `accept` rests when the process is out of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// What begins an HTTP/2 connection without TLS.
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Where TLS settings come from; asked once per connection, so that a renewed certificate or CA takes effect at once.
+pub type TlsSource = Arc<dyn Fn() -> Option<Arc<ServerConfig>> + Send + Sync>;
+/// How many connections one address may hold; `None` for as many as it likes (a trusted proxy).
+pub type PerAddress = Arc<dyn Fn(IpAddr) -> Option<u32> + Send + Sync>;
+
+/// One listener.
+pub struct Listener {
+    /// Bound already.
+    pub socket: TcpListener,
+    /// What it serves.
+    pub router: Router,
+    /// `None`: plain HTTP.
+    pub tls: Option<TlsSource>,
+    /// Connections altogether.
+    pub max_connections: usize,
+    /// Connections per address.
+    pub per_address: PerAddress,
+    /// Where connections are counted.
+    pub connections: Connections,
+}
+
+/// The peer's socket address, in each request's extensions.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub SocketAddr);
+
+impl std::fmt::Debug for Listener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Listener").field("socket", &self.socket).finish_non_exhaustive()
+    }
+}
+
+impl Listener {
+    /// Serves until `end`, then refuses new connections and waits at most `patience` for answers that are running.
+    pub async fn serve(self, end: CancellationToken, patience: Duration) {
+        let caps = Caps::new(self.max_connections, self.per_address.clone());
+        let graceful = GracefulShutdown::new();
+        let http = Arc::new(Http::new());
+        loop {
+            let accepted = tokio::select! {
+                () = end.cancelled() => break,
+                accepted = self.socket.accept() => accepted,
+            };
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Out of descriptors, or the peer left before we took it: neither is a reason to end.
+                    tracing::debug!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let Some(seat) = caps.take(peer.ip()) else {
+                self.connections.refused.inc();
+                continue;
+            };
+            let connection = Connection {
+                stream,
+                peer,
+                router: self.router.clone(),
+                tls: self.tls.clone(),
+                http: http.clone(),
+                watcher: graceful.watcher(),
+                _seat: seat,
+            };
+            let open = self.connections.open.clone();
+            tokio::spawn(async move {
+                open.inc();
+                if let Err(error) = connection.serve().await {
+                    tracing::debug!(%error, "a connection ended early");
+                }
+                open.dec();
+            });
+        }
+        drop(self.socket);
+        if timeout(patience, graceful.shutdown()).await.is_err() {
+            tracing::warn!("answers were still running when the listener's time was up");
+        }
+    }
+}
+
+struct Connection {
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    tls: Option<TlsSource>,
+    http: Arc<Http>,
+    watcher: Watcher,
+    _seat: Seat,
+}
+
+impl Connection {
+    async fn serve(self) -> io::Result<()> {
+        self.stream.set_nodelay(true)?;
+        match &self.tls {
+            None => {
+                let version = timeout(HEADER, sniff(&self.stream)).await??;
+                speak(&self.http, version, self.stream, self.peer, self.router, self.watcher).await
+            }
+            Some(source) => {
+                let config = source().ok_or_else(|| io::Error::other("no TLS settings in force"))?;
+                let stream = timeout(HANDSHAKE, TlsAcceptor::from(config).accept(self.stream)).await??;
+                let version = match stream.get_ref().1.alpn_protocol() {
+                    Some(b"h2") => Version::Two,
+                    _ => Version::One,
+                };
+                speak(&self.http, version, stream, self.peer, self.router, self.watcher).await
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Version {
+    One,
+    Two,
+}
+
+/// HTTP/1 or HTTP/2 by the first bytes, without consuming them. hyper's own detection waits for ever on half a preface.
+async fn sniff(stream: &TcpStream) -> io::Result<Version> {
+    let mut first = [0; PREFACE.len()];
+    loop {
+        let seen = stream.peek(&mut first).await?;
+        let matching = first.iter().zip(PREFACE).take(seen).all(|(byte, expected)| byte == expected);
+        match (seen, matching) {
+            (0, _) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            (_, false) => return Ok(Version::One),
+            (24, true) => return Ok(Version::Two),
+            // Part of a preface: `peek` returns at once while bytes wait, so rest a little.
+            _ => tokio::time::sleep(Duration::from_millis(5)).await,
+        }
+    }
+}
+
+async fn speak<S>(
+    http: &Http,
+    version: Version,
+    stream: S,
+    peer: SocketAddr,
+    router: Router,
+    watcher: Watcher,
+) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
+        let mut request = request.map(|body| Body::new(PacedBody::new(body)));
+        request.extensions_mut().insert(Peer(peer));
+        let router = router.clone();
+        async move { Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {})) }
+    });
+    let builder = match version {
+        Version::One => &http.one,
+        Version::Two => &http.two,
+    };
+    let io = TokioIo::new(StallGuard::new(stream));
+    let connection = builder.serve_connection(io, service);
+    watcher.watch(connection).await.map_err(io::Error::other)
+}
+
+/// hyper's settings, made once. Every limit is explicit: a default is a decision somebody else may change.
+struct Http {
+    one: Builder<TokioExecutor>,
+    two: Builder<TokioExecutor>,
+}
+
+impl Http {
+    fn new() -> Self {
+        let mut one = Builder::new(TokioExecutor::new()).http1_only();
+        one.http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER)
+            .keep_alive(true)
+            .max_headers(64)
+            // Bounds what one connection buffers; large enough that an upload is read in few calls.
+            .max_buf_size(128 * 1024);
+        let mut two = Builder::new(TokioExecutor::new()).http2_only();
+        two.http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(64)
+            .max_header_list_size(16 * 1024)
+            .max_frame_size(16 * 1024)
+            .initial_stream_window_size(256 * 1024)
+            .initial_connection_window_size(1024 * 1024)
+            .max_send_buf_size(256 * 1024)
+            // Rapid reset: a client that opens and resets streams faster than this is cut off.
+            .max_pending_accept_reset_streams(20)
+            .max_local_error_reset_streams(64)
+            .keep_alive_interval(Duration::from_secs(20))
+            .keep_alive_timeout(Duration::from_secs(10));
+        Self { one, two }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,126 +1,219 @@
-//! The relay's log as the rest of the process sees it: append and wait, tree heads, proofs.
+//! The relay's log as the rest of the process sees it: append and wait, tree heads, proofs, tiles.
+//!
+//! Order of things: an entry is durable before anyone is answered; a head is signed only once it is durable; tiles and
+//! checkpoints show only what has been published. When a sync fails the engine refuses everything and [`LogService::failed`]
+//! resolves: the process must end, since pages after a failed sync are not to be believed.
 
+mod origin;
+mod signer;
+mod tree_heads;
+
+use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::interim::{Appended, Entry, Hash, Head};
+use jiff::Timestamp;
+use paramant_log::{AppendError, Log, Options};
+use paramant_protocol::entry::{self, Body, EntryError};
+use paramant_protocol::sth::SignedSth;
+use paramant_tlog::vkey::VerifierKey;
+use tokio::sync::{oneshot, watch};
 
-/// Stand-ins with the shapes of `paramant-log`, until that crate has them.
-mod interim {
-    /// A node.
-    pub type Hash = [u8; 32];
-    /// As in `paramant-log`.
-    #[derive(Debug, Clone)]
-    pub struct Entry {
-        /// Canonical JSON.
-        pub bytes: Vec<u8>,
-        /// Its `l`.
-        pub legacy_leaf: Hash,
-    }
-    /// As in `paramant-log`.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub struct Head {
-        /// Entries.
-        pub size: u64,
-        /// RFC 6962.
-        pub sha256_root: Hash,
-        /// As published.
-        pub sha3_root: Hash,
-    }
-    /// As in `paramant-log`.
-    #[derive(Debug, Clone, Copy)]
-    pub struct Appended {
-        /// Of the entry.
-        pub index: u64,
-        /// The durable head right after the batch that holds it.
-        pub head: Head,
-    }
-}
+pub use paramant_log::{Appended, Entry, Head, Published, ReadError};
+pub use paramant_tlog::{Hash, Tree};
+
+pub use self::origin::OriginError;
+pub use self::signer::KeysRefused;
+use self::signer::NoteSigner;
+pub use self::tree_heads::{RecordError, TreeHeads, TreeHeadsError};
+use crate::data_dir::DataDir;
+use crate::identity::{Identity, LogKeys};
+use crate::settings::Settings;
+
+/// How often a checkpoint is published while the log grows.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 
 /// A handle on the log; cheap to clone.
-#[derive(Debug, Clone)]
-pub struct LogService {}
+#[derive(Clone)]
+pub struct LogService(Arc<Inner>);
 
-/// A legacy signed tree head (protocol section 6.4): exactly these six keys on the wire.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct SignedTreeHead {
-    /// The public URL, or the origin.
-    pub relay_id: String,
-    /// Lower-case hex.
-    pub sha3_root: String,
-    /// Unix milliseconds.
-    pub timestamp: i64,
-    /// Entries.
-    pub tree_size: u64,
-    /// Always 1.
-    pub version: u32,
-    /// Base64 ML-DSA-65 over the canonical JSON of the other five.
-    pub signature: String,
+struct Inner {
+    log: Log,
+    origin: String,
+    relay_id: String,
+    verifiers: Vec<VerifierKey>,
+    heads: TreeHeads,
+    failed: watch::Sender<bool>,
 }
 
-/// The log cannot take or read an entry. When it is the disk's fault the process is already ending.
+/// Why the log could not be opened. The process ends with exit code 70.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The name it should have.
+    #[error(transparent)]
+    Origin(#[from] OriginError),
+    /// The keys it is signed with.
+    #[error(transparent)]
+    Keys(#[from] KeysRefused),
+    /// The engine.
+    #[error("the log cannot be opened: {0}")]
+    Log(#[from] paramant_log::OpenError),
+    /// The tree heads signed so far.
+    #[error(transparent)]
+    TreeHeads(#[from] TreeHeadsError),
+}
+
+/// The log did not take or give an entry. When it is the disk's fault the process is already ending.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The log is closed or failed.
-    #[error("the log takes no more entries")]
-    Closed,
+    /// The log is closed, or failed and the process is ending: nothing may be acknowledged.
+    #[error("the log takes no more entries: {0}")]
+    Refused(#[from] AppendError),
+    /// The writer ended before it answered.
+    #[error("the log ended before it answered")]
+    Ended,
+    /// The entry cannot be made.
+    #[error(transparent)]
+    Entry(#[from] EntryError),
     /// Reading failed.
-    #[error("the log could not be read: {0}")]
-    Read(String),
+    #[error(transparent)]
+    Read(#[from] ReadError),
 }
 
 impl LogService {
+    /// Opens the log under the origin it was born with.
+    ///
+    /// # Errors
+    /// [`OpenError`]; a log that cannot be opened whole is never opened in part.
+    pub fn open(
+        data: &DataDir,
+        settings: &Settings,
+        identity: &Arc<Identity>,
+        keys: &LogKeys,
+    ) -> Result<Self, OpenError> {
+        let origin = origin::fix(data, settings.log_origin.as_deref(), identity.fingerprint())?;
+        let relay_id = settings.public_url.clone().unwrap_or_else(|| origin.clone());
+        let signer = NoteSigner::new(&origin, identity, keys)?;
+        let verifiers = signer.verifiers();
+        let options = Options { checkpoint_every: CHECKPOINT_EVERY, ..Options::new(data.log()) };
+        let log = Log::open(options, Arc::new(signer))?;
+        let heads = TreeHeads::open(&data.tree_heads(), log.clone(), identity.clone(), relay_id.clone())?;
+        let failed = watch::Sender::new(false);
+        Ok(Self(Arc::new(Inner { log, origin, relay_id, verifiers, heads, failed })))
+    }
+
     /// Appends and waits until the entry is durable.
     ///
     /// # Errors
-    /// [`LogError::Closed`]; the caller answers 503 and must not acknowledge.
-    pub async fn append(&self, _entry: Entry) -> Result<Appended, LogError> {
-        Err(LogError::Closed)
+    /// [`LogError`]: the caller answers 503 and must not acknowledge anything.
+    pub async fn append(&self, entry: Entry) -> Result<Appended, LogError> {
+        let (sender, receiver) = oneshot::channel();
+        self.append_with(entry, move |result| {
+            // Nobody waits any more: the entry stands all the same.
+            let _ = sender.send(result);
+        });
+        receiver.await.unwrap_or(Err(LogError::Ended))
+    }
+
+    /// Appends an entry with a body, dated now.
+    ///
+    /// # Errors
+    /// As [`LogService::append`].
+    pub async fn record(&self, body: Body) -> Result<Appended, LogError> {
+        let entry = entry::Entry::with_body(body, Timestamp::now())?;
+        self.append(Entry { legacy_leaf: entry.leaf(), bytes: entry.into_bytes() }).await
     }
 
     /// Appends without waiting; `done` runs on the log's writer thread and must be quick.
-    pub fn append_with(&self, _entry: Entry, done: impl FnOnce(Result<Appended, LogError>) + Send + 'static) {
-        done(Err(LogError::Closed));
+    pub fn append_with(&self, entry: Entry, done: impl FnOnce(Result<Appended, LogError>) + Send + 'static) {
+        let inner = self.0.clone();
+        self.0.log.append(entry, move |result| {
+            match &result {
+                Ok(_) => inner.heads.wake(),
+                Err(AppendError::Failed) => {
+                    inner.failed.send_replace(true);
+                }
+                Err(_) => {}
+            }
+            done(result.map_err(LogError::Refused));
+        });
+    }
+
+    /// Resolves when the disk failed under the log: end the process, with exit code 70, and sign nothing more.
+    pub async fn failed(&self) {
+        let mut failed = self.0.failed.subscribe();
+        // The sender lives as long as `self`.
+        let _ = failed.wait_for(|failed| *failed).await;
     }
 
     /// The newest tree head whose size exceeds `index`, waiting at most `patience` for the next one (at most ten are signed
     /// a second; the first after a quiet moment comes at once). `None`: not in time, answer `sth: null`.
-    pub async fn sth_covering(&self, _index: u64, _patience: Duration) -> Option<SignedTreeHead> {
-        None
+    pub async fn sth_covering(&self, index: u64, patience: Duration) -> Option<Arc<SignedSth>> {
+        self.0.heads.covering(index, patience).await
     }
 
-    /// The newest tree head.
-    pub fn latest_sth(&self) -> Option<SignedTreeHead> {
-        None
-    }
-
-    /// The durable head.
-    pub fn head(&self) -> Head {
-        Head { size: 0, sha256_root: [0; 32], sha3_root: [0; 32] }
-    }
-
-    /// The path of `index` in the SHA3 tree of `size` entries, bottom up, and that tree's root.
+    /// The path of `index` in the SHA3 tree of `size` entries, bottom up, and that tree's root. Reads the disk.
     ///
     /// # Errors
     /// When `size` exceeds the durable head or the disk fails.
-    pub fn legacy_inclusion(&self, _index: u64, _size: u64) -> Result<(Vec<Hash>, Hash), LogError> {
-        Err(LogError::Closed)
+    pub fn legacy_inclusion(&self, index: u64, size: u64) -> Result<(Vec<Hash>, Hash), LogError> {
+        let path = self.0.log.inclusion(Tree::Sha3, index, size)?;
+        Ok((path, self.0.log.root(Tree::Sha3, size)?))
     }
 
     /// The index of the entry with this legacy leaf at or after `from`, for the start-up pass over pending rows.
     ///
     /// # Errors
     /// When the disk fails.
-    pub fn find_legacy_leaf(&self, _leaf: &Hash, _from: u64) -> Result<Option<u64>, LogError> {
-        Err(LogError::Closed)
+    pub fn find_legacy_leaf(&self, leaf: &Hash, from: u64) -> Result<Option<u64>, LogError> {
+        Ok(self.0.log.find_legacy_leaf(leaf, from)?)
+    }
+
+    /// Every tree head ever signed.
+    pub fn tree_heads(&self) -> &TreeHeads {
+        &self.0.heads
+    }
+
+    /// The durable head.
+    pub fn head(&self) -> Head {
+        self.0.log.head()
+    }
+
+    /// The newest published checkpoint.
+    pub fn published(&self) -> Option<Arc<Published>> {
+        self.0.log.published()
+    }
+
+    /// The engine, for reads. They touch the disk: call them where blocking is allowed.
+    pub fn engine(&self) -> &Log {
+        &self.0.log
     }
 
     /// The log's name in checkpoints.
     pub fn origin(&self) -> &str {
-        ""
+        &self.0.origin
     }
 
     /// `relay_id` of tree heads and receipts: the public URL, or the origin.
-    pub fn relay_id(&self) -> String {
-        String::new()
+    pub fn relay_id(&self) -> &str {
+        &self.0.relay_id
+    }
+
+    /// The keys that sign checkpoints: Ed25519, ML-DSA-44, ML-DSA-65.
+    pub fn verifiers(&self) -> &[VerifierKey] {
+        &self.0.verifiers
+    }
+
+    /// Signs and publishes the durable head, signs the last tree head, and stops the writers. Blocks; the last call of all.
+    pub fn close(&self) {
+        self.0.heads.close();
+        if let Err(error) = self.0.log.clone().close() {
+            tracing::error!(%error, "the log did not close cleanly; its entries are safe");
+        }
+    }
+}
+
+impl std::fmt::Debug for LogService {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "LogService({})", self.0.origin)
     }
 }

@@ -1,3 +1,87 @@
-//! The relay process.
+//! The `paramant-relay` command: reads its flags, starts one relay, waits for its end.
 
-fn main() {}
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use paramant_relay::app::OpenError;
+use paramant_relay::control::public_tls;
+use paramant_relay::process::{Options, Running, StartError};
+use paramant_relay::settings::{CommandLine, LogFormat, Source};
+use paramant_relay::shutdown;
+use tracing_subscriber::EnvFilter;
+
+/// `EX_SOFTWARE`: the log cannot be used, and starting again will not help.
+const LOG_UNUSABLE: u8 = 70;
+
+fn main() -> ExitCode {
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        eprintln!("paramant-relay: another TLS provider was installed first");
+        return ExitCode::FAILURE;
+    }
+    let flags = CommandLine::parse();
+    start_logging(flags.log_format);
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("paramant-relay: no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(flags)) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("paramant-relay: {error:#}");
+            let log_unusable = matches!(
+                error.downcast_ref(),
+                Some(StartError::Open(OpenError::Log(_)) | StartError::Log(_))
+            );
+            if log_unusable { ExitCode::from(LOG_UNUSABLE) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+async fn run(flags: CommandLine) -> anyhow::Result<u8> {
+    let public_tls = match (&flags.tls_cert, &flags.tls_key) {
+        (Some(certificates), Some(key)) => {
+            Some(public_tls(certificates, key).map_err(anyhow::Error::msg).context("--tls-cert, --tls-key")?)
+        }
+        _ => None,
+    };
+    let scheme = if public_tls.is_some() { "https" } else { "http" };
+    let settings = Source::new(&flags).watch()?;
+    let relay = Running::start(Options { data: flags.data.clone(), settings, public_tls }).await?;
+    welcome(&flags, &relay, scheme);
+    Ok(shutdown::run(relay).await?.code())
+}
+
+/// For the person who started it by hand. In a pod standard output is read by nobody, and nothing here is secret.
+fn welcome(flags: &CommandLine, relay: &Running, scheme: &str) {
+    let addresses = relay.addresses;
+    println!("paramant-relay {} on {}", paramant_relay::VERSION, flags.data.display());
+    println!("  clients    {scheme}://{}", addresses.public);
+    println!(
+        "  log        {scheme}://{}/log/checkpoint  ({})",
+        addresses.public,
+        relay.app.core.log.origin()
+    );
+    println!("  probes     http://{}/readyz  /livez  /metrics", addresses.probes);
+    if let Some(control) = addresses.control {
+        println!("  control    https://{control} (the operator only)");
+    }
+    if relay.app.core.settings.current().admin_token_file.is_none() {
+        println!("  admin      redeem the set-up code from the log below, once:");
+        println!("             curl -d '{{\"code\":\"…\"}}' {scheme}://{}/v3/setup", addresses.public);
+    }
+}
+
+fn start_logging(format: LogFormat) {
+    let filter = EnvFilter::try_from_env("PARAMANT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Json => {
+            builder.json().flatten_event(true).with_current_span(true).with_span_list(false).init()
+        }
+        LogFormat::Text => builder.init(),
+    }
+}

@@ -1,10 +1,171 @@
-//! Counters and gauges of this relay, as `/metrics` shows them.
+//! Counters and gauges of this relay, as `/metrics` shows them. Labels are closed sets: a route is its pattern, never a path.
+//!
+//! What another part owns (uploads in progress, log size) is read when somebody looks, not counted twice.
 
-use prometheus::Registry;
+use std::time::Duration;
+
+use prometheus::core::Collector;
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+
+use crate::app::Core;
+
+/// Seconds; a durable upload of a few KiB takes about one to ten milliseconds.
+const BUCKETS: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5, 10.0];
 
 /// Every metric of the relay. Others register theirs in [`Metrics::registry`] once, at start.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     /// Where all of them live.
     pub registry: Registry,
+    connections: IntGaugeVec,
+    refused: IntCounterVec,
+    requests: IntCounterVec,
+    durations: HistogramVec,
+    bytes_in: IntCounter,
+    bytes_out: IntCounter,
+    drain: IntGaugeVec,
+    in_flight: IntGaugeVec,
+    log_entries: IntGauge,
+    log_published: IntGauge,
+    tree_heads: IntGauge,
+    uptime: IntGauge,
+}
+
+/// Connections of one listener.
+#[derive(Debug, Clone)]
+pub struct Connections {
+    /// Open now.
+    pub open: IntGauge,
+    /// Cut off at a cap.
+    pub refused: IntCounter,
+}
+
+impl Metrics {
+    /// A fresh set, all zero.
+    ///
+    /// # Errors
+    /// When two metrics have one name: a mistake in this file that every test of the process finds.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let new = Builder(&registry);
+        new.gauges("paramant_build_info", "Always 1; the label is the release", &["version"])?
+            .with_label_values(&[crate::VERSION])
+            .set(1);
+        Ok(Self {
+            connections: new.gauges("paramant_connections", "Open connections", &["listener"])?,
+            refused: new.add(IntCounterVec::new(
+                Opts::new("paramant_connections_refused_total", "Connections cut off at a cap"),
+                &["listener"],
+            ))?,
+            requests: new.add(IntCounterVec::new(
+                Opts::new("paramant_http_requests_total", "Answers of the public listener"),
+                &["route", "method", "status"],
+            ))?,
+            durations: new.add(HistogramVec::new(
+                HistogramOpts::new(
+                    "paramant_http_request_duration_seconds",
+                    "From the end of a request's header to the beginning of its answer",
+                )
+                .buckets(BUCKETS.to_vec()),
+                &["route", "method"],
+            ))?,
+            bytes_in: new.counter("paramant_payload_received_bytes_total", "Payload bytes accepted")?,
+            bytes_out: new
+                .counter("paramant_payload_sent_bytes_total", "Payload bytes handed to the network")?,
+            drain: new.gauges("paramant_drain_state", "1 for the state the relay is in", &["state"])?,
+            in_flight: new.gauges("paramant_in_flight", "Work in progress", &["kind"])?,
+            log_entries: new.gauge("paramant_log_entries", "Durable entries of the log")?,
+            log_published: new
+                .gauge("paramant_log_published_entries", "Entries under the newest published checkpoint")?,
+            tree_heads: new
+                .gauge("paramant_log_tree_heads", "Legacy tree heads signed since the log began")?,
+            uptime: new.gauge("paramant_uptime_seconds", "Since the process started")?,
+            registry,
+        })
+    }
+
+    /// The counters of one listener.
+    pub fn connections(&self, listener: &str) -> Connections {
+        Connections {
+            open: self.connections.with_label_values(&[listener]),
+            refused: self.refused.with_label_values(&[listener]),
+        }
+    }
+
+    /// Counts one answer. `route` is the pattern, such as `/v2/outbound/{hash}`.
+    pub fn answered(&self, route: &str, method: &str, status: u16, after: Duration) {
+        self.requests.with_label_values(&[route, method, &status.to_string()]).inc();
+        self.durations.with_label_values(&[route, method]).observe(after.as_secs_f64());
+    }
+
+    /// Counts payload bytes of an accepted upload.
+    pub fn received(&self, bytes: u64) {
+        self.bytes_in.inc_by(bytes);
+    }
+
+    /// Counts payload bytes handed to the network.
+    pub fn sent(&self, bytes: u64) {
+        self.bytes_out.inc_by(bytes);
+    }
+
+    /// The text that Prometheus reads, with everything brought up to date first.
+    ///
+    /// # Errors
+    /// When a metric cannot be written as text, which none of ours can cause.
+    pub fn render(&self, core: &Core) -> Result<String, prometheus::Error> {
+        let drain = core.drain.report();
+        for state in ["Serving", "Draining", "Drained"] {
+            self.drain.with_label_values(&[state]).set(i64::from(format!("{:?}", drain.state) == state));
+        }
+        for (kind, count) in
+            [("uploads", drain.uploads), ("claims", drain.claims), ("unclaimed", drain.unclaimed)]
+        {
+            self.in_flight.with_label_values(&[kind]).set(gauge(count));
+        }
+        self.log_entries.set(gauge(core.log.head().size));
+        self.log_published.set(gauge(core.log.published().map_or(0, |published| published.head.size)));
+        self.tree_heads.set(gauge(core.log.tree_heads().total()));
+        self.uptime.set(jiff::Timestamp::now().duration_since(core.started_at).as_secs());
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+fn gauge(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// Makes metrics and registers them.
+struct Builder<'a>(&'a Registry);
+
+impl Builder<'_> {
+    fn add<M: Collector + Clone + 'static>(&self, metric: prometheus::Result<M>) -> prometheus::Result<M> {
+        let metric = metric?;
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+        self.add(IntCounter::new(name, help))
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+        self.add(IntGauge::new(name, help))
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+        self.add(IntGaugeVec::new(Opts::new(name, help), labels))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_metrics_share_a_name() {
+        assert!(Metrics::new().is_ok());
+    }
 }

@@ -1,9 +1,11 @@
-//! The public listener's router: every route a client or an auditor may call, with the headers every answer carries.
+//! The public listener's router: every route a client or an auditor may call, with what holds for all of them.
 //!
-//! Routes live in the modules below, one per subject; this file only mounts them and wraps them in the layers that hold for
-//! all (headers, request id, metrics). Reads of the log need no key and are never limited.
+//! Routes live in the modules below, one per subject; this file mounts them and wraps them: request id and span, metrics,
+//! headers, the client's address. Reads of the log need no key and are never limited.
 
 pub mod admin;
+mod body;
+pub mod credentials;
 pub mod ct;
 pub mod discovery;
 pub mod errors;
@@ -11,19 +13,45 @@ pub mod headers;
 pub mod health;
 pub mod keys;
 pub mod log_tiles;
+pub mod observe;
 pub mod transfer;
 
-use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
+use paramant_protocol::refusal::Refusal;
+use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::app::Shared;
+use crate::listener::client_address;
 
 /// Everything the public listener serves.
 pub fn router(app: Shared) -> Router {
+    let log =
+        Router::new().merge(ct::routes()).merge(log_tiles::routes()).layer(from_fn(headers::for_everybody));
     Router::new()
+        .merge(log)
         .merge(transfer::routes())
         .merge(keys::routes())
         .merge(admin::routes())
         .merge(health::routes())
         .merge(discovery::routes())
+        .fallback(nothing_here)
+        .layer(from_fn_with_state(app.clone(), client_address::find))
+        .layer(CatchPanicLayer::new())
+        .layer(from_fn_with_state(app.clone(), headers::add))
+        .layer(from_fn_with_state(app.clone(), observe::observe))
         .with_state(app)
+}
+
+/// An unknown path tells a stranger nothing, not even that it is unknown (protocol section 0.3).
+async fn nothing_here(State(app): State<Shared>, headers: HeaderMap) -> Response {
+    let key = headers.get("x-api-key").and_then(|key| key.to_str().ok());
+    if key.is_some_and(|key| app.store.accounts.authenticate(key).is_some()) {
+        (StatusCode::NOT_FOUND, Json(Refusal::new("there is nothing at this path"))).into_response()
+    } else {
+        (StatusCode::UNAUTHORIZED, Json(Refusal::new("a valid X-Api-Key is needed here"))).into_response()
+    }
 }

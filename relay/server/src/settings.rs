@@ -4,12 +4,22 @@
 //! good settings stay in force. Who may call: everybody reads through [`SettingsHandle::current`]; a reader takes one
 //! snapshot per request and never keeps it longer.
 
+mod command_line;
+mod file;
+mod network;
+mod reload;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+
+pub use self::command_line::{CommandLine, LogFormat};
+pub use self::file::SettingsError;
+pub use self::network::{InvalidNetwork, Network};
+pub use self::reload::Source;
 
 /// The effective settings of one relay.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,8 +81,43 @@ pub struct Limits {
     pub requests_per_minute: u32,
     /// Connections per address.
     pub connections_per_address: u32,
-    /// Proxies whose `X-Forwarded-For` is believed, as CIDR blocks.
-    pub trusted_proxies: Vec<String>,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        const MI: u64 = 1 << 20;
+        const GI: u64 = 1 << 30;
+        Self {
+            max_blob: 5 * MI,
+            max_ttl: Duration::from_secs(168 * 3600),
+            max_in_flight: 20 * GI,
+            min_free_disk: GI,
+            requests_per_minute: 600,
+            connections_per_address: 64,
+            trusted_proxies: Vec::new(),
+        }
+    }
+}
+
+impl Default for Settings {
+    /// A laptop: loopback listeners, no operator.
+    fn default() -> Self {
+        let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Self {
+            sector: "relay".to_owned(),
+            public_url: None,
+            listen: Listen { public: loopback(3000), control: loopback(7443), probes: loopback(9090) },
+            log_origin: None,
+            control: None,
+            admin_token_file: None,
+            license_directory: None,
+            limits: Limits::default(),
+            payload: Payload::Disk,
+            termination_grace: Duration::from_secs(600),
+        }
+    }
 }
 
 /// Where payloads live.
@@ -91,6 +136,11 @@ pub struct SettingsHandle {
 }
 
 impl SettingsHandle {
+    /// Settings that never change, for tests and benches.
+    pub fn fixed(settings: Settings) -> Self {
+        Self { current: watch::channel(Arc::new(settings)).1 }
+    }
+
     /// A snapshot.
     pub fn current(&self) -> Arc<Settings> {
         self.current.borrow().clone()
@@ -101,3 +151,6 @@ impl SettingsHandle {
         self.current.clone()
     }
 }
+
+#[cfg(test)]
+mod tests;

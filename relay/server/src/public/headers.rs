@@ -1,1 +1,139 @@
-//! Headers every public answer carries.
+//! Headers every public answer carries (protocol section 0.3), the answer to `OPTIONS`, and the refusal of keys in URLs.
+//!
+//! A route's own header always wins: the log's routes say `Access-Control-Allow-Origin: *` and set their own caching.
+
+use axum::extract::{Request, State};
+use axum::http::header::{self, HeaderMap, HeaderName};
+use axum::http::{HeaderValue, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use paramant_protocol::refusal::Refusal;
+
+use crate::app::Shared;
+
+/// Origins of the published browser add-ins and of local development.
+const KNOWN_ORIGINS: [&str; 4] =
+    ["chrome-extension://", "moz-extension://", "http://localhost:", "http://127.0.0.1:"];
+const DEFAULT_ORIGIN: HeaderValue = HeaderValue::from_static("https://paramant.app");
+
+const FIXED: [(HeaderName, HeaderValue); 10] = [
+    (header::VARY, HeaderValue::from_static("Origin")),
+    (header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, PUT, DELETE, OPTIONS")),
+    (
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static(
+            "Content-Type, X-Api-Key, X-Admin-Token, X-Blob-Password, X-Dsa-Signature, X-Capsule-Sha256, Authorization, X-DID, X-DID-Signature, X-DID-TS, X-DID-Nonce",
+        ),
+    ),
+    (
+        header::ACCESS_CONTROL_EXPOSE_HEADERS,
+        HeaderValue::from_static("X-Paramant-Receipt, X-Paramant-Burned, X-Paramant-Hash"),
+    ),
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-cache, must-revalidate")),
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(
+            "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+        ),
+    ),
+    (
+        header::STRICT_TRANSPORT_SECURITY,
+        HeaderValue::from_static("max-age=63072000; includeSubDomains; preload"),
+    ),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (HeaderName::from_static("permissions-policy"), HeaderValue::from_static("interest-cohort=()")),
+];
+
+const PRODUCT: [(HeaderName, HeaderValue); 2] = [
+    (HeaderName::from_static("x-crypto-version"), HeaderValue::from_static("ML-KEM-768+AES-256-GCM")),
+    (HeaderName::from_static("x-hybrid-mode"), HeaderValue::from_static("available")),
+];
+
+/// Wraps every public route.
+pub(super) async fn add(State(app): State<Shared>, request: Request, next: Next) -> Response {
+    let origin = allowed_origin(request.headers().get(header::ORIGIN));
+    let mut response = if request.method() == Method::OPTIONS {
+        StatusCode::NO_CONTENT.into_response()
+    } else if names_a_key(request.uri().query()) {
+        key_in_url()
+    } else {
+        next.run(request).await
+    };
+    let headers = response.headers_mut();
+    set_absent(headers, header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    for (name, value) in FIXED.into_iter().chain(PRODUCT) {
+        set_absent(headers, name, value);
+    }
+    if let Ok(sector) = HeaderValue::from_str(&app.core.settings.current().sector) {
+        set_absent(headers, HeaderName::from_static("x-paramant-sector"), sector);
+    }
+    response
+}
+
+/// For routes that anybody may read from any page.
+pub(super) async fn for_everybody(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    response
+}
+
+fn set_absent(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
+    headers.entry(name).or_insert(value);
+}
+
+fn allowed_origin(origin: Option<&HeaderValue>) -> HeaderValue {
+    let known = |origin: &&HeaderValue| {
+        origin.to_str().is_ok_and(|text| {
+            text == "https://paramant.app"
+                || text.strip_prefix("https://").is_some_and(|host| host.ends_with(".paramant.app"))
+                || KNOWN_ORIGINS.iter().any(|known| text.starts_with(known))
+        })
+    };
+    origin.filter(known).cloned().unwrap_or(DEFAULT_ORIGIN)
+}
+
+/// Keys in URLs end in logs and histories; the protocol refuses the parameter `k` wherever it stands.
+fn names_a_key(query: Option<&str>) -> bool {
+    query.is_some_and(|query| query.split('&').any(|pair| pair.split('=').next() == Some("k")))
+}
+
+fn key_in_url() -> Response {
+    let refusal = Refusal::new("API keys are not taken from the URL; send the X-Api-Key header");
+    (StatusCode::BAD_REQUEST, axum::Json(refusal)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn only_known_origins_are_echoed() {
+        for (origin, answer) in [
+            (None, "https://paramant.app"),
+            (Some("https://paramant.app"), "https://paramant.app"),
+            (Some("https://relay.paramant.app"), "https://relay.paramant.app"),
+            (Some("https://evilparamant.app"), "https://paramant.app"),
+            (Some("http://relay.paramant.app"), "https://paramant.app"),
+            (Some("http://localhost:5173"), "http://localhost:5173"),
+            (Some("http://localhost.evil.example"), "https://paramant.app"),
+            (Some("chrome-extension://abc"), "chrome-extension://abc"),
+        ] {
+            let given = origin.map(HeaderValue::from_static);
+            assert_eq!(allowed_origin(given.as_ref()).to_str().unwrap(), answer, "{origin:?}");
+        }
+    }
+
+    #[test]
+    fn the_parameter_k_is_found_wherever_it_stands() {
+        for query in ["k=pgp_1", "a=1&k=pgp_1", "k", "k="] {
+            assert!(names_a_key(Some(query)), "{query}");
+        }
+        for query in ["", "key=1", "a=k", "kk=1"] {
+            assert!(!names_a_key(Some(query)), "{query}");
+        }
+        assert!(!names_a_key(None));
+    }
+}

@@ -1,0 +1,96 @@
+//! How many connections may be open, in total and per address.
+//!
+//! An IPv6 client usually owns a /64, so that is what counts as one address there.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::PerAddress;
+
+/// Hands out seats.
+pub(super) struct Caps {
+    total: Arc<Semaphore>,
+    per_address: PerAddress,
+    taken: Arc<Mutex<HashMap<IpAddr, u32>>>,
+}
+
+/// One open connection; dropping it frees the seat.
+pub(super) struct Seat {
+    _total: OwnedSemaphorePermit,
+    address: IpAddr,
+    taken: Arc<Mutex<HashMap<IpAddr, u32>>>,
+}
+
+impl Caps {
+    pub(super) fn new(total: usize, per_address: PerAddress) -> Self {
+        Self { total: Arc::new(Semaphore::new(total)), per_address, taken: Arc::default() }
+    }
+
+    /// A seat for one connection from `address`, if there is one.
+    pub(super) fn take(&self, address: IpAddr) -> Option<Seat> {
+        let total = self.total.clone().try_acquire_owned().ok()?;
+        let most = (self.per_address)(address.to_canonical()).unwrap_or(u32::MAX);
+        let address = block(address);
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = taken.entry(address).or_default();
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        drop(taken);
+        Some(Seat { _total: total, address, taken: self.taken.clone() })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = taken.get_mut(&self.address) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                taken.remove(&self.address);
+            }
+        }
+    }
+}
+
+fn block(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_seat_is_refused_at_the_cap_and_given_again_when_one_is_left() {
+        let caps = Caps::new(4, Arc::new(|_| Some(2)));
+        let one: IpAddr = "192.0.2.1".parse().unwrap();
+        let first = caps.take(one).unwrap();
+        let second = caps.take(one).unwrap();
+        assert!(caps.take(one).is_none());
+        let other = caps.take("2001:db8::1".parse().unwrap()).unwrap();
+        let neighbour = caps.take("2001:db8::2".parse().unwrap()).unwrap();
+        assert!(caps.take("192.0.2.9".parse().unwrap()).is_none(), "the total holds too");
+        drop((other, neighbour, first));
+        drop(caps.take(one).unwrap());
+        drop(second);
+        assert!(caps.taken.lock().unwrap().is_empty(), "nothing is remembered of those who left");
+    }
+
+    #[test]
+    fn neighbours_in_one_ipv6_block_share_a_cap() {
+        let caps = Caps::new(9, Arc::new(|_| Some(1)));
+        let _held = caps.take("2001:db8::1".parse().unwrap()).unwrap();
+        assert!(caps.take("2001:db8::2".parse().unwrap()).is_none());
+        assert!(caps.take("2001:db8:0:1::2".parse().unwrap()).is_some());
+    }
+}

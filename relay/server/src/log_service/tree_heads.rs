@@ -1,0 +1,193 @@
+//! Signed tree heads of the published protocol: at most ten a second, every one kept and served.
+//!
+//! A thread of its own signs (half a millisecond of ML-DSA-65 has no place on the log's writer or on the runtime). The first
+//! head after a quiet moment is signed at once, so that a lone upload gets its tree head with its answer. A head is on disk
+//! before anyone sees it; sizes and times only ever grow.
+
+mod record;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use paramant_log::Log;
+use paramant_protocol::sth::{SignedSth, Sth};
+use tokio::sync::watch;
+
+pub use self::record::RecordError;
+use self::record::RecordFile;
+use crate::identity::Identity;
+
+/// Ten a second.
+const SPACING: Duration = Duration::from_millis(100);
+
+/// All tree heads ever signed, and the thread that signs more.
+pub struct TreeHeads {
+    file: Arc<RecordFile>,
+    newest: watch::Receiver<Option<Arc<SignedSth>>>,
+    ending: Arc<AtomicBool>,
+    thread: thread::Thread,
+    handle: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Why the tree heads cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TreeHeadsError {
+    /// The file.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// A head was signed that the log no longer reaches.
+    #[error(
+        "this relay has signed a tree head over {signed} entries, but its log holds only {held}: the data directory is an old or damaged copy; restore the newest one"
+    )]
+    Beyond {
+        /// Entries signed.
+        signed: u64,
+        /// Entries held.
+        held: u64,
+    },
+    /// The operating system gives no thread.
+    #[error("cannot start the thread that signs tree heads: {0}")]
+    Thread(std::io::Error),
+}
+
+impl TreeHeads {
+    /// Reads what was signed before and starts the thread.
+    pub(super) fn open(
+        directory: &Path,
+        log: Log,
+        identity: Arc<Identity>,
+        relay_id: String,
+    ) -> Result<Self, TreeHeadsError> {
+        let file = Arc::new(RecordFile::open(&directory.join("tree-heads"))?);
+        let last = file.last()?;
+        let held = log.head().size;
+        if let Some(signed) = last.as_ref().map(|head| head.tree_size).filter(|signed| *signed > held) {
+            return Err(TreeHeadsError::Beyond { signed, held });
+        }
+        let (sender, newest) = watch::channel(last.map(Arc::new));
+        let ending = Arc::new(AtomicBool::new(false));
+        let signing =
+            Signing { log, identity, relay_id, file: file.clone(), newest: sender, ending: ending.clone() };
+        let handle = thread::Builder::new()
+            .name("tree-heads".to_owned())
+            .spawn(move || signing.run())
+            .map_err(TreeHeadsError::Thread)?;
+        let thread = handle.thread().clone();
+        Ok(Self { file, newest, ending, thread, handle: Mutex::new(Some(handle)) })
+    }
+
+    /// The newest.
+    pub fn newest(&self) -> Option<Arc<SignedSth>> {
+        self.newest.borrow().clone()
+    }
+
+    /// How many were ever signed.
+    pub fn total(&self) -> u64 {
+        self.file.len()
+    }
+
+    /// The newest `count`, oldest first. Reads the disk.
+    ///
+    /// # Errors
+    /// When the disk fails or a record is damaged.
+    pub fn recent(&self, count: u64) -> Result<Vec<SignedSth>, RecordError> {
+        let total = self.total();
+        (total.saturating_sub(count)..total).map(|number| self.file.read(number)).collect()
+    }
+
+    /// The first with a time at or after `millis`. Reads the disk, a logarithmic number of times.
+    ///
+    /// # Errors
+    /// When the disk fails or a record is damaged.
+    pub fn first_at_or_after(&self, millis: i64) -> Result<Option<SignedSth>, RecordError> {
+        let (mut low, mut high) = (0, self.total());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.file.read(middle)?.timestamp < millis {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        if low < self.total() { self.file.read(low).map(Some) } else { Ok(None) }
+    }
+
+    pub(super) async fn covering(&self, index: u64, patience: Duration) -> Option<Arc<SignedSth>> {
+        let mut newest = self.newest.clone();
+        let covers = |head: &Option<Arc<SignedSth>>| head.as_ref().is_some_and(|head| head.tree_size > index);
+        let found = tokio::time::timeout(patience, newest.wait_for(covers)).await.ok()?.ok()?;
+        found.clone()
+    }
+
+    /// The log has grown.
+    pub(super) fn wake(&self) {
+        self.thread.unpark();
+    }
+
+    /// Signs the last head and ends the thread.
+    pub(super) fn close(&self) {
+        self.ending.store(true, Ordering::Release);
+        self.thread.unpark();
+        let handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if handle.is_some_and(|handle| handle.join().is_err()) {
+            tracing::error!("the thread that signs tree heads ended badly");
+        }
+    }
+}
+
+struct Signing {
+    log: Log,
+    identity: Arc<Identity>,
+    relay_id: String,
+    file: Arc<RecordFile>,
+    newest: watch::Sender<Option<Arc<SignedSth>>>,
+    ending: Arc<AtomicBool>,
+}
+
+impl Signing {
+    fn run(self) {
+        let mut last_signed: Option<Instant> = None;
+        loop {
+            let ending = self.ending.load(Ordering::Acquire);
+            let pause = last_signed.map_or(Duration::ZERO, |at| SPACING.saturating_sub(at.elapsed()));
+            if !pause.is_zero() && !ending {
+                thread::park_timeout(pause);
+                continue;
+            }
+            match self.sign_if_grown() {
+                Ok(true) => last_signed = Some(Instant::now()),
+                Ok(false) if ending => return,
+                Ok(false) => thread::park(),
+                Err(problem) => {
+                    tracing::error!(problem, "no tree head was signed; uploads go on without one");
+                    if ending {
+                        return;
+                    }
+                    thread::park_timeout(Duration::from_secs(1));
+                }
+            }
+        }
+    }
+
+    fn sign_if_grown(&self) -> Result<bool, String> {
+        let head = self.log.head();
+        let newest = self.newest.borrow().clone();
+        if newest.as_ref().map_or(0, |newest| newest.tree_size) >= head.size {
+            return Ok(false);
+        }
+        // Searching by time needs times that only grow, whatever the clock does.
+        let after = newest.map_or(i64::MIN, |newest| newest.timestamp.saturating_add(1));
+        let timestamp = Timestamp::now().as_millisecond().max(after);
+        let sth = Sth::new(&self.relay_id, &head.sha3_root, head.size, timestamp);
+        let message = sth.sign_bytes().map_err(|error| error.to_string())?;
+        let signature = self.identity.sign(&message).map_err(|error| error.to_string())?;
+        let signed = sth.signed(&signature);
+        self.file.append(&signed).map_err(|error| error.to_string())?;
+        self.newest.send_replace(Some(Arc::new(signed)));
+        Ok(true)
+    }
+}

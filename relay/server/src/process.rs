@@ -1,0 +1,249 @@
+//! One relay from start to end: opens everything, binds the listeners, keeps the background tasks, closes in order.
+//!
+//! `main` and every test start a relay here, with the same code. Nothing is global, so several can run in one process.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use paramant_protocol::control::DrainSource;
+use paramant_protocol::entry::body::{Body, CloseCause, Digest, DrainChanged, LogClosed, RelayStarted};
+use rustls::ServerConfig;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::{App, Core, OpenError, Shared};
+use crate::control::{self, ControlTls};
+use crate::listener::{Listener, PerAddress, TlsSource};
+use crate::log_service::LogError;
+use crate::settings::SettingsHandle;
+use crate::{probes, public};
+
+/// Connections of the public listener altogether: a few KiB of memory and one descriptor each.
+const MAX_PUBLIC: usize = 8192;
+/// The operator needs two; a few more for one that comes back after a cut.
+const MAX_CONTROL: usize = 64;
+/// Kubelet and Prometheus.
+const MAX_PROBES: usize = 128;
+/// How long answers may run on once the listeners close. Uploads were waited for before.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
+
+/// What a relay is started with.
+#[derive(Debug)]
+pub struct Options {
+    /// The data directory.
+    pub data: PathBuf,
+    /// The settings, fixed or kept fresh.
+    pub settings: SettingsHandle,
+    /// TLS for the public listener, if it ends TLS itself.
+    pub public_tls: Option<Arc<ServerConfig>>,
+}
+
+/// A relay that runs.
+#[derive(Debug)]
+pub struct Running {
+    /// What its handlers share.
+    pub app: Shared,
+    /// Where it listens.
+    pub addresses: Addresses,
+    listeners: JoinSet<()>,
+    background: JoinSet<()>,
+}
+
+/// Where a relay listens: as bound, so a port 0 in the settings is a real port here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Addresses {
+    /// Clients.
+    pub public: SocketAddr,
+    /// The operator, if the settings name its CA.
+    pub control: Option<SocketAddr>,
+    /// Probes and metrics.
+    pub probes: SocketAddr,
+}
+
+/// Why a relay does not start. Each message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Something on disk.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A listener.
+    #[error("cannot listen on {address} ({listener}): {source}; choose another address with {flag}")]
+    Bind {
+        /// Which listener.
+        listener: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// What to change.
+        flag: &'static str,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The first entry of this run.
+    #[error("the start could not be recorded in the log: {0}")]
+    Log(#[from] LogError),
+    /// The runtime is ending.
+    #[error("the process is ending")]
+    Ending,
+}
+
+impl Running {
+    /// Opens everything and serves.
+    ///
+    /// # Errors
+    /// [`StartError`]; then nothing keeps running.
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        let Options { data, settings, public_tls } = options;
+        let opening = tokio::task::spawn_blocking(move || Core::open(&data, settings));
+        let core = opening.await.map_err(|_| StartError::Ending)??;
+        let now = core.settings.current();
+        // Ports first: a taken one should not leave an entry in the log.
+        let public = bind("public", now.listen.public, "--listen or listen.public").await?;
+        let probes = bind("probes", now.listen.probes, "--probes-listen or listen.probes").await?;
+        let control = match &now.control {
+            Some(settings) => {
+                let socket = bind("control", now.listen.control, "listen.control").await?;
+                Some((socket, ControlTls::new(settings.operator_ca.clone(), core.control_key.clone())))
+            }
+            None => None,
+        };
+        let app = App::open(core).await?;
+        let identity = Digest(paramant_protocol::leaf::sha3(app.core.identity.public_key()));
+        let started = RelayStarted { identity, version: crate::VERSION.to_owned() };
+        app.core.log.record(Body::RelayStarted(started)).await?;
+
+        let addresses = Addresses {
+            public: local(&public, now.listen.public),
+            control: control.as_ref().map(|(socket, _)| local(socket, now.listen.control)),
+            probes: local(&probes, now.listen.probes),
+        };
+        let mut running = Self { app, addresses, listeners: JoinSet::new(), background: JoinSet::new() };
+        running.serve_public(public, public_tls);
+        running.serve_probes(probes);
+        if let Some((socket, tls)) = control {
+            running.serve_control(socket, tls);
+        }
+        running.background.spawn(running.app.core.drain.clone().keep_time());
+        running.background.spawn(record_drains(running.app.core.clone()));
+        Ok(running)
+    }
+
+    /// Waits for uploads and claims in progress, at most `patience`. New uploads must be refused already.
+    pub async fn finish_work(&self, patience: Duration) {
+        if tokio::time::timeout(patience, self.app.core.drain.idle()).await.is_err() {
+            let left = self.app.core.drain.report();
+            tracing::warn!(
+                uploads = left.uploads,
+                claims = left.claims,
+                "work was still in flight when time was up"
+            );
+        }
+    }
+
+    /// Closes listeners, store and log, in that order. `log_closed` is the last entry if the relay is being deleted.
+    pub async fn close(mut self) {
+        let core = self.app.core.clone();
+        core.closing.cancel();
+        while self.listeners.join_next().await.is_some() {}
+        self.background.shutdown().await;
+        self.app.store.close().await;
+        if core.directives.held().is_some_and(|held| held.deleting) {
+            let closed = Body::LogClosed(LogClosed { cause: CloseCause::Deleted });
+            if let Err(error) = core.log.record(closed).await {
+                tracing::error!(%error, "the log's last entry was not written");
+            }
+        }
+        let log = core.log.clone();
+        if tokio::task::spawn_blocking(move || log.close()).await.is_err() {
+            tracing::error!("closing the log ended badly");
+        }
+    }
+
+    fn serve_public(&mut self, socket: TcpListener, tls: Option<Arc<ServerConfig>>) {
+        let settings = self.app.core.settings.clone();
+        let per_address: PerAddress = Arc::new(move |address| {
+            let limits = &settings.current().limits;
+            let trusted = limits.trusted_proxies.iter().any(|network| network.contains(address));
+            (!trusted).then_some(limits.connections_per_address)
+        });
+        self.listeners.spawn(
+            Listener {
+                socket,
+                router: public::router(self.app.clone()),
+                tls: tls.map(|config| -> TlsSource { Arc::new(move || Some(config.clone())) }),
+                max_connections: MAX_PUBLIC,
+                per_address,
+                connections: self.app.core.metrics.connections("public"),
+            }
+            .serve(self.end(), LAST_ANSWERS),
+        );
+    }
+
+    fn serve_probes(&mut self, socket: TcpListener) {
+        self.listeners.spawn(
+            Listener {
+                socket,
+                router: probes::router(self.app.clone()),
+                tls: None,
+                max_connections: MAX_PROBES,
+                per_address: Arc::new(|_| None),
+                connections: self.app.core.metrics.connections("probes"),
+            }
+            .serve(self.end(), LAST_ANSWERS),
+        );
+    }
+
+    fn serve_control(&mut self, socket: TcpListener, tls: ControlTls) {
+        self.listeners.spawn(
+            Listener {
+                socket,
+                router: control::router(self.app.clone(), tls.ca()),
+                tls: Some(tls.source()),
+                max_connections: MAX_CONTROL,
+                per_address: Arc::new(|_| None),
+                connections: self.app.core.metrics.connections("control"),
+            }
+            .serve(self.end(), LAST_ANSWERS),
+        );
+        self.background.spawn(tls.keep_fresh());
+    }
+
+    fn end(&self) -> CancellationToken {
+        self.app.core.closing.clone()
+    }
+}
+
+async fn bind(
+    listener: &'static str,
+    address: SocketAddr,
+    flag: &'static str,
+) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Bind { listener, address, flag, source })
+}
+
+fn local(socket: &TcpListener, asked: SocketAddr) -> SocketAddr {
+    socket.local_addr().unwrap_or(asked)
+}
+
+/// Writes a `drain_changed` entry whenever who asks for a drain changes.
+async fn record_drains(core: Core) {
+    let mut news = core.drain.subscribe();
+    let mut recorded: Vec<DrainSource> = Vec::new();
+    loop {
+        let by = news.borrow_and_update().requested_by.clone();
+        if by != recorded {
+            let change = DrainChanged { draining: !by.is_empty(), by: by.clone() };
+            match core.log.record(Body::DrainChanged(change)).await {
+                Ok(_) => tracing::info!(at = %Timestamp::now(), by = ?by, "drain changed"),
+                Err(error) => tracing::error!(%error, "a drain change was not recorded"),
+            }
+            recorded = by;
+        }
+        if news.changed().await.is_err() {
+            return;
+        }
+    }
+}
