@@ -33,6 +33,7 @@ pub use self::service_account::service_account;
 pub use self::services::{headless, service};
 pub use self::settings::{StaticSettings, relay_yaml};
 pub use self::state::state;
+pub(crate) use self::stateful_set::live_template;
 pub use self::stateful_set::stateful_set;
 use crate::digest::Digest;
 
@@ -156,9 +157,14 @@ pub fn seal(mut intent: Value) -> Value {
     intent
 }
 
-/// The digest a live object or an intent was sealed with.
+/// The digest a live object was sealed with.
 pub fn sealed_as(annotations: Option<&BTreeMap<String, String>>) -> Option<&str> {
     annotations?.get(INTENT_ANNOTATION).map(String::as_str)
+}
+
+/// The digest an intent was sealed with.
+pub fn seal_of(intent: &Value) -> Option<&str> {
+    intent.get("metadata")?.get("annotations")?.get(INTENT_ANNOTATION)?.as_str()
 }
 
 /// Kubernetes' own types always become JSON; `Null` cannot happen, and would be covered by everything if it did.

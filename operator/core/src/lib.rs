@@ -6,16 +6,32 @@
 //! controller does the rest. Applying a decision and deciding again must come to rest: see `tests/`.
 
 pub mod children;
+pub mod conditions;
 pub mod covers;
+mod decide;
 pub mod decision;
 pub mod digest;
+pub mod drain;
 pub mod durable;
+pub mod events;
 pub mod gate;
+pub mod log_check;
 pub mod machine;
 pub mod observation;
+pub mod pod;
+pub mod rivals;
+pub mod rules;
+pub mod situation;
+pub mod status;
+pub mod target;
+pub mod validation;
 
 pub use covers::covers;
+pub use decide::decide;
 pub use decision::{Decision, DeletedKind, Deletion, Event, EventType, ImageRef};
 pub use digest::Digest;
 pub use durable::Durable;
 pub use observation::{Children, Context, Observation, Referenced, Report, Resolution, Rival, Shared};
+
+/// An annotation by which a person agrees to a changed control key: its value is the key's SHA-256, lower-case hex.
+pub const ACCEPT_CONTROL_KEY: &str = "paramant.app/accept-control-key";

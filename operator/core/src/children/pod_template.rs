@@ -14,6 +14,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use paramant_crds::annotation::RESTARTED_AT;
+use paramant_crds::relay::ImageReference;
 use paramant_protocol::control::OPERATOR_AUDIENCE;
 use serde_json::{Map, Value, json};
 
@@ -99,7 +100,7 @@ fn container(subject: &Subject<'_>, wishes: PodWishes<'_>) -> Container {
     let pod = subject.spec.pod.as_ref();
     Container {
         name: "relay".into(),
-        image: Some(pinned(subject.spec.image.as_str(), wishes.image)),
+        image: Some(pinned(&subject.spec.image, wishes.image)),
         image_pull_policy: Some("IfNotPresent".into()),
         args: Some(
             ["--data", DATA_DIR, "--config", &format!("{CONFIG_DIR}/{}", super::RELAY_KEY)]
@@ -243,15 +244,12 @@ fn mounts(subject: &Subject<'_>, licence_secret: Option<&str>) -> Vec<VolumeMoun
 }
 
 /// The reference with its tag or digest replaced by a digest.
-fn pinned(reference: &str, digest: &Digest) -> String {
-    let name = reference.split_once('@').map_or(reference, |(name, _)| name);
-    // A colon after the last slash begins a tag; one before it, a port.
-    let path_start = name.rfind('/').map_or(0, |slash| slash + 1);
-    let name = match name.get(path_start..).and_then(|last| last.find(':')) {
-        Some(colon) => name.get(..path_start + colon).unwrap_or(name),
-        None => name,
-    };
-    format!("{name}@{digest}")
+fn pinned(reference: &ImageReference, digest: &Digest) -> String {
+    match reference.parts() {
+        Some(parts) => format!("{}/{}@{digest}", parts.registry, parts.repository),
+        // Refused by validation before it comes here.
+        None => format!("{reference}@{digest}"),
+    }
 }
 
 /// The digest of the image in a template.

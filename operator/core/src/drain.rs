@@ -1,0 +1,153 @@
+//! Who asks for a drain, and what the relay is told about it.
+//!
+//! Effective = spec OR policy OR update step OR accepted vendor request, unless `spec.drain` is `false`. The relay combines
+//! the sources itself; here each is passed on as it stands. What the update machine asks for carries its own end, which
+//! the relay enforces alone, so an operator that dies leaves no relay drained for ever. Pure.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use paramant_crds::policy::OnDeadline;
+use paramant_protocol::control::{
+    Directives, DirectivesMark, DrainDirective, DrainSource, DrainState, LogMark,
+};
+
+use crate::durable::{Durable, Issued};
+use crate::machine::{DrainProgress, Roll, Step, Timing};
+use crate::observation::Report;
+use crate::rules::Rules;
+
+/// What the operator asks of the relay now.
+pub fn wanted(
+    spec: Option<bool>,
+    rules: &Rules,
+    roll: &Roll,
+    timing: &Timing,
+    now: Timestamp,
+) -> DrainDirective {
+    let draining = matches!(roll.step, Step::Draining | Step::Replacing);
+    DrainDirective {
+        spec,
+        policy: rules.drain,
+        update_until: draining.then(|| lease_end(roll.since, lease(rules, timing), now)),
+        deadline_seconds: rules.deadline.as_secs(),
+        settle_seconds: rules.drain_settle.as_secs(),
+    }
+}
+
+/// While a relay is paused nothing new is asked of it, but a drain that nobody wants any more is lifted.
+pub fn lifted(wanted: &DrainDirective, issued: Option<&Issued>) -> DrainDirective {
+    let Some(before) = issued.map(|issued| &issued.drain) else {
+        return DrainDirective {
+            spec: wanted.spec.filter(|drain| !drain),
+            policy: false,
+            update_until: None,
+            ..wanted.clone()
+        };
+    };
+    DrainDirective {
+        spec: if wanted.spec == Some(true) && before.spec != Some(true) { before.spec } else { wanted.spec },
+        policy: wanted.policy && before.policy,
+        update_until: None,
+        deadline_seconds: before.deadline_seconds,
+        settle_seconds: before.settle_seconds,
+    }
+}
+
+/// When the machine's own drain must be asked for anew, so that it does not end while it is needed.
+pub fn renewal(roll: &Roll, rules: &Rules, timing: &Timing, now: Timestamp) -> Option<Timestamp> {
+    let draining = matches!(roll.step, Step::Draining | Step::Replacing);
+    draining.then(|| {
+        let lease = lease(rules, timing);
+        back(lease_end(roll.since, lease, now), lease)
+    })
+}
+
+fn lease(rules: &Rules, timing: &Timing) -> Duration {
+    rules.deadline.max(timing.grace.saturating_add(timing.health)).max(Duration::from_secs(60))
+}
+
+/// At least one lease ahead of `now`, and the same instant for a whole lease, so that asking again is no change.
+fn lease_end(since: Timestamp, lease: Duration, now: Timestamp) -> Timestamp {
+    let lease = i64::try_from(lease.as_secs()).unwrap_or(i64::MAX).max(1);
+    let past = now.duration_since(since).as_secs().max(0) / lease;
+    let ahead = past.saturating_add(2).saturating_mul(lease);
+    since.checked_add(SignedDuration::from_secs(ahead)).unwrap_or(Timestamp::MAX)
+}
+
+fn back(from: Timestamp, by: Duration) -> Timestamp {
+    SignedDuration::try_from(by).ok().and_then(|by| from.checked_sub(by).ok()).unwrap_or(from)
+}
+
+/// How far the drain that the machine asked for has come.
+pub fn progress(
+    report: &Report,
+    pod_uid: Option<&str>,
+    rules: &Rules,
+    roll: &Roll,
+    now: Timestamp,
+) -> DrainProgress {
+    let overdue = now.duration_since(roll.since)
+        >= SignedDuration::try_from(rules.deadline).unwrap_or(SignedDuration::MAX);
+    match report {
+        Report::Reachable { state, pod_uid: from, .. } if Some(from.as_str()) == pod_uid => {
+            let taken = state.drain.requested_by.contains(&DrainSource::Update);
+            if state.drain.state == DrainState::Drained && taken {
+                DrainProgress::Done
+            } else if overdue && rules.on_deadline == OnDeadline::Proceed {
+                DrainProgress::GoOn
+            } else {
+                DrainProgress::Running
+            }
+        }
+        // A relay that cannot be asked would otherwise never get the release that mends it; SIGTERM drains it too.
+        _ if overdue => DrainProgress::GoOn,
+        _ => DrainProgress::Running,
+    }
+}
+
+/// Gives the wanted content its place in the order, and remembers it. `held` is what the relay says it holds.
+pub fn issue(
+    durable: &mut Durable,
+    relay_uid: &str,
+    epoch: u64,
+    drain: DrainDirective,
+    held: Option<&DirectivesMark>,
+) -> Directives {
+    let log_high_water = durable.log.as_ref().map(|log| log.mark.clone());
+    let issued = match durable.directives.take() {
+        Some(issued) if issued.drain == drain && issued.log_high_water == log_high_water => issued,
+        before => {
+            // If `-state` was lost, the relay still knows how far the order has come.
+            let held = held
+                .filter(|held| held.relay_uid == relay_uid && held.epoch >= epoch)
+                .map_or(0, |held| held.seq);
+            let last = before.map_or(0, |before| before.seq).max(held);
+            Issued { seq: last.saturating_add(1), drain, log_high_water }
+        }
+    };
+    let directives = directives(&issued, relay_uid, epoch, false);
+    durable.directives = Some(issued);
+    directives
+}
+
+/// The last word to a relay whose resource is being deleted: SIGTERM then closes its log. Nothing is remembered of it.
+pub fn farewell(durable: &Durable, relay_uid: &str, epoch: u64) -> Directives {
+    let last = durable.directives.clone().unwrap_or(Issued {
+        seq: 0,
+        drain: DrainDirective::default(),
+        log_high_water: None::<LogMark>,
+    });
+    directives(&Issued { seq: last.seq.saturating_add(1), ..last }, relay_uid, epoch, true)
+}
+
+fn directives(issued: &Issued, relay_uid: &str, epoch: u64, deleting: bool) -> Directives {
+    Directives {
+        relay_uid: relay_uid.to_owned(),
+        epoch,
+        seq: issued.seq,
+        drain: issued.drain.clone(),
+        log_high_water: issued.log_high_water.clone(),
+        deleting,
+    }
+}

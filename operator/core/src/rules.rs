@@ -1,0 +1,121 @@
+//! The rules in force for one relay: the policy it names, or the built-in one.
+//!
+//! A policy that contradicts itself keeps the last accepted spec in force; one that is missing, or was never accepted,
+//! admits no disruptive step, and drains work all the same. Pure; called by [`crate::decide`].
+
+use std::time::Duration;
+
+use paramant_crds::policy::OnDeadline;
+use paramant_crds::{ParamantPolicy, ParamantPolicySpec, Span};
+
+use crate::gate::{Gate, Gates};
+use crate::observation::Referenced;
+use crate::validation;
+
+/// Effective values, each with the default api.md gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    /// Drain every relay under this policy.
+    pub drain: bool,
+    /// How long a drain waits for what is in flight.
+    pub deadline: Duration,
+    /// How long nothing must be in flight.
+    pub drain_settle: Duration,
+    /// What happens at the deadline.
+    pub on_deadline: OnDeadline,
+    /// From a new pod to a healthy one.
+    pub health: Duration,
+    /// How long a new pod must stay healthy.
+    pub settle: Duration,
+    /// Why no disruptive step may start, if none may.
+    pub suspended: Option<Suspended>,
+}
+
+/// Why no disruptive step may start under these rules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Suspended {
+    /// The policy does not exist.
+    Missing {
+        /// Its name.
+        name: String,
+    },
+    /// It contradicts itself, and no earlier version of it was accepted.
+    NeverAccepted {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl Rules {
+    /// The rules that follow from a reference.
+    pub fn of(policy: &Referenced<ParamantPolicy>) -> Self {
+        match policy {
+            Referenced::Unreferenced => Self::from_spec(&ParamantPolicySpec::default()),
+            Referenced::Missing { name } => Self {
+                suspended: Some(Suspended::Missing { name: name.clone() }),
+                ..Self::from_spec(&ParamantPolicySpec::default())
+            },
+            Referenced::Found(policy) => Self::of_policy(policy),
+        }
+    }
+
+    fn of_policy(policy: &ParamantPolicy) -> Self {
+        let Some(problem) = validation::policy_problem(policy) else { return Self::from_spec(&policy.spec) };
+        let accepted = policy.status.as_ref().and_then(|status| status.accepted.as_ref()?.parse().ok());
+        match accepted {
+            Some(spec) => Self::from_spec(&spec),
+            None => Self {
+                suspended: Some(Suspended::NeverAccepted {
+                    name: policy.metadata.name.clone().unwrap_or_default(),
+                    problem,
+                }),
+                // A drain it asks for is still honoured: refusing uploads is never the dangerous side.
+                ..Self::from_spec(&ParamantPolicySpec {
+                    drain: policy.spec.drain.clone(),
+                    ..Default::default()
+                })
+            },
+        }
+    }
+
+    fn from_spec(spec: &ParamantPolicySpec) -> Self {
+        let drain = spec.drain.clone().unwrap_or_default();
+        let updates = spec.updates.clone().unwrap_or_default();
+        let or = |span: &Option<Span>, default: u64| {
+            span.as_ref().and_then(Span::duration).unwrap_or(Duration::from_secs(default))
+        };
+        Self {
+            drain: drain.active.unwrap_or_default(),
+            deadline: or(&drain.deadline, 30 * 60),
+            drain_settle: or(&drain.settle, 10),
+            on_deadline: drain.on_deadline.unwrap_or_default(),
+            health: or(&updates.health_timeout, 60),
+            settle: or(&updates.settle, 5 * 60),
+            suspended: None,
+        }
+    }
+
+    /// The gates as far as these rules decide them.
+    pub fn gates(&self) -> Gates {
+        let approval = match &self.suspended {
+            None => Gate::Open,
+            Some(Suspended::Missing { name }) => Gate::Closed {
+                reason: "PolicyMissing",
+                message: format!(
+                    "the ParamantPolicy {name} does not exist, so nothing may be replaced: create it"
+                ),
+                until: None,
+            },
+            Some(Suspended::NeverAccepted { name, problem }) => Gate::Closed {
+                reason: "PolicyNotAccepted",
+                message: format!(
+                    "the ParamantPolicy {name} was never accepted, so nothing may be replaced: {problem}"
+                ),
+                until: None,
+            },
+        };
+        Gates { approval, ..Gates::OPEN }
+    }
+}

@@ -1,0 +1,347 @@
+//! Where a relay stands, in the words a person reads: phase, one sentence, and the conditions kstatus looks at.
+//!
+//! One function of what was seen and decided; the first line that fits wins, so the worst news comes first. `Ready` says
+//! what the pod says, except where only a person can help or a person paused it. Pure; called by [`crate::status`].
+
+use paramant_crds::relay::{Phase, Step};
+use paramant_protocol::control::{DrainState, RelayState};
+
+use crate::conditions::Truth;
+use crate::durable::Durable;
+use crate::log_check::Continuity;
+use crate::machine::{Facts, Roll};
+use crate::observation::Report;
+use crate::pod::PodView;
+use crate::target::{Desired, Unresolved};
+
+/// Why nothing but reporting is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hold {
+    /// `paramant.app/paused: "true"`.
+    Paused,
+    /// The spec breaks a rule.
+    Invalid(String),
+    /// Another relay has the same identity or log, and is older.
+    Rival(String),
+}
+
+/// What a situation is judged by.
+#[derive(Debug, Clone, Copy)]
+pub struct Evidence<'a> {
+    /// Why nothing but reporting is done, if so.
+    pub hold: Option<&'a Hold>,
+    /// The pod.
+    pub pod: &'a PodView<'a>,
+    /// What the relay's task knows.
+    pub report: &'a Report,
+    /// What the relay said, if it is this pod that said it and it may be believed.
+    pub believed: Option<&'a RelayState>,
+    /// Whether the log continues.
+    pub continuity: &'a Continuity,
+    /// The durable copy as it will be.
+    pub durable: &'a Durable,
+    /// The machine as it will be.
+    pub roll: &'a Roll,
+    /// What the machine saw.
+    pub facts: &'a Facts,
+    /// What the spec wants.
+    pub desired: &'a Desired,
+    /// The relay shall be reached in a way this cluster does not have.
+    pub unexposable: Option<&'a str>,
+}
+
+/// A reason and a sentence.
+pub type Said = (&'static str, String);
+
+/// The verdict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Situation {
+    /// One word for people.
+    pub phase: Phase,
+    /// One sentence for people.
+    pub message: String,
+    /// The condition Ready.
+    pub ready: (Truth, &'static str, String),
+    /// The condition Reconciling, if true.
+    pub reconciling: Option<Said>,
+    /// The condition Stalled, if true.
+    pub stalled: Option<Said>,
+    /// The condition Degraded, if true.
+    pub degraded: Option<Said>,
+    /// The condition UpdateBlocked, if true.
+    pub blocked: Option<Said>,
+}
+
+impl Situation {
+    /// Judges.
+    pub fn of(it: &Evidence<'_>) -> Self {
+        let blocked = update_blocked(it);
+        let with = |situation: Self| Self { blocked: blocked.clone(), ..situation };
+        if let Some(hold) = it.hold {
+            return with(held(hold));
+        }
+        if let Report::KeyChanged { found, .. } = it.report {
+            return with(stuck(
+                "ControlKeyChanged",
+                format!(
+                    "the relay shows another control key than the pinned one, so nothing it says is believed; if that is right, annotate the relay with {}={found}",
+                    crate::ACCEPT_CONTROL_KEY
+                ),
+            ));
+        }
+        if let Continuity::Broken { found } = it.continuity {
+            return with(stuck(
+                "LogBroken",
+                format!("{found}: the log was rolled back or replaced, and a person must find out why"),
+            ));
+        }
+        if it.durable.template.is_none() {
+            return with(uninstalled(it.desired));
+        }
+        if let Some(situation) = rolling(it) {
+            return with(situation);
+        }
+        with(match &it.pod.trouble {
+            Some(_) => troubled(it),
+            None => serving(it, blocked.as_ref()),
+        })
+    }
+}
+
+fn held(hold: &Hold) -> Situation {
+    match hold {
+        Hold::Paused => {
+            let message = "paused: nothing but drains being lifted and certificates reaches the relay until the annotation paramant.app/paused goes".to_owned();
+            Situation {
+                phase: Phase::Paused,
+                ready: (Truth::Unknown, "Paused", message.clone()),
+                message,
+                reconciling: None,
+                stalled: None,
+                degraded: None,
+                blocked: None,
+            }
+        }
+        Hold::Invalid(problem) => stuck("InvalidSpec", format!("the spec breaks a rule: {problem}")),
+        Hold::Rival(why) => stuck("IdentityConflict", why.clone()),
+    }
+}
+
+/// Only a person can help.
+fn stuck(reason: &'static str, message: String) -> Situation {
+    Situation {
+        phase: Phase::Blocked,
+        ready: (Truth::False, reason, message.clone()),
+        stalled: Some((reason, message.clone())),
+        message,
+        reconciling: None,
+        degraded: None,
+        blocked: None,
+    }
+}
+
+fn uninstalled(desired: &Desired) -> Situation {
+    let (reason, message) = match desired {
+        Desired::Unresolved(Unresolved::Refused(why)) => {
+            return stuck("ImageNotFound", format!("spec.image names no image that can be had: {why}"));
+        }
+        Desired::Unresolved(Unresolved::Asked) => {
+            ("ResolvingImage", "waiting for the registry to say which digest spec.image means".to_owned())
+        }
+        Desired::Unresolved(Unresolved::Unavailable(why)) => (
+            "RegistryUnavailable",
+            format!("waiting for the registry to say which digest spec.image means: {why}"),
+        ),
+        Desired::Known { .. } => ("Installing", "the relay is being installed".to_owned()),
+    };
+    progressing(Phase::Pending, (Truth::False, reason, message.clone()), (reason, message))
+}
+
+fn progressing(phase: Phase, ready: (Truth, &'static str, String), doing: Said) -> Situation {
+    Situation {
+        phase,
+        message: doing.1.clone(),
+        ready,
+        reconciling: Some(doing),
+        stalled: None,
+        degraded: None,
+        blocked: None,
+    }
+}
+
+/// What the pod says.
+fn ready_now(it: &Evidence<'_>) -> (Truth, &'static str, String) {
+    if let Some(trouble) = &it.pod.trouble {
+        return (Truth::False, trouble.reason, trouble.message.clone());
+    }
+    match (&it.durable.control_key, it.report) {
+        (None, Report::Unreachable { reason, .. }) => (
+            Truth::False,
+            "ControlUnreachable",
+            format!("the pod is ready, but the relay has not answered on its control port yet: {reason}"),
+        ),
+        (None, _) => (
+            Truth::False,
+            "AwaitingControl",
+            "the pod is ready; waiting for the relay's first answer on its control port".into(),
+        ),
+        (Some(_), _) => (Truth::True, "Serving", "the relay serves".into()),
+    }
+}
+
+/// A step of the machine that people should see as progress.
+fn rolling(it: &Evidence<'_>) -> Option<Situation> {
+    let never_good = it.facts.last_good.is_none();
+    let to = it.roll.target.as_ref().map_or("", |target| target.image.short());
+    let step = it.roll.step;
+    let message = match step {
+        Step::Idle | Step::WaitingForApproval | Step::WaitingForWindow => return None,
+        // With its gate closed it waits like the others.
+        Step::Verifying if !it.facts.gates.verification.is_open() => return None,
+        Step::Verifying => format!("checking {to} before it may run"),
+        Step::Draining => {
+            format!("waiting for uploads and claims in progress to end before the pod is replaced by {to}")
+        }
+        Step::Replacing => format!("replacing the pod by one that runs {to}"),
+        Step::Probing => format!(
+            "waiting up to {} s for the new pod with {to} to be healthy{}",
+            it.facts.timing.health.as_secs(),
+            it.pod.trouble.as_ref().map(|trouble| format!(": {}", trouble.message)).unwrap_or_default()
+        ),
+        Step::Settling => {
+            format!(
+                "{to} serves; watching it for {} s before it counts as good",
+                it.facts.timing.settle.as_secs()
+            )
+        }
+        Step::RollingBack => {
+            let why = it
+                .roll
+                .target
+                .as_ref()
+                .and_then(|target| it.durable.rejection(&target.template, &target.image));
+            let why = it.roll.failure.as_deref().or(why.map(|rejection| rejection.reason.as_str()));
+            format!("putting the last good release back: {}", why.unwrap_or("the new pod failed"))
+        }
+    };
+    let phase = match step {
+        Step::RollingBack => Phase::RollingBack,
+        _ if never_good => Phase::Installing,
+        _ => Phase::Updating,
+    };
+    let mut situation = progressing(phase, ready_now(it), (step_reason(step), message));
+    if step == Step::RollingBack {
+        situation.degraded = Some(("RollingBack", situation.message.clone()));
+    }
+    Some(situation)
+}
+
+fn step_reason(step: Step) -> &'static str {
+    step.as_str()
+}
+
+fn troubled(it: &Evidence<'_>) -> Situation {
+    let Some(trouble) = &it.pod.trouble else { return serving(it, None) };
+    let never_good = it.durable.last_good.is_none();
+    // A relay that ran well and crashes now may recover by itself: its disk, its node.
+    if trouble.stuck && (never_good || trouble.reason != "CrashLoopBackOff") {
+        return stuck(trouble.reason, trouble.message.clone());
+    }
+    let said = (trouble.reason, trouble.message.clone());
+    let phase = if never_good { Phase::Installing } else { Phase::Degraded };
+    let degraded = (!never_good).then(|| said.clone());
+    Situation { degraded, ..progressing(phase, ready_now(it), said) }
+}
+
+fn serving(it: &Evidence<'_>, blocked: Option<&Said>) -> Situation {
+    let ready = ready_now(it);
+    if ready.0 != Truth::True {
+        let said = (ready.1, ready.2.clone());
+        return progressing(Phase::Installing, ready, said);
+    }
+    let mut situation = Situation {
+        phase: Phase::Ready,
+        message: "the relay serves".into(),
+        ready,
+        reconciling: None,
+        stalled: None,
+        degraded: None,
+        blocked: None,
+    };
+    match it.believed.map(|state| state.drain.state) {
+        Some(DrainState::Draining) => {
+            situation.phase = Phase::Draining;
+            situation.message = "new uploads are refused; waiting for those in progress to end".into();
+        }
+        Some(DrainState::Drained) => {
+            situation.phase = Phase::Drained;
+            situation.message = "new uploads are refused and nothing is in flight; reads go on".into();
+        }
+        Some(DrainState::Serving) | None => {}
+    }
+    if let Some((reason, message)) = blocked {
+        situation.message = message.clone();
+        match it.desired {
+            Desired::Unresolved(Unresolved::Refused(_)) => {
+                situation.stalled = Some((reason, message.clone()))
+            }
+            Desired::Unresolved(_) => situation.reconciling = Some((reason, message.clone())),
+            Desired::Known { .. } if it.facts.rejected => situation.stalled = Some((reason, message.clone())),
+            Desired::Known { .. } => {}
+        }
+    }
+    if let Report::Unreachable { reason, .. } = it.report {
+        let message = format!("the relay serves, but does not answer on its control port: {reason}");
+        situation.phase = Phase::Degraded;
+        situation.message.clone_from(&message);
+        situation.degraded = Some(("ControlUnreachable", message));
+    } else if let Some(why) = it.unexposable {
+        situation.phase = Phase::Degraded;
+        situation.message = why.to_owned();
+        situation.degraded = Some(("NotExposed", why.to_owned()));
+    }
+    situation
+}
+
+/// Why what the spec wants does not run yet, though nothing is in progress.
+fn update_blocked(it: &Evidence<'_>) -> Option<Said> {
+    it.durable.template.as_ref()?;
+    match it.desired {
+        Desired::Unresolved(Unresolved::Asked) => {
+            return Some((
+                "ResolvingImage",
+                "waiting for the registry to say which digest spec.image means".into(),
+            ));
+        }
+        Desired::Unresolved(Unresolved::Unavailable(why)) => {
+            return Some((
+                "RegistryUnavailable",
+                format!("waiting for the registry to say which digest spec.image means: {why}"),
+            ));
+        }
+        Desired::Unresolved(Unresolved::Refused(why)) => {
+            return Some(("ImageNotFound", format!("spec.image names no image that can be had: {why}")));
+        }
+        Desired::Known { target, .. } if it.facts.rejected => {
+            let rejection = it.durable.rejection(&target.template, &target.image)?;
+            let name = rejection.image.as_ref().unwrap_or(&rejection.template);
+            return Some((
+                "RejectedDigest",
+                format!(
+                    "what the spec wants failed before ({}); edit it, or set spec.update.retry to {name} to try again",
+                    rejection.reason
+                ),
+            ));
+        }
+        Desired::Known { .. } => {}
+    }
+    let gates = &it.facts.gates;
+    let waiting = match it.roll.step {
+        Step::Verifying => gates.verification.blocked(),
+        Step::WaitingForApproval => gates.approval.blocked(),
+        Step::WaitingForWindow => gates.window.blocked(),
+        Step::Idle => None,
+        _ => return None,
+    };
+    waiting.map(|(reason, message)| (reason, message.to_owned()))
+}

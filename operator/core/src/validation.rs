@@ -1,0 +1,21 @@
+//! The rules of the schema, once more: an object may be older than a rule, or an API server may not have it yet.
+//!
+//! The table itself lives with the types, in `paramant_crds::validation`; here is what the operator makes of a violation.
+
+use paramant_crds::validation::{self, Violation};
+use paramant_crds::{ParamantPolicy, ParamantRelay};
+
+/// What a person must change in a relay before anything is done about it, in one sentence.
+pub fn relay_problem(relay: &ParamantRelay) -> Option<String> {
+    sentence(&validation::relay(relay))
+}
+
+/// What a person must change in a policy before it can be in force, in one sentence.
+pub fn policy_problem(policy: &ParamantPolicy) -> Option<String> {
+    sentence(&validation::policy(policy))
+}
+
+fn sentence(violations: &[Violation]) -> Option<String> {
+    let said: Vec<String> = violations.iter().map(Violation::to_string).collect();
+    (!said.is_empty()).then(|| said.join("; "))
+}
