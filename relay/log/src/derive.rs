@@ -175,8 +175,10 @@ impl Round {
     /// Writes a file under its temporary name, unless it is there already with these bytes.
     fn add(&mut self, shared: &Shared, path: PathBuf, bytes: &[u8]) -> Result<(), Trouble> {
         let disk = shared.disk.as_ref();
-        if disk.read(&path).map_err(Trouble::Retry)?.is_some_and(|found| found == bytes) {
-            return Ok(());
+        match disk.read(&path).map_err(Trouble::Retry)? {
+            Some(found) if found == bytes => return Ok(()),
+            Some(_) => tracing::warn!(file = %path.display(), "a damaged file is written again from the log"),
+            None => {}
         }
         if let Some(dir) = path.parent() {
             create_dirs(disk, &shared.options.dir, dir).map_err(Trouble::Retry)?;

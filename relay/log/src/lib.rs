@@ -8,13 +8,13 @@
 //!
 //! | path | what | durable when |
 //! |---|---|---|
-//! | `wal/<epoch>.wal` | batches of entries ([`segment`], [`record`]); the oldest are removed once derived | `fdatasync` of the batch, before any waiter is answered |
+//! | `wal/<epoch>.wal` | batches of entries (`segment`, `record`); the oldest are removed once derived | `fdatasync` of the batch, before any waiter is answered |
 //! | `checkpoint` | the published signed note | before anyone sees it |
 //! | `tile/<L>/<N>`, `tile/entries/<N>` | full tiles and bundles of the SHA-256 tree, C2SP tlog-tiles | before they are forgotten in memory |
 //! | `sha3/tile/<L>/<N>` | full tiles of the SHA3-256 tree; level 0 holds the legacy leaves | the same |
 //!
-//! The order of writes, and what a crash between each two leaves, is told in [`start`], [`writer`], [`publish`],
-//! [`derive`] and [`segment`].
+//! The order of writes, and what a crash between each two leaves, is told at the head of the modules `start`, `writer`,
+//! `publish`, `derive` and `segment`, and together in `docs/log.md`.
 
 mod derive;
 mod disk;
