@@ -1,0 +1,275 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod fake_relay;
+
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use paramant_protocol::control::{CONTROL_SERVER_NAME, DrainDirective};
+
+use self::fake_relay::{FakeRelay, Manner};
+use super::token::{Expected, Rejected};
+use super::*;
+use crate::authority::Authority;
+
+/// Accepts the one token that fake relays show, for the one pod they run in.
+struct OneToken;
+
+impl TokenCheck for OneToken {
+    fn check<'a>(&'a self, token: &'a str, expected: Expected<'a>) -> BoxFuture<'a, Result<(), keys::Error>> {
+        let good = token == "good token"
+            && expected == Expected { namespace: "n", service_account: "r", pod_uid: "pod-1" };
+        Box::pin(std::future::ready(if good { Ok(()) } else { Err(Rejected::Pod.into()) }))
+    }
+}
+
+struct Bench {
+    authority: Authority,
+    plane: ControlPlane,
+}
+
+fn key() -> RelayKey {
+    RelayKey::new("n", "r")
+}
+
+impl Bench {
+    fn new() -> Self {
+        let authority = Authority::ephemeral().unwrap();
+        let plane = ControlPlane::new(
+            Leaves::of(authority.clone()),
+            Arc::new(OneToken),
+            Queue::default(),
+            Metrics::new().unwrap(),
+        );
+        Self { authority, plane }
+    }
+
+    async fn relay(&self, manner: Manner) -> FakeRelay {
+        FakeRelay::start(self.authority.bundle_pem(), CONTROL_SERVER_NAME, manner).await
+    }
+
+    fn aim(&self, relay: &FakeRelay, pinned: Option<&str>) {
+        let target = Target {
+            address: relay.address,
+            pod_uid: "pod-1".to_owned(),
+            pinned: pinned.map(str::to_owned),
+            pod_ready: false,
+        };
+        self.plane.aim(&key(), Some(target));
+    }
+
+    /// Waits for a report of a certain kind.
+    async fn report(&self, wanted: impl Fn(&Report) -> bool) -> Report {
+        for _ in 0..500 {
+            let report = self.plane.report(&key());
+            if wanted(&report) {
+                return report;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("still {:?} after 5 s", self.plane.report(&key()));
+    }
+
+    async fn reason(&self) -> String {
+        match self.report(|report| matches!(report, Report::Unreachable { .. })).await {
+            Report::Unreachable { reason, .. } => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn reachable(report: &Report) -> bool {
+    matches!(report, Report::Reachable { .. })
+}
+
+fn directives(seq: u64) -> Directives {
+    Directives {
+        relay_uid: "uid".to_owned(),
+        epoch: 1,
+        seq,
+        drain: DrainDirective { spec: Some(true), ..DrainDirective::default() },
+        log_high_water: None,
+        deleting: false,
+    }
+}
+
+async fn eventually(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..500 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("not within 5 s: {what}");
+}
+
+#[tokio::test]
+async fn an_unpinned_relay_proves_itself_first_and_is_then_believed() {
+    let bench = Bench::new();
+    let relay = bench.relay(Manner::Good).await;
+    bench.aim(&relay, None);
+    let Report::Reachable { state, pod_uid, .. } = bench.report(reachable).await else { panic!() };
+    assert_eq!(state.identity.control_spki_sha256, relay.spki);
+    assert_eq!(pod_uid, "pod-1");
+    assert_eq!(relay.requests(), ["GET /control/v1/proof", "GET /control/v1/events"]);
+}
+
+#[tokio::test]
+async fn a_pinned_relay_needs_no_proof() {
+    let bench = Bench::new();
+    let relay = bench.relay(Manner::Good).await;
+    bench.aim(&relay, Some(&relay.spki.clone()));
+    bench.report(reachable).await;
+    assert_eq!(relay.requests(), ["GET /control/v1/events"]);
+}
+
+#[tokio::test]
+async fn a_changed_key_is_reported_and_hears_nothing() {
+    let bench = Bench::new();
+    let relay = bench.relay(Manner::Good).await;
+    bench.plane.direct(&key(), directives(1));
+    bench.aim(&relay, Some(&"0".repeat(64)));
+    match bench.report(|report| matches!(report, Report::KeyChanged { .. })).await {
+        Report::KeyChanged { found, .. } => assert_eq!(found, relay.spki),
+        other => panic!("{other:?}"),
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(relay.requests().is_empty(), "{:?}", relay.requests());
+    bench.aim(&relay, Some(&relay.spki.clone()));
+    bench.report(reachable).await;
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_name_is_refused_in_the_handshake() {
+    let bench = Bench::new();
+    let relay = FakeRelay::start(bench.authority.bundle_pem(), "relay.example", Manner::Good).await;
+    bench.aim(&relay, None);
+    let reason = bench.reason().await;
+    assert!(reason.starts_with("the TLS handshake on the control port failed"), "{reason}");
+    assert!(relay.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_certificate_that_serves_clients_only_is_refused() {
+    let bench = Bench::new();
+    let relay = bench.relay(Manner::ClientUsage).await;
+    bench.aim(&relay, None);
+    assert!(bench.reason().await.starts_with("the TLS handshake"));
+    assert!(relay.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_relay_without_a_token_or_with_another_pods_is_not_believed() {
+    for (manner, expected) in [
+        (Manner::NoToken, "the relay answered 503 Service Unavailable to GET /control/v1/proof"),
+        (Manner::WrongToken, "the relay's token is not bound to the pod that was dialled"),
+    ] {
+        let bench = Bench::new();
+        let relay = bench.relay(manner).await;
+        bench.plane.direct(&key(), directives(1));
+        bench.aim(&relay, None);
+        assert_eq!(bench.reason().await, expected);
+        assert!(
+            relay.requests().iter().all(|request| request == "GET /control/v1/proof"),
+            "{:?}",
+            relay.requests()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_relay_that_reports_another_key_than_it_shows_is_not_believed() {
+    let bench = Bench::new();
+    let relay = bench.relay(Manner::LyingState).await;
+    bench.aim(&relay, None);
+    assert_eq!(bench.reason().await, "the relay reports another control key than it shows");
+}
+
+#[tokio::test]
+async fn a_relay_that_trusts_another_authority_refuses_the_operator() {
+    let bench = Bench::new();
+    let other = Authority::ephemeral().unwrap();
+    let relay = FakeRelay::start(other.bundle_pem(), CONTROL_SERVER_NAME, Manner::Good).await;
+    bench.aim(&relay, None);
+    bench.reason().await;
+    assert!(relay.requests().is_empty());
+}
+
+#[tokio::test]
+async fn nobody_listening_is_said_in_one_steady_sentence() {
+    let bench = Bench::new();
+    let relay = bench.relay(Manner::Good).await;
+    let address = relay.address;
+    drop(relay);
+    bench
+        .plane
+        .aim(&key(), Some(Target { address, pod_uid: "pod-1".to_owned(), pinned: None, pod_ready: false }));
+    assert_eq!(bench.reason().await, "the control port does not accept connections (connection refused)");
+}
+
+#[tokio::test]
+async fn directives_arrive_once_and_a_change_at_once() {
+    let bench = Bench::new();
+    let relay = bench.relay(Manner::Good).await;
+    bench.aim(&relay, None);
+    bench.plane.direct(&key(), directives(1));
+    eventually("the first directives are held", || relay.held().is_some_and(|held| held.seq == 1)).await;
+    bench.plane.direct(&key(), directives(1));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(relay.puts(), 1);
+    let sent = std::time::Instant::now();
+    bench.plane.direct(&key(), directives(2));
+    eventually("the second directives are held", || relay.held().is_some_and(|held| held.seq == 2)).await;
+    assert!(sent.elapsed() < Duration::from_millis(500), "took {:?}", sent.elapsed());
+}
+
+#[tokio::test]
+async fn refused_directives_are_not_repeated_but_newer_ones_are_sent() {
+    let bench = Bench::new();
+    let relay = bench.relay(Manner::Good).await;
+    relay.hold(5);
+    bench.aim(&relay, None);
+    bench.plane.direct(&key(), directives(3));
+    eventually("the directives were refused", || relay.puts() == 1).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!((relay.puts(), relay.held().unwrap().seq), (1, 5));
+    bench.plane.direct(&key(), directives(6));
+    eventually("the newer directives are held", || relay.held().is_some_and(|held| held.seq == 6)).await;
+}
+
+#[tokio::test]
+async fn a_relay_that_lost_its_directives_gets_them_again() {
+    let bench = Bench::new();
+    let relay = bench.relay(Manner::Good).await;
+    bench.aim(&relay, None);
+    bench.plane.direct(&key(), directives(1));
+    eventually("the directives are held", || relay.held().is_some()).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    relay.forget();
+    eventually("the directives are held again", || relay.held().is_some_and(|held| held.seq == 1)).await;
+}
+
+#[tokio::test]
+async fn a_cut_stream_is_opened_again_and_changes_no_report() {
+    let bench = Bench::new();
+    let relay = bench.relay(Manner::Good).await;
+    bench.aim(&relay, None);
+    bench.report(reachable).await;
+    relay.cut();
+    eventually("a second stream is open", || {
+        relay.requests().iter().filter(|it| it.ends_with("events")).count() >= 2
+    })
+    .await;
+    assert!(reachable(&bench.plane.report(&key())));
+}
+
+#[tokio::test]
+async fn a_forgotten_relay_has_no_tasks_left() {
+    let bench = Bench::new();
+    let relay = bench.relay(Manner::Good).await;
+    bench.aim(&relay, None);
+    bench.report(reachable).await;
+    bench.plane.forget(&key());
+    eventually("the stream is closed", || relay.open_streams() == 0).await;
+    assert!(matches!(bench.plane.report(&key()), Report::Unknown));
+}

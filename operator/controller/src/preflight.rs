@@ -1,0 +1,173 @@
+//! What must hold before anything is watched or reconciled: definitions installed, rights granted, stores filled.
+//!
+//! Each check repeats until it holds and says meanwhile, in `/readyz`, what is missing. One namespace without rights waits
+//! alone. The definitions are checked again now and then: a downgraded one must stop the work, not quietly lose settings.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use kube::Client;
+use kube::api::ApiResource;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::backoff::jittered;
+use crate::health::{Health, Weight};
+use crate::queue::Wake;
+use crate::rights::{self, Grant};
+use crate::schema;
+use crate::stores::{Scope, World};
+use crate::triggers;
+use crate::watches::Watches;
+
+/// Between two attempts at something that a person or the chart is about to repair.
+const RETRY: Duration = Duration::from_secs(5);
+/// Between two questions for rights that were denied: each is a request of its own.
+const RIGHTS_RETRY: Duration = Duration::from_secs(30);
+/// Between two looks at definitions that were fine.
+const SCHEMA_RECHECK: Duration = Duration::from_secs(300);
+/// The list of a group's resources is short and cached.
+const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Whether the installed definitions are rich enough, as last seen.
+#[derive(Debug, Clone, Default)]
+pub struct Fit(Arc<AtomicBool>);
+
+impl Fit {
+    /// Whether work may go on.
+    pub fn holds(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Waits until the definitions are fit.
+pub async fn schema_fits(client: &Client, health: &Health, fit: &Fit) {
+    while !check_schema(client, health, fit).await {
+        sleep(jittered(RETRY)).await;
+    }
+}
+
+/// Looks again and again, for as long as the process lives. `again` is called when unfit definitions became fit.
+pub async fn keep_checking_schema(client: Client, health: Health, fit: Fit, again: impl Fn()) {
+    loop {
+        sleep(jittered(if fit.holds() { SCHEMA_RECHECK } else { RETRY })).await;
+        let before = fit.holds();
+        if check_schema(&client, &health, &fit).await && !before {
+            again();
+        }
+    }
+}
+
+async fn check_schema(client: &Client, health: &Health, fit: &Fit) -> bool {
+    match schema::check(client).await {
+        Ok(()) => {
+            fit.0.store(true, Ordering::Release);
+            health.resolve("schema");
+        }
+        // An API server that cannot be asked says nothing about what it has installed: what was known stays believed.
+        Err(error @ schema::Unfit::Unreadable(_)) if fit.holds() => {
+            tracing::debug!(%error, "the installed schema was not checked")
+        }
+        Err(error) => {
+            fit.0.store(false, Ordering::Release);
+            health.report("schema", Weight::Blocking, error.to_string());
+        }
+    }
+    fit.holds()
+}
+
+/// Waits until every one of `grants` is there.
+pub async fn granted(client: &Client, scope: &Scope, grants: &[Grant], health: &Health, weight: Weight) {
+    let topic = format!("rights in {scope}");
+    loop {
+        let (sentence, wait) = match rights::missing(client, scope, grants).await {
+            Ok(missing) if missing.is_empty() => {
+                health.resolve(&topic);
+                return;
+            }
+            Ok(missing) => (
+                format!(
+                    "this operator lacks rights in {scope}: {}; install the chart's roles",
+                    missing.join(", ")
+                ),
+                RIGHTS_RETRY,
+            ),
+            Err(error) => (error.to_string(), RETRY),
+        };
+        health.report(&topic, weight, sentence);
+        sleep(jittered(wait)).await;
+    }
+}
+
+/// Waits for the rights of one scope, starts its watches, and holds until the stores are filled. Never returns: the watches
+/// live as long as this future.
+pub async fn watch_scope(watches: Watches, scope: Scope, world: World) {
+    let Watches { client, health, weight, queue, .. } = watches.clone();
+    granted(&client, &scope, rights::IN_SCOPE, &health, weight).await;
+    let mut tasks = JoinSet::new();
+    let stores = watches.start(&scope, &mut tasks);
+    world.add(scope.clone(), stores.clone());
+    let topic = format!("first lists of {scope}");
+    while !stores.filled() {
+        health.report(&topic, weight, format!("the first lists of {scope} are not complete yet"));
+        sleep(Duration::from_millis(100)).await;
+    }
+    health.resolve(&topic);
+    // Filling wakes all relays, but may have come before the world knew these stores.
+    stores
+        .relays
+        .state()
+        .iter()
+        .filter_map(|relay| triggers::relay(relay))
+        .for_each(|key| queue.wake(key, Wake::Now));
+    while tasks.join_next().await.is_some() {}
+    tracing::error!(%scope, "all watches of a scope ended");
+    std::future::pending::<()>().await;
+}
+
+/// HTTPRoute, if the cluster serves it and we may use it in every scope.
+pub async fn http_route(client: &Client, scopes: &[Scope], health: &Health) -> Option<ApiResource> {
+    let served = loop {
+        let listed = timeout(DISCOVERY_TIMEOUT, client.list_api_groups()).await;
+        match listed {
+            Ok(Ok(groups)) => {
+                let version = |group: &k8s_openapi::apimachinery::pkg::apis::meta::v1::APIGroup| {
+                    group.name == rights::GATEWAY.group
+                        && group.versions.iter().any(|version| version.version == "v1")
+                };
+                break groups.groups.iter().any(version);
+            }
+            Ok(Err(error)) => tracing::debug!(%error, "the API groups cannot be listed"),
+            Err(_) => {}
+        }
+        sleep(jittered(RETRY)).await;
+    };
+    if !served {
+        return None;
+    }
+    for scope in scopes {
+        match rights::missing(client, scope, &[rights::GATEWAY]).await {
+            Ok(missing) if missing.is_empty() => {}
+            Ok(missing) => {
+                let sentence = format!(
+                    "relays cannot be exposed through a gateway: this operator lacks {} in {scope}",
+                    missing.join(", ")
+                );
+                health.report("gateway", Weight::Degraded, sentence);
+                return None;
+            }
+            Err(error) => {
+                health.report("gateway", Weight::Degraded, error.to_string());
+                return None;
+            }
+        }
+    }
+    Some(ApiResource {
+        group: rights::GATEWAY.group.to_owned(),
+        version: "v1".to_owned(),
+        api_version: format!("{}/v1", rights::GATEWAY.group),
+        kind: "HTTPRoute".to_owned(),
+        plural: rights::GATEWAY.resource.to_owned(),
+    })
+}

@@ -1,0 +1,132 @@
+//! Probes, metrics and a look inside, on one plain HTTP port.
+//!
+//! `/livez` and `/readyz` answer 200 or 503 with their reasons as lines of text; `/debug/state` shows queue, watches and
+//! relays as JSON, without any secret. Connections are few and short: headers must arrive in time, and more than
+//! [`MAX_CONNECTIONS`] at once are made to wait.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use http::{StatusCode, header};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+
+use crate::control::ControlPlane;
+use crate::health::Health;
+use crate::leader::election::Leadership;
+use crate::metrics::Metrics;
+use crate::queue::worker::Queue;
+
+/// A kubelet, a metrics scraper, and a person.
+const MAX_CONNECTIONS: usize = 32;
+/// A request's headers arrive within this.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection is closed after this; scrapers open a new one.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// What the pages show.
+#[derive(Clone)]
+pub struct Pages {
+    /// Reasons.
+    pub health: Health,
+    /// Numbers.
+    pub metrics: Metrics,
+    /// What is due.
+    pub queue: Queue,
+    /// Who leads.
+    pub leadership: Leadership,
+    /// The relays' tasks, while leading.
+    pub control: Arc<Mutex<Option<ControlPlane>>>,
+}
+
+/// Serves until the process ends.
+pub async fn serve(listener: TcpListener, pages: Pages) {
+    let router = Router::new()
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .route("/debug/state", get(state))
+        .with_state(pages);
+    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let Ok(place) = room.clone().acquire_owned().await else { return };
+        let (stream, _peer): (_, SocketAddr) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file descriptors, mostly: waiting frees some.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let service = TowerToHyperService::new(router.clone());
+        tokio::spawn(async move {
+            let _place = place;
+            let connection = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_TIMEOUT)
+                .serve_connection(TokioIo::new(stream), service);
+            if let Ok(Err(error)) = timeout(CONNECTION_TIMEOUT, connection).await {
+                tracing::trace!(%error, "a connection ended");
+            }
+        });
+    }
+}
+
+async fn livez(State(pages): State<Pages>) -> Response {
+    match pages.health.fatal() {
+        None => (StatusCode::OK, "ok\n").into_response(),
+        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
+    }
+}
+
+async fn readyz(State(pages): State<Pages>) -> Response {
+    let status = if pages.health.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let reasons = pages.health.reasons();
+    let lines: String = reasons.values().map(|reason| format!("{}\n", reason.sentence)).collect();
+    (status, if lines.is_empty() { "ok\n".to_owned() } else { lines }).into_response()
+}
+
+async fn metrics(State(pages): State<Pages>) -> Response {
+    for (collection, age) in pages.health.freshness().ages(Instant::now()) {
+        let seconds = i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
+        pages.metrics.watch_age.with_label_values(&[collection.as_str()]).set(seconds);
+    }
+    pages.metrics.leader.set(i64::from(pages.leadership.leads()));
+    match pages.metrics.render() {
+        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
+}
+
+async fn state(State(pages): State<Pages>) -> Json<Value> {
+    let (due, known) = pages.queue.lengths();
+    let relays =
+        pages.control.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(ControlPlane::summary);
+    let watches: std::collections::BTreeMap<_, _> = pages
+        .health
+        .freshness()
+        .ages(Instant::now())
+        .into_iter()
+        .map(|(path, age)| (path, age.as_secs()))
+        .collect();
+    Json(json!({
+        "version": crate::VERSION,
+        "leader": pages.leadership.leads(),
+        "epoch": pages.leadership.may_write(),
+        "ready": pages.health.is_ready(),
+        "reasons": pages.health.reasons(),
+        "queue": { "due": due, "known": known },
+        "watchAgeSeconds": watches,
+        "relays": relays.unwrap_or_default(),
+    }))
+}

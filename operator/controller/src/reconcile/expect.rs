@@ -1,0 +1,100 @@
+//! Has the watch shown our own last writes yet?
+//!
+//! A pass reads local stores, which trail the API server by some milliseconds. Deciding on a copy from before our own write
+//! could number two different directives alike, or apply the same object twice. So each write notes the version it
+//! replaced, and passes wait until the store shows another one. A note that is not met soon is dropped: the watch itself
+//! may be broken, and conflicts still protect every write that matters.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kube::Resource;
+use paramant_operator_core::Observation;
+use tokio::time::Instant;
+
+use crate::key::RelayKey;
+
+/// A watch that needs longer than this to show a write is not waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+struct Expected {
+    kind: String,
+    name: String,
+    /// The version our write replaced; `None` when it made the object.
+    before: Option<String>,
+    since: Instant,
+}
+
+/// The notes of all relays.
+#[derive(Debug, Default)]
+pub(super) struct Expectations(Mutex<BTreeMap<RelayKey, Vec<Expected>>>);
+
+impl Expectations {
+    /// Notes a write that turned version `before` into `after`; a write that changed nothing is none.
+    pub(super) fn expect(
+        &self,
+        key: &RelayKey,
+        kind: &str,
+        name: &str,
+        before: Option<String>,
+        after: Option<String>,
+    ) {
+        if before == after {
+            return;
+        }
+        let expected =
+            Expected { kind: kind.to_owned(), name: name.to_owned(), before, since: Instant::now() };
+        let mut notes = self.lock();
+        let notes = notes.entry(key.clone()).or_default();
+        notes.retain(|note| note.kind != kind || note.name != name);
+        notes.push(expected);
+    }
+
+    /// Something that was written but is not shown yet.
+    pub(super) fn unmet(&self, key: &RelayKey, observation: &Observation) -> Option<String> {
+        let mut all = self.lock();
+        let notes = all.get_mut(key)?;
+        notes.retain(|note| {
+            note.since.elapsed() < PATIENCE && version(observation, &note.kind, &note.name) == note.before
+        });
+        let unmet = notes.first().map(|note| format!("{} {}", note.kind, note.name));
+        if notes.is_empty() {
+            all.remove(key);
+        }
+        unmet
+    }
+
+    pub(super) fn forget(&self, key: &RelayKey) {
+        self.lock().remove(key);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<RelayKey, Vec<Expected>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The resourceVersion an observation shows for one object.
+pub(super) fn version(observation: &Observation, kind: &str, name: &str) -> Option<String> {
+    fn of<K: Resource>(object: Option<&std::sync::Arc<K>>, name: &str) -> Option<String> {
+        object.filter(|object| object.meta().name.as_deref() == Some(name))?.meta().resource_version.clone()
+    }
+    let children = &observation.children;
+    match kind {
+        "ParamantRelay" => observation.relay.metadata.resource_version.clone(),
+        "StatefulSet" => of(children.stateful_set.as_ref(), name),
+        "Service" => of(children.service.as_ref(), name).or_else(|| of(children.headless.as_ref(), name)),
+        "ServiceAccount" => of(children.service_account.as_ref(), name),
+        "ConfigMap" => of(children.config.as_ref(), name).or_else(|| of(children.state.as_ref(), name)),
+        "NetworkPolicy" => of(children.network_policy.as_ref(), name),
+        "Ingress" => of(children.ingress.as_ref(), name),
+        "PersistentVolumeClaim" => of(children.claim.as_ref(), name),
+        "Pod" => children.pods.iter().find_map(|pod| of(Some(pod), name)),
+        "HTTPRoute" => {
+            let route = children.http_route.as_ref()?;
+            route.pointer("/metadata/resourceVersion")?.as_str().map(str::to_owned)
+        }
+        _ => None,
+    }
+}

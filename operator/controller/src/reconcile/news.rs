@@ -1,0 +1,75 @@
+//! Events: news for people, one for each transition, never a heartbeat.
+//!
+//! They follow a status that was just stored, so the same transition is never told twice by passes that repeat. An Event that
+//! cannot be written is lost, and nothing else is: the condition says the same.
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::events::v1::Event as KubeEvent;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::api::{Api, ObjectMeta, PostParams};
+use kube::{Resource as _, ResourceExt as _};
+use paramant_crds::ParamantRelay;
+use paramant_operator_core::Event;
+
+use super::Inner;
+use crate::key::RelayKey;
+
+/// What reports: shown as the source.
+const CONTROLLER: &str = "paramant.app/operator";
+/// The API server refuses longer notes.
+const MAX_NOTE: usize = 1000;
+
+impl Inner {
+    pub(super) async fn announce(&self, key: &RelayKey, relay: &ParamantRelay, events: &[Event]) {
+        let api: Api<KubeEvent> = Api::namespaced(self.client.clone(), &key.namespace);
+        for event in events {
+            if self.may_write().is_err() {
+                return;
+            }
+            self.count("Event", "create");
+            if let Err(error) = api.create(&PostParams::default(), &self.event(key, relay, event)).await {
+                tracing::warn!(relay = %key, reason = %event.reason, %error, "an Event was lost");
+            }
+        }
+    }
+
+    fn event(&self, key: &RelayKey, relay: &ParamantRelay, event: &Event) -> KubeEvent {
+        let now = Timestamp::now();
+        KubeEvent {
+            metadata: ObjectMeta {
+                name: Some(format!("{}.{:x}", key.name, now.as_nanosecond())),
+                namespace: Some(key.namespace.clone()),
+                ..ObjectMeta::default()
+            },
+            event_time: Some(MicroTime(now)),
+            reporting_controller: Some(CONTROLLER.to_owned()),
+            reporting_instance: Some(self.instance.clone()),
+            action: Some("Reconcile".to_owned()),
+            reason: Some(event.reason.clone()),
+            type_: Some(event.type_.as_str().to_owned()),
+            note: Some(shortened(&event.message)),
+            regarding: Some(ObjectReference {
+                resource_version: relay.resource_version(),
+                ..relay.object_ref(&())
+            }),
+            ..KubeEvent::default()
+        }
+    }
+}
+
+fn shortened(note: &str) -> String {
+    note.char_indices().take_while(|(at, _)| *at < MAX_NOTE).map(|(_, letter)| letter).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn a_long_note_is_cut_between_letters() {
+        assert_eq!(shortened("short"), "short");
+        assert!(shortened(&"é".repeat(2000)).len() <= MAX_NOTE + 1);
+    }
+}

@@ -1,0 +1,121 @@
+//! Every right this operator uses, and whether it has it.
+//!
+//! [`IN_SCOPE`] and [`AT_HOME`] are the whole list: the chart grants exactly these, and nothing in this crate makes a call
+//! that is not covered by one of them. They are asked for one by one before the first watch, so that a missing right is a
+//! sentence in `/readyz` and never a stream of refusals.
+
+use std::time::Duration;
+
+use futures::{StreamExt as _, stream};
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+};
+use kube::Client;
+use kube::api::{Api, PostParams};
+use tokio::time::timeout;
+
+use crate::stores::Scope;
+
+/// One review is answered from memory.
+const REVIEW_TIMEOUT: Duration = Duration::from_secs(10);
+/// Reviews at once, so that a start costs the API server little.
+const REVIEWS_AT_ONCE: usize = 8;
+
+/// One line of a Role: verbs on a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grant {
+    /// The API group; empty for the core group.
+    pub group: &'static str,
+    /// The resource, with its subresource after a slash.
+    pub resource: &'static str,
+    /// The one object the grant is limited to, if it is.
+    pub name: Option<&'static str>,
+    /// The verbs.
+    pub verbs: &'static [&'static str],
+}
+
+const fn grant(group: &'static str, resource: &'static str, verbs: &'static [&'static str]) -> Grant {
+    Grant { group, resource, name: None, verbs }
+}
+
+const READ: &[&str] = &["list", "watch"];
+const READ_AND_APPLY: &[&str] = &["list", "watch", "create", "patch"];
+const READ_APPLY_AND_DELETE: &[&str] = &["list", "watch", "create", "patch", "delete"];
+
+/// Wherever relays are watched. Applying needs `patch`, and `create` for the first time.
+pub const IN_SCOPE: &[Grant] = &[
+    grant("paramant.app", "paramantrelays", READ),
+    grant("paramant.app", "paramantpolicies", READ),
+    grant("paramant.app", "paramantlicenses", READ),
+    grant("paramant.app", "paramantrelays/status", &["patch"]),
+    // For `blockOwnerDeletion` in owner references, where that is enforced.
+    grant("paramant.app", "paramantrelays/finalizers", &["update"]),
+    grant("apps", "statefulsets", READ_APPLY_AND_DELETE),
+    grant("", "services", READ_AND_APPLY),
+    grant("", "serviceaccounts", READ_AND_APPLY),
+    grant("", "configmaps", READ_AND_APPLY),
+    grant("networking.k8s.io", "networkpolicies", READ_AND_APPLY),
+    grant("networking.k8s.io", "ingresses", READ_APPLY_AND_DELETE),
+    grant("", "persistentvolumeclaims", &["list", "watch", "patch"]),
+    grant("", "pods", &["list", "watch", "delete"]),
+    grant("events.k8s.io", "events", &["create"]),
+];
+
+/// Asked for only where the cluster serves the kind; without it, `spec.expose.gateway` waits and says so.
+pub const GATEWAY: Grant = grant("gateway.networking.k8s.io", "httproutes", READ_APPLY_AND_DELETE);
+
+/// In the operator's own namespace. A `create` cannot be limited to a name.
+pub const AT_HOME: &[Grant] = &[
+    Grant { name: Some(crate::LEASE), ..grant("coordination.k8s.io", "leases", &["get", "update"]) },
+    grant("coordination.k8s.io", "leases", &["create"]),
+    Grant { name: Some(crate::authority::SECRET), ..grant("", "secrets", &["get", "patch"]) },
+];
+
+/// The reviews could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot ask the API server which rights this operator has: {0}")]
+pub struct CannotAsk(String);
+
+/// Which of these rights are missing, each as `verb group/resource`.
+pub async fn missing(client: &Client, scope: &Scope, grants: &[Grant]) -> Result<Vec<String>, CannotAsk> {
+    let asked: Vec<_> = grants
+        .iter()
+        .flat_map(|grant| grant.verbs.iter().map(|verb| review(client, scope, *grant, verb)))
+        .collect();
+    let answers = stream::iter(asked).buffered(REVIEWS_AT_ONCE);
+    let answers: Vec<Result<Option<String>, CannotAsk>> = answers.collect().await;
+    answers.into_iter().filter_map(Result::transpose).collect()
+}
+
+async fn review(
+    client: &Client,
+    scope: &Scope,
+    grant: Grant,
+    verb: &'static str,
+) -> Result<Option<String>, CannotAsk> {
+    let (resource, subresource) = match grant.resource.split_once('/') {
+        Some((resource, subresource)) => (resource, Some(subresource)),
+        None => (grant.resource, None),
+    };
+    let attributes = ResourceAttributes {
+        group: Some(grant.group.to_owned()),
+        resource: Some(resource.to_owned()),
+        subresource: subresource.map(str::to_owned),
+        name: grant.name.map(str::to_owned),
+        namespace: scope.namespace().map(str::to_owned),
+        verb: Some(verb.to_owned()),
+        ..ResourceAttributes::default()
+    };
+    let review = SelfSubjectAccessReview {
+        spec: SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() },
+        ..SelfSubjectAccessReview::default()
+    };
+    let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
+    let params = PostParams::default();
+    let answer = timeout(REVIEW_TIMEOUT, api.create(&params, &review)).await;
+    let answer = answer.map_err(|_| CannotAsk("no answer in time".to_owned()))?;
+    let allowed =
+        answer.map_err(|error| CannotAsk(error.to_string()))?.status.is_some_and(|status| status.allowed);
+    let group = if grant.group.is_empty() { String::new() } else { format!(".{}", grant.group) };
+    Ok((!allowed).then(|| format!("{verb} {}{group}", grant.resource)))
+}

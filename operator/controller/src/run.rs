@@ -1,0 +1,260 @@
+//! Puts the process together and takes it down again.
+//!
+//! Every replica watches, so that a new leader starts with filled stores; only the leader loads the certificate authority,
+//! speaks to relays and reconciles. On SIGTERM the queue ends first, then the Lease is released; on a lost Lease the process
+//! ends at once, because another operator may already write.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::Client;
+use kube::api::Api;
+use paramant_operator_core::Context;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::authority::leaf::Leaves;
+use crate::authority::{self, Authority};
+use crate::backoff::jittered;
+use crate::control::ControlPlane;
+use crate::control::keys::ClusterKeys;
+use crate::health::{Health, Weight};
+use crate::leader::Identity;
+use crate::leader::election::{Election, Lost};
+use crate::metrics::Metrics;
+use crate::preflight::{self, Fit};
+use crate::probes::{self, Pages};
+use crate::queue::worker::Queue;
+use crate::queue::{Outcome, Wake};
+use crate::reconcile::{Parts, Reconciler};
+use crate::registry::{OciLookup, Resolver};
+use crate::settings::Settings;
+use crate::staleness::Freshness;
+use crate::stores::{Scope, World};
+use crate::watches::Watches;
+use crate::{FIELD_MANAGER, LEASE, api_client, rights, triggers};
+
+/// Reconciles that run when the process is told to end may take this long; the pod has 30 s.
+const FINISH_WITHIN: Duration = Duration::from_secs(10);
+/// Between two attempts to load the certificate authority.
+const AUTHORITY_RETRY: Duration = Duration::from_secs(5);
+
+/// Why the process ended other than by being told to.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No client.
+    #[error(transparent)]
+    Client(#[from] api_client::Error),
+    /// No port.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// No signals.
+    #[error("cannot wait for signals: {0}")]
+    Signals(std::io::Error),
+    /// Metrics clash.
+    #[error("cannot register metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// Not the leader any more.
+    #[error(transparent)]
+    Lost(#[from] Lost),
+}
+
+/// Runs until told to end.
+pub async fn run(settings: Settings) -> Result<(), Error> {
+    let metrics = Metrics::new()?;
+    let freshness = Freshness::default();
+    let health = Health::new(freshness.clone());
+    let queue = Queue::default();
+    let client = api_client::connect(&freshness).await?;
+    let identity = Identity::new(&settings.pod_name, &uuid::Uuid::new_v4().to_string());
+    let (election, leadership) = Election::new(client.clone(), &settings.pod_namespace, LEASE, identity);
+
+    let control = Arc::new(Mutex::new(None));
+    let pages = Pages {
+        health: health.clone(),
+        metrics: metrics.clone(),
+        queue: queue.clone(),
+        leadership: leadership.clone(),
+        control: control.clone(),
+    };
+    let listener = TcpListener::bind(settings.http_addr)
+        .await
+        .map_err(|source| Error::Listen { address: settings.http_addr, source })?;
+    health.report("start", Weight::Blocking, "the operator is starting");
+    tokio::spawn(probes::serve(listener, pages));
+    tracing::info!(version = crate::VERSION, namespaces = ?settings.namespaces, "starting");
+
+    let stop = stop_on_signals()?;
+    let stopped = CancellationToken::new();
+    let home = Scope::Namespace(settings.pod_namespace.clone());
+    let take_part = {
+        let (client, health, stop, stopped) = (client.clone(), health.clone(), stop.clone(), stopped.clone());
+        async move {
+            tokio::select! {
+                () = preflight::granted(&client, &home, rights::AT_HOME, &health, Weight::Blocking) => {}
+                () = stop.cancelled() => return Ok(()),
+            }
+            election.run(stop, stopped).await
+        }
+    };
+    let mut take_part = tokio::spawn(take_part);
+
+    let work = Work { settings, client, health, metrics, queue, leadership, control };
+    let outcome = tokio::select! {
+        () = work.until(&stop) => None,
+        ended = &mut take_part => Some(ended),
+    };
+    stopped.cancel();
+    let ended = match outcome {
+        Some(ended) => ended,
+        None => take_part.await,
+    };
+    match ended {
+        Ok(outcome) => Ok(outcome?),
+        Err(error) => {
+            tracing::error!(%error, "the election ended abnormally");
+            Err(Lost::Expired.into())
+        }
+    }
+}
+
+/// What the working part of the process is made of.
+struct Work {
+    settings: Settings,
+    client: Client,
+    health: Health,
+    metrics: Metrics,
+    queue: Queue,
+    leadership: crate::leader::election::Leadership,
+    control: Arc<Mutex<Option<ControlPlane>>>,
+}
+
+impl Work {
+    /// Watches, and once leading reconciles, until told to stop; running reconciles then end first.
+    async fn until(self, stop: &CancellationToken) {
+        let (world, fit) = (World::default(), Fit::default());
+        let scopes = Scope::all(&self.settings.namespaces);
+        let prepared = tokio::select! {
+            prepared = self.prepare(&scopes, &fit) => prepared,
+            () = stop.cancelled() => return,
+        };
+        let gateway_api = prepared.http_route.is_some();
+        let mut background = tokio::task::JoinSet::new();
+        for scope in scopes {
+            background.spawn(preflight::watch_scope(prepared.clone(), scope, world.clone()));
+        }
+        let recheck = {
+            let (world, queue) = (world.clone(), self.queue.clone());
+            let again = move || {
+                world
+                    .relays()
+                    .iter()
+                    .filter_map(|relay| triggers::relay(relay))
+                    .for_each(|key| queue.wake(key, Wake::Now))
+            };
+            preflight::keep_checking_schema(self.client.clone(), self.health.clone(), fit.clone(), again)
+        };
+        background.spawn(recheck);
+        self.health.resolve("start");
+        let reconciler = tokio::select! {
+            reconciler = self.lead(world, gateway_api) => reconciler,
+            () = stop.cancelled() => return,
+        };
+        let reconcile = |key| {
+            let (reconciler, fit) = (reconciler.clone(), fit.clone());
+            async move { if fit.holds() { reconciler.run(key).await } else { Outcome::Gone } }
+        };
+        let running = self.queue.run(&self.metrics, stop.clone(), reconcile);
+        let overrun = async {
+            stop.cancelled().await;
+            sleep(FINISH_WITHIN).await;
+        };
+        tokio::select! {
+            () = running => {}
+            () = overrun => tracing::warn!("running reconciles did not end in time"),
+        }
+    }
+
+    async fn prepare(&self, scopes: &[Scope], fit: &Fit) -> Watches {
+        preflight::schema_fits(&self.client, &self.health, fit).await;
+        let http_route = preflight::http_route(&self.client, scopes, &self.health).await;
+        Watches {
+            client: self.client.clone(),
+            queue: self.queue.clone(),
+            metrics: self.metrics.clone(),
+            health: self.health.clone(),
+            weight: if scopes.len() > 1 { Weight::Degraded } else { Weight::Blocking },
+            http_route,
+        }
+    }
+
+    /// Waits to lead, then makes what only a leader has.
+    async fn lead(&self, world: World, gateway_api: bool) -> Reconciler {
+        let epoch = self.leadership.clone().taken().await;
+        let authority = self.authority().await;
+        let context = Context {
+            ca_bundle_pem: authority.bundle_pem().to_owned(),
+            epoch,
+            operator_namespace: self.settings.pod_namespace.clone(),
+            gateway_api,
+        };
+        let keys = Arc::new(ClusterKeys::new(self.client.clone()));
+        let control =
+            ControlPlane::new(Leaves::of(authority), keys, self.queue.clone(), self.metrics.clone());
+        *self.control.lock().unwrap_or_else(PoisonError::into_inner) = Some(control.clone());
+        let lookup = Arc::new(OciLookup::new(&self.settings.plain_http_registries));
+        Reconciler::new(Parts {
+            client: self.client.clone(),
+            world,
+            control,
+            resolver: Resolver::new(lookup, self.queue.clone(), self.metrics.clone()),
+            leadership: self.leadership.clone(),
+            metrics: self.metrics.clone(),
+            context,
+            instance: self.settings.pod_name.clone(),
+        })
+    }
+
+    async fn authority(&self) -> Authority {
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.settings.pod_namespace);
+        loop {
+            let loaded =
+                timeout(AUTHORITY_RETRY * 2, Authority::load_or_create(&secrets, FIELD_MANAGER)).await;
+            let sentence = match loaded {
+                Ok(Ok(authority)) => {
+                    self.health.resolve("authority");
+                    return authority;
+                }
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => {
+                    format!("the API server did not answer when asked for Secret {}", authority::SECRET)
+                }
+            };
+            self.health.report("authority", Weight::Blocking, sentence);
+            sleep(jittered(AUTHORITY_RETRY)).await;
+        }
+    }
+}
+
+fn stop_on_signals() -> Result<CancellationToken, Error> {
+    let stop = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
+    let told = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("told to end (SIGTERM)"),
+            _ = interrupt.recv() => tracing::info!("told to end (SIGINT)"),
+        }
+        told.cancel();
+    });
+    Ok(stop)
+}

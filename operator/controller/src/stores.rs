@@ -1,0 +1,188 @@
+//! The local copies of what the operator watches: one set per scope, filled by [`crate::watches`], read by reconcile.
+//!
+//! A scope is the whole cluster or one namespace. Reading never waits; a scope whose first lists are not complete yields
+//! nothing at all, because an empty store and an absent object are different things.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
+use kube::api::{ApiResource, DynamicObject};
+use kube::runtime::reflector::{Lookup, ObjectRef, Store};
+use paramant_crds::{ParamantLicense, ParamantPolicy, ParamantRelay};
+use paramant_operator_core::Children;
+use paramant_operator_core::children::RELAY_LABEL;
+
+use crate::key::RelayKey;
+
+/// Where a set of watches looks.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// Every namespace.
+    Cluster,
+    /// One namespace.
+    Namespace(String),
+}
+
+impl Scope {
+    /// One scope for the cluster, or one for each namespace listed.
+    pub fn all(namespaces: &[String]) -> Vec<Self> {
+        if namespaces.is_empty() {
+            return vec![Self::Cluster];
+        }
+        namespaces.iter().cloned().map(Self::Namespace).collect()
+    }
+
+    /// The namespace, unless it is the whole cluster.
+    pub fn namespace(&self) -> Option<&str> {
+        match self {
+            Self::Cluster => None,
+            Self::Namespace(namespace) => Some(namespace),
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cluster => f.write_str("the cluster"),
+            Self::Namespace(namespace) => write!(f, "namespace {namespace}"),
+        }
+    }
+}
+
+/// The stores of one scope.
+#[derive(Clone)]
+pub struct Stores {
+    /// Relays.
+    pub relays: Store<ParamantRelay>,
+    /// Policies.
+    pub policies: Store<ParamantPolicy>,
+    /// Licences.
+    pub licenses: Store<ParamantLicense>,
+    /// Children.
+    pub stateful_sets: Store<StatefulSet>,
+    /// Children, public and headless.
+    pub services: Store<Service>,
+    /// Children.
+    pub service_accounts: Store<ServiceAccount>,
+    /// Children, `-config` and `-state`.
+    pub config_maps: Store<ConfigMap>,
+    /// Children.
+    pub network_policies: Store<NetworkPolicy>,
+    /// Children.
+    pub ingresses: Store<Ingress>,
+    /// Children, and their type; absent when the cluster serves no HTTPRoute.
+    pub http_routes: Option<(ApiResource, Store<DynamicObject>)>,
+    /// Made by StatefulSets.
+    pub claims: Store<PersistentVolumeClaim>,
+    /// Made by StatefulSets.
+    pub pods: Store<Pod>,
+    /// Streams whose first list is not complete yet.
+    pub unfilled: Arc<AtomicUsize>,
+}
+
+impl Stores {
+    /// Whether every first list is complete.
+    pub fn filled(&self) -> bool {
+        self.unfilled.load(Ordering::Acquire) == 0
+    }
+
+    /// The children of one relay.
+    pub fn children(&self, key: &RelayKey) -> Children {
+        let name = key.name.as_str();
+        Children {
+            stateful_set: get(&self.stateful_sets, key, name),
+            service: get(&self.services, key, name),
+            headless: get(&self.services, key, &format!("{name}-pods")),
+            service_account: get(&self.service_accounts, key, name),
+            config: get(&self.config_maps, key, &format!("{name}-config")),
+            state: get(&self.config_maps, key, &format!("{name}-state")),
+            network_policy: get(&self.network_policies, key, name),
+            ingress: get(&self.ingresses, key, name),
+            http_route: self.http_routes.as_ref().and_then(|(kind, store)| {
+                let route = store.get(&ObjectRef::new_with(name, kind.clone()).within(&key.namespace))?;
+                serde_json::to_value(&*route).ok().map(Arc::new)
+            }),
+            claim: get(&self.claims, key, &format!("data-{name}-0")),
+            pods: self.pods_of(key),
+        }
+    }
+
+    /// The pod of a relay is `R-0`; a pod with the relay's label under another name is listed too, so that core can object.
+    fn pods_of(&self, key: &RelayKey) -> Vec<Arc<Pod>> {
+        match get(&self.pods, key, &format!("{}-0", key.name)) {
+            Some(pod) if self.pods.len() < MANY_PODS => {
+                let mut pods = self
+                    .pods
+                    .state_filter(|other| belongs(other, key) && other.metadata.name != pod.metadata.name);
+                pods.insert(0, pod);
+                pods
+            }
+            Some(pod) => vec![pod],
+            None => self.pods.state_filter(|pod| belongs(pod, key)),
+        }
+    }
+}
+
+/// Beyond so many pods, a relay whose own pod was found is not searched for strays: that search is linear.
+const MANY_PODS: usize = 200;
+
+fn belongs(pod: &Pod, key: &RelayKey) -> bool {
+    pod.metadata.namespace.as_deref() == Some(&key.namespace)
+        && pod.metadata.labels.as_ref().and_then(|labels| labels.get(RELAY_LABEL)) == Some(&key.name)
+}
+
+/// One object by name in the relay's namespace.
+fn get<K>(store: &Store<K>, key: &RelayKey, name: &str) -> Option<Arc<K>>
+where
+    K: Lookup<DynamicType = ()> + Clone + 'static,
+{
+    store.get(&ObjectRef::new(name).within(&key.namespace))
+}
+
+/// All scopes of one process.
+#[derive(Clone, Default)]
+pub struct World(Arc<std::sync::RwLock<BTreeMap<Scope, Stores>>>);
+
+impl World {
+    /// Adds the stores of a scope, once its watches run.
+    pub fn add(&self, scope: Scope, stores: Stores) {
+        self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner).insert(scope, stores);
+    }
+
+    /// The stores for one namespace, if its scope is watched and filled.
+    pub fn of(&self, namespace: &str) -> Option<Stores> {
+        let scopes = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let stores =
+            scopes.get(&Scope::Cluster).or_else(|| scopes.get(&Scope::Namespace(namespace.to_owned())))?;
+        stores.filled().then(|| stores.clone())
+    }
+
+    /// Every relay in every filled scope.
+    pub fn relays(&self) -> Vec<Arc<ParamantRelay>> {
+        let scopes = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        scopes.values().filter(|stores| stores.filled()).flat_map(|stores| stores.relays.state()).collect()
+    }
+}
+
+impl Stores {
+    /// The policy or licence a relay names, from its own namespace.
+    pub fn policy(&self, key: &RelayKey, name: &str) -> Option<Arc<ParamantPolicy>> {
+        get(&self.policies, key, name)
+    }
+
+    /// See [`Self::policy`].
+    pub fn license(&self, key: &RelayKey, name: &str) -> Option<Arc<ParamantLicense>> {
+        get(&self.licenses, key, name)
+    }
+
+    /// The relay itself.
+    pub fn relay(&self, key: &RelayKey) -> Option<Arc<ParamantRelay>> {
+        get(&self.relays, key, &key.name)
+    }
+}

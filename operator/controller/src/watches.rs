@@ -1,0 +1,202 @@
+//! The watch streams: one per kind and scope, each with its own backoff, each feeding one local store.
+//!
+//! kube's `Controller` would select all triggers into one stream with one backoff, where one failing watch silences the
+//! rest. Here each stream is a task of its own ([`stream`]); its errors are counted and end there. What arrives is pruned to
+//! what decisions read, stored, and turned into wakes.
+
+use std::fmt::Debug;
+use std::hash::Hash;
+
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, ApiResource, DynamicObject};
+use kube::runtime::reflector::Store;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::watcher;
+use kube::{Client, Resource};
+use paramant_crds::{ParamantLicense, ParamantPolicy, ParamantRelay};
+use serde::de::DeserializeOwned;
+use tokio::task::JoinSet;
+
+use self::stream::{Fill, Stream};
+use crate::health::{Health, Weight};
+use crate::key::RelayKey;
+use crate::metrics::Metrics;
+use crate::queue::Wake;
+use crate::queue::worker::Queue;
+use crate::stores::{Scope, Stores};
+use crate::triggers;
+
+mod stream;
+
+/// The API server ends a watch after this. Below the 240 s after which load balancers cut quiet connections.
+const WATCH_TIMEOUT_SECONDS: u32 = 200;
+/// Objects per page of a first list: bounds what is held twice while a page is decoded.
+const PAGE_SIZE: u32 = 50;
+/// Children carry this; nothing else of these kinds is listed or kept.
+const CHILDREN: &str = "app.kubernetes.io/managed-by=paramant-operator";
+
+/// What all streams need.
+#[derive(Clone)]
+pub struct Watches {
+    /// The client whose stamps tell stale from quiet.
+    pub client: Client,
+    /// Whom to wake.
+    pub queue: Queue,
+    /// Where errors are counted.
+    pub metrics: Metrics,
+    /// Where staleness is tracked and failures are reported.
+    pub health: Health,
+    /// How bad a failing stream is: with several scopes, one of them is only a part.
+    pub weight: Weight,
+    /// HTTPRoute, if the cluster serves it.
+    pub http_route: Option<ApiResource>,
+}
+
+impl Watches {
+    /// Starts every stream of one scope. The tasks end when `tasks` is dropped.
+    pub fn start(&self, scope: &Scope, tasks: &mut JoinSet<()>) -> Stores {
+        let relays = Writer::<ParamantRelay>::new(());
+        let known = relays.as_reader();
+        let fill = Fill::new(self.queue.clone(), known.clone());
+        let mut start = Start { watches: self, scope, tasks, fill: fill.clone() };
+        let everything = watcher::Config::default;
+        let relays = {
+            let api = start.api::<ParamantRelay>();
+            start.spawn(
+                api,
+                (),
+                relays,
+                everything(),
+                Wake::Now,
+                |_| {},
+                |relay| Vec::from_iter(triggers::relay(relay)),
+            )
+        };
+        let policies = {
+            let (api, known) = (start.api::<ParamantPolicy>(), known.clone());
+            let concerned = move |policy: &ParamantPolicy| triggers::policy(policy, &known.state());
+            start.spawn(api, (), Writer::new(()), everything(), Wake::Now, |_| {}, concerned)
+        };
+        let licenses = {
+            let api = start.api::<ParamantLicense>();
+            let concerned = move |license: &ParamantLicense| triggers::license(license, &known.state());
+            start.spawn(api, (), Writer::new(()), everything(), Wake::Now, |_| {}, concerned)
+        };
+        Stores {
+            relays,
+            policies,
+            licenses,
+            stateful_sets: start.children(|_| {}),
+            services: start.children(|_| {}),
+            service_accounts: start.children(|_| {}),
+            config_maps: start.children(|_| {}),
+            network_policies: start.children(|_| {}),
+            ingresses: start.children(|_| {}),
+            http_routes: self.http_route.clone().map(|kind| (kind.clone(), start.dynamic_children(&kind))),
+            claims: start.children(|_| {}),
+            pods: start.children(prune_pod),
+            unfilled: fill.unfilled(),
+        }
+    }
+}
+
+/// Decisions read a pod's state and which template it was made from, never what is in it.
+fn prune_pod(pod: &mut Pod) {
+    if let Some(spec) = &mut pod.spec {
+        spec.volumes = None;
+        spec.tolerations = None;
+        spec.affinity = None;
+        for container in &mut spec.containers {
+            container.env = None;
+            container.volume_mounts = None;
+            container.liveness_probe = None;
+            container.readiness_probe = None;
+            container.startup_probe = None;
+        }
+    }
+}
+
+struct Start<'a> {
+    watches: &'a Watches,
+    scope: &'a Scope,
+    tasks: &'a mut JoinSet<()>,
+    fill: Fill,
+}
+
+impl Start<'_> {
+    /// A stream of children: selected by label, relays woken when the children are quiet.
+    fn children<K>(&mut self, prune: impl Fn(&mut K) + Send + 'static) -> Store<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + DeserializeOwned
+            + Debug
+            + Send
+            + Sync
+            + 'static,
+    {
+        let config = watcher::Config::default().labels(CHILDREN);
+        let api = self.api::<K>();
+        self.spawn(api, (), Writer::new(()), config, Wake::Child, prune, |child| {
+            Vec::from_iter(triggers::child(child))
+        })
+    }
+
+    fn dynamic_children(&mut self, kind: &ApiResource) -> Store<DynamicObject> {
+        let client = self.watches.client.clone();
+        let api = match self.scope.namespace() {
+            Some(namespace) => Api::namespaced_with(client, namespace, kind),
+            None => Api::all_with(client, kind),
+        };
+        let (writer, config) = (Writer::new(kind.clone()), watcher::Config::default().labels(CHILDREN));
+        self.spawn(
+            api,
+            kind.clone(),
+            writer,
+            config,
+            Wake::Child,
+            |_| {},
+            |child| Vec::from_iter(triggers::child(child)),
+        )
+    }
+
+    fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        let client = self.watches.client.clone();
+        match self.scope.namespace() {
+            Some(namespace) => Api::namespaced(client, namespace),
+            None => Api::all(client),
+        }
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "private; each argument is one property of one stream, spelled out where streams are listed"
+    )]
+    fn spawn<K>(
+        &mut self,
+        api: Api<K>,
+        kind: K::DynamicType,
+        writer: Writer<K>,
+        config: watcher::Config,
+        wake: Wake,
+        prune: impl Fn(&mut K) + Send + 'static,
+        concerned: impl Fn(&K) -> Vec<RelayKey> + Send + Sync + 'static,
+    ) -> Store<K>
+    where
+        K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+        K::DynamicType: Clone + Eq + Hash + Send + Sync + Unpin,
+    {
+        self.watches.health.freshness().track(&K::url_path(&kind, self.scope.namespace()));
+        let store = writer.as_reader();
+        self.fill.expect_one_more();
+        let stream =
+            Stream::new(self.watches.clone(), self.scope, K::kind(&kind).as_ref(), wake, self.fill.clone());
+        let config = config.timeout(WATCH_TIMEOUT_SECONDS).page_size(PAGE_SIZE);
+        self.tasks.spawn(stream.run(writer, api, config, prune, concerned));
+        store
+    }
+}

@@ -1,0 +1,157 @@
+//! One watch stream: what arrives is stored, then wakes the relays it concerns.
+//!
+//! Nothing leaves a stream but wakes: an error is counted, reported, waited out, and followed by another attempt for as long
+//! as the process lives. After a repeated first list the relays of everything listed before and now are woken, because an
+//! object that vanished in between is no event.
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use kube::api::Api;
+use kube::runtime::reflector::Store;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Resource, ResourceExt as _};
+use paramant_crds::ParamantRelay;
+use serde::de::DeserializeOwned;
+
+use super::Watches;
+use crate::backoff::Backoff;
+use crate::key::RelayKey;
+use crate::queue::Wake;
+use crate::queue::worker::Queue;
+use crate::stores::Scope;
+use crate::triggers;
+
+/// The first wait after a failed watch.
+const RETRY_MIN: Duration = Duration::from_millis(500);
+/// The longest: everything recovers within a minute of an outage's end.
+const RETRY_MAX: Duration = Duration::from_secs(15);
+/// Failures in a row before a stream is a reason in `/readyz`: one or two happen whenever the API server restarts.
+const REPORT_AFTER: u32 = 3;
+
+/// Knows when every stream of a scope has its first list, and wakes all relays then.
+#[derive(Clone)]
+pub(super) struct Fill {
+    unfilled: Arc<AtomicUsize>,
+    queue: Queue,
+    relays: Store<ParamantRelay>,
+}
+
+impl Fill {
+    pub(super) fn new(queue: Queue, relays: Store<ParamantRelay>) -> Self {
+        Self { unfilled: Arc::default(), queue, relays }
+    }
+
+    pub(super) fn unfilled(&self) -> Arc<AtomicUsize> {
+        self.unfilled.clone()
+    }
+
+    pub(super) fn expect_one_more(&self) {
+        self.unfilled.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn one_filled(&self) {
+        if self.unfilled.fetch_sub(1, Ordering::AcqRel) == 1 {
+            for key in self.relays.state().iter().filter_map(|relay| triggers::relay(relay)) {
+                self.queue.wake(key, Wake::Now);
+            }
+        }
+    }
+}
+
+/// The properties of one stream that do not depend on its kind's type.
+pub(super) struct Stream {
+    watches: Watches,
+    kind: String,
+    topic: String,
+    wake: Wake,
+    wake_on_delete: Wake,
+    fill: Fill,
+}
+
+impl Stream {
+    pub(super) fn new(watches: Watches, scope: &Scope, kind: &str, wake: Wake, fill: Fill) -> Self {
+        // A pod is deleted by its StatefulSet or by a roll and is looked for at once; other children by people, or with all else.
+        let wake_on_delete = if wake == Wake::Child && kind != "Pod" { Wake::Lost } else { wake };
+        let topic = format!("watch of {kind} in {scope}");
+        Self { watches, kind: kind.to_owned(), topic, wake, wake_on_delete, fill }
+    }
+
+    pub(super) async fn run<K>(
+        self,
+        mut writer: Writer<K>,
+        api: Api<K>,
+        config: watcher::Config,
+        prune: impl Fn(&mut K) + Send + 'static,
+        concerned: impl Fn(&K) -> Vec<RelayKey> + Send + Sync + 'static,
+    ) where
+        K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+        K::DynamicType: Clone + Eq + Hash + Send + Sync + Unpin,
+    {
+        let store = writer.as_reader();
+        let all = || store.state().iter().flat_map(|object| concerned(object)).collect::<BTreeSet<_>>();
+        let mut stream = pin!(watcher(api, config));
+        let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
+        let (mut failures, mut filled, mut before) = (0, false, BTreeSet::new());
+        loop {
+            let event = match stream.next().await {
+                Some(Ok(event)) => event.modify(|object| {
+                    object.meta_mut().managed_fields = None;
+                    prune(object);
+                }),
+                Some(Err(error)) => {
+                    failures += 1;
+                    self.failed(failures, &error);
+                    tokio::time::sleep(backoff.next_delay()).await;
+                    continue;
+                }
+                None => return,
+            };
+            writer.apply_watcher_event(&event);
+            match &event {
+                Event::Init => before = all(),
+                Event::InitApply(_) => {}
+                Event::InitDone if filled => {
+                    self.wake_all(all().into_iter().chain(std::mem::take(&mut before)), self.wake);
+                }
+                Event::InitDone => {
+                    filled = true;
+                    self.fill.one_filled();
+                }
+                Event::Apply(object) => {
+                    tracing::trace!(kind = %self.kind, name = %object.name_any(), "changed");
+                    self.wake_all(concerned(object), self.wake);
+                }
+                Event::Delete(object) => {
+                    tracing::trace!(kind = %self.kind, name = %object.name_any(), "deleted");
+                    self.wake_all(concerned(object), self.wake_on_delete);
+                }
+            }
+            if failures > 0 && !matches!(event, Event::Init) {
+                failures = 0;
+                backoff.reset();
+                self.watches.health.resolve(&self.topic);
+            }
+        }
+    }
+
+    fn wake_all(&self, keys: impl IntoIterator<Item = RelayKey>, wake: Wake) {
+        keys.into_iter().for_each(|key| self.watches.queue.wake(key, wake));
+    }
+
+    fn failed(&self, failures: u32, error: &watcher::Error) {
+        self.watches.metrics.watch_errors.with_label_values(&[self.kind.as_str()]).inc();
+        tracing::debug!(topic = %self.topic, %error, failures, "a watch failed and is tried again");
+        if failures >= REPORT_AFTER {
+            let sentence = format!("the {} fails; it is tried again by itself: {error}", self.topic);
+            self.watches.health.report(&self.topic, self.watches.weight, sentence);
+        }
+    }
+}
