@@ -228,7 +228,7 @@ fn device_path(base: &str, device: &DeviceId) -> String {
 /// The body, with the payload encoded straight into it.
 fn upload_body(hash: BlobHash, blob: &[u8], terms: &UploadTerms) -> Bytes {
     let terms = serde_json::to_string(terms).unwrap_or_default(); // total: strings, integers, booleans
-    let terms = terms.trim_start_matches('{').trim_end_matches('}');
+    let terms = terms.strip_prefix('{').and_then(|terms| terms.strip_suffix('}')).unwrap_or_default();
     let comma = if terms.is_empty() { "" } else { "," };
     let mut body = String::with_capacity(blob.len().div_ceil(3) * 4 + terms.len() + 128);
     body.push_str(&format!("{{\"hash\":\"{hash}\",{terms}{comma}\"payload\":\""));

@@ -1,0 +1,257 @@
+//! The command line. What clap can check is checked here; values are parsed into the domain's types at once.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use paramant_protocol::id::{BlobHash, DeviceId};
+use paramant_protocol::period::Period;
+use paramant_protocol::pqhb::PadBlock;
+use paramant_tlog::vkey::VerifierKey;
+
+/// Send and receive files through a relay, verify receipts, audit a relay's log.
+#[derive(Parser)]
+#[command(name = "paramant", version, after_help = crate::exit::HELP)]
+pub(crate) struct Arguments {
+    /// One JSON line instead of text.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Make this device's keys, if it has none, and register them with the relay.
+    Register(Register),
+    /// Encrypt a file to a device and upload it.
+    Send(Send),
+    /// Take one view of a blob, decrypt it and write it to a file.
+    Receive(Receive),
+    /// Decrypt a blob that was kept when it could not be opened.
+    Decrypt(Decrypt),
+    /// Whether a blob is there. Uses no view.
+    Status(Status),
+    /// Show a device's fingerprint, or accept its keys after comparing it with the owner.
+    Trust(Trust),
+    /// Check a receipt offline; with --relay also its entry in the log.
+    Verify(Verify),
+    /// Fetch a relay's whole log and check everything that can be checked.
+    Audit(Audit),
+    /// Print a completion script.
+    Completions {
+        /// For which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Which relay, and how to reach it.
+#[derive(Args, Clone)]
+pub(crate) struct Relay {
+    /// Address of the relay, such as https://relay.example.
+    #[arg(long, env = "PARAMANT_RELAY", value_name = "URL")]
+    pub(crate) relay: String,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+/// How to reach a relay.
+#[derive(Args, Clone, Default)]
+pub(crate) struct Connection {
+    /// Trust these certificates too (PEM).
+    #[arg(long, env = "PARAMANT_CA_FILE", value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Allow http:// beyond this machine and the cluster. Shows the API key to everybody on the way.
+    #[arg(long)]
+    pub(crate) plain_http: bool,
+}
+
+/// Who we are.
+#[derive(Args, Clone)]
+pub(crate) struct Account {
+    /// File that holds the API key; otherwise it is taken from PARAMANT_API_KEY.
+    #[arg(long, env = "PARAMANT_KEY_FILE", value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) state: State,
+}
+
+/// Where keys are kept.
+#[derive(Args, Clone)]
+pub(crate) struct State {
+    /// Directory of device keys and of what was seen before [default: ~/.local/state/paramant].
+    #[arg(long, env = "PARAMANT_STATE", value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+}
+
+/// Which of our devices.
+#[derive(Args, Clone)]
+pub(crate) struct Own {
+    /// Name of this device.
+    #[arg(long, env = "PARAMANT_DEVICE", value_name = "NAME")]
+    pub(crate) device: DeviceId,
+}
+
+/// A secret agreed on beforehand.
+#[derive(Args, Clone)]
+pub(crate) struct Shared {
+    /// File that holds a secret both sides agreed on; mixed into the key.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pre_shared_file: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct Register {
+    #[command(flatten)]
+    pub(crate) relay: Relay,
+    #[command(flatten)]
+    pub(crate) account: Account,
+    #[command(flatten)]
+    pub(crate) own: Own,
+}
+
+#[derive(Args)]
+pub(crate) struct Send {
+    /// The file; - reads standard input.
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) relay: Relay,
+    #[command(flatten)]
+    pub(crate) account: Account,
+    #[command(flatten)]
+    pub(crate) own: Own,
+    #[command(flatten)]
+    pub(crate) shared: Shared,
+    /// The device to encrypt to [default: this device].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) recipient: Option<DeviceId>,
+    /// Refuse any other fingerprint of the recipient than this one.
+    #[arg(long, value_name = "XXXX-XXXX-XXXX-XXXX-XXXX")]
+    pub(crate) fingerprint: Option<String>,
+    /// How long it may wait, such as 5m or 24h [default: the relay's].
+    #[arg(long)]
+    pub(crate) ttl: Option<Period>,
+    /// How often it may be read [default: once].
+    #[arg(long, value_name = "N")]
+    pub(crate) max_views: Option<u64>,
+    /// Size to pad to: 4K, 64K, 512K, 5M, 8M.
+    #[arg(long, default_value = "5M", value_parser = pad)]
+    pub(crate) pad: PadBlock,
+    /// Do not sign.
+    #[arg(long)]
+    pub(crate) unsigned: bool,
+    /// Do not ask for the recipient's key in the relay's log (relays of other make keep none).
+    #[arg(long)]
+    pub(crate) without_log: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Receive {
+    /// The blob's hash.
+    pub(crate) hash: BlobHash,
+    /// Where to write the content.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) relay: Relay,
+    #[command(flatten)]
+    pub(crate) account: Account,
+    #[command(flatten)]
+    pub(crate) own: Own,
+    #[command(flatten)]
+    pub(crate) shared: Shared,
+    /// Accept only a blob signed by this device.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) sender: Option<DeviceId>,
+    /// With --sender: do not ask for that device's key in the relay's log.
+    #[arg(long, requires = "sender")]
+    pub(crate) without_log: bool,
+    /// Where to write the receipt [default: beside the content, with .receipt.json].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) receipt: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct Decrypt {
+    /// The blob.
+    pub(crate) file: PathBuf,
+    /// Where to write the content.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) own: Own,
+    #[command(flatten)]
+    pub(crate) state: State,
+    #[command(flatten)]
+    pub(crate) shared: Shared,
+}
+
+#[derive(Args)]
+pub(crate) struct Status {
+    /// The blob's hash.
+    pub(crate) hash: BlobHash,
+    #[command(flatten)]
+    pub(crate) relay: Relay,
+    #[command(flatten)]
+    pub(crate) account: Account,
+}
+
+#[derive(Args)]
+pub(crate) struct Trust {
+    /// Whose keys.
+    pub(crate) name: DeviceId,
+    /// Accept the keys the relay shows now if they have this fingerprint.
+    #[arg(long, value_name = "XXXX-XXXX-XXXX-XXXX-XXXX")]
+    pub(crate) fingerprint: Option<String>,
+    #[command(flatten)]
+    pub(crate) relay: Relay,
+    #[command(flatten)]
+    pub(crate) account: Account,
+}
+
+#[derive(Args)]
+pub(crate) struct Verify {
+    /// The receipt: JSON or base64; - reads standard input.
+    pub(crate) receipt: PathBuf,
+    /// The relay's identity: a file with the answer of /v2/pubkey, or the key in hex or base64.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) identity: Option<PathBuf>,
+    /// Also check the entry in this relay's log.
+    #[arg(long, env = "PARAMANT_RELAY", value_name = "URL")]
+    pub(crate) relay: Option<String>,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    #[command(flatten)]
+    pub(crate) state: State,
+    /// A key of the log; may be repeated [default: those first seen].
+    #[arg(long, value_name = "VKEY")]
+    pub(crate) vkey: Vec<VerifierKey>,
+}
+
+#[derive(Args)]
+pub(crate) struct Audit {
+    /// Address of the relay, such as https://relay.example.
+    pub(crate) url: String,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    /// A key the log must be signed with; may be repeated.
+    #[arg(long, value_name = "VKEY")]
+    pub(crate) vkey: Vec<VerifierKey>,
+    /// Remember keys and head here, and check that the log continues what was seen last time.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
+}
+
+fn pad(text: &str) -> Result<PadBlock, String> {
+    PadBlock::parse(text).ok_or_else(|| "choose 4K, 64K, 512K, 5M or 8M".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

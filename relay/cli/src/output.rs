@@ -1,0 +1,89 @@
+//! What the person, or the program that called us, gets to see.
+
+use std::fmt::Display;
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use paramant_client::relay::{Progress, Step};
+use serde_json::{Value, json};
+
+/// Where results and notices go.
+pub(crate) struct Output {
+    json: bool,
+}
+
+impl Output {
+    pub(crate) fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// The result: one JSON line, or lines for people.
+    pub(crate) fn result(&self, json: &Value, text: &str) {
+        if self.json {
+            println!("{json}");
+        } else {
+            println!("{text}");
+        }
+    }
+
+    /// Something worth knowing on the way. Not part of the result.
+    pub(crate) fn notice(&self, text: impl Display) {
+        eprintln!("{text}");
+    }
+
+    /// The end of a command that failed.
+    pub(crate) fn failure(&self, error: &anyhow::Error, code: u8) {
+        if self.json {
+            eprintln!("{}", json!({"ok": false, "error": format!("{error:#}"), "exit": code}));
+        } else {
+            eprintln!("error: {error:#}");
+        }
+    }
+
+    /// A bar on terminals; elsewhere nothing until it is done, then one line.
+    pub(crate) fn bar(&self, what: &'static str, unit: Unit) -> Bar {
+        let terminal = std::io::stderr().is_terminal() && !self.json;
+        let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(None, target);
+        let template = match unit {
+            Unit::Bytes => "{msg:>10} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
+            Unit::Entries => "{msg:>10} {bar:30} {pos}/{len} {per_sec} {eta}",
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.set_message(what);
+        bar.enable_steady_tick(Duration::from_millis(100));
+        Bar { bar }
+    }
+}
+
+/// What a bar counts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Unit {
+    Bytes,
+    Entries,
+}
+
+/// A bar. It vanishes when dropped.
+pub(crate) struct Bar {
+    bar: ProgressBar,
+}
+
+impl Bar {
+    /// For the client to report to.
+    pub(crate) fn progress(&self) -> Progress {
+        let bar = self.bar.clone();
+        Progress::to(move |step| match step {
+            Step::Total(total) => bar.set_length(total),
+            Step::Advance(count) => bar.inc(count),
+        })
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
