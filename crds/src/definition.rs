@@ -79,7 +79,8 @@ impl Transform for AbsentNotNull {
 fn some_of_option(object: &Map<String, Value>) -> Option<Map<String, Value>> {
     let any_of = object.get("anyOf")?.as_array()?;
     let [some, none] = any_of.as_slice() else { return None };
-    (none.get("type") == Some(&json!("null"))).then(|| some.as_object().cloned()).flatten()
+    let is_null = none.get("type") == Some(&json!("null")) || none.get("enum") == Some(&json!([null]));
+    is_null.then(|| some.as_object().cloned()).flatten()
 }
 
 /// Kubernetes knows `int32` and `int64`; an unsigned number is one with a minimum.

@@ -67,6 +67,21 @@ fn absent_is_the_only_way_to_say_nothing() {
 }
 
 #[test]
+fn every_schema_is_structural() {
+    for (name, schema) in schemas() {
+        let loose = |object: &serde_json::Map<String, Value>| {
+            let int_or_string = object.contains_key("x-kubernetes-int-or-string");
+            !int_or_string
+                && (!object.contains_key("type")
+                    || ["anyOf", "oneOf", "allOf", "not", "$ref", "const"]
+                        .iter()
+                        .any(|key| object.contains_key(*key)))
+        };
+        assert_eq!(paths_with(&schema, loose), [""; 0], "{name}");
+    }
+}
+
+#[test]
 fn conditions_are_a_list_map_by_type() {
     for (name, schema) in schemas() {
         let conditions = &schema["properties"]["status"]["properties"]["conditions"];

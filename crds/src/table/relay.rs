@@ -126,7 +126,7 @@ pub(super) const ROWS: &[Row] = &[
     relay(
         "spec.limits.maxBlob",
         clause::MAX_BLOB_RANGE,
-        "{ image: 'registry.example/paramant/relay:1.0.0', limits: { maxBlob: 65535 } }",
+        "{ image: 'registry.example/paramant/relay:1.0.0', limits: { maxBlob: '65535' } }",
         "{ image: 'registry.example/paramant/relay:1.0.0', limits: { maxBlob: 64Ki } }",
     ),
     relay(
