@@ -10,6 +10,7 @@ mod demo;
 mod failure;
 mod generate;
 mod images;
+mod manifests;
 mod packages;
 mod reproduce;
 mod run;

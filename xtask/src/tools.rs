@@ -98,6 +98,15 @@ pub(crate) fn kubernetes(cache: &Cache) -> Result<()> {
     Ok(())
 }
 
+/// The OpenAPI document of Kubernetes' own kinds, as the module carries it.
+pub(crate) fn kubernetes_openapi(cache: &Cache) -> Result<PathBuf> {
+    let module = kubernetes_module(cache);
+    let log = cache.log("kubernetes-module");
+    go()?.args(["mod", "download", "k8s.io/kubernetes"]).dir(&module).log(log).done()?;
+    let folder = go()?.args(["list", "-m", "-f", "{{.Dir}}", "k8s.io/kubernetes"]).dir(&module).output()?;
+    Ok(Path::new(&folder).join("api/openapi-spec/swagger.json"))
+}
+
 /// Builds the process of the sandbox image; returns its path.
 pub(crate) fn pause(cache: &Cache) -> Result<PathBuf> {
     let path = cache.bin().join("pause");
