@@ -1,37 +1,79 @@
-//! `cargo xtask generate [--check]`: files that follow from others. `crdgen` writes them, this only builds it and gives it helm.
-//! The definitions and the API reference come from the Rust types, `config/` from the chart.
+//! `cargo xtask generate [--check]`: files that follow from others. `crdgen` makes the definitions and the API reference from
+//! the Rust types, helm renders `config/` from the chart. Everything is made aside first; then it is either copied or compared,
+//! so a check changes nothing and a failed run leaves nothing half written.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::arguments::Arguments;
 use crate::build::debug_folder;
-use crate::cache::Cache;
-use crate::failure::{Failure, Result};
+use crate::cache::{Cache, make_directory};
+use crate::failure::{Doing, Failure, Result, fail};
+use crate::manifests;
 use crate::run::Run;
-use crate::step::step;
+use crate::step::{Evidence, step};
 use crate::tools;
+
+/// Folders that hold generated files only: what lies there and is not generated any more is stale.
+const WHOLE: &[&str] = &["config/crd", "charts/paramant-operator/templates/crds"];
+
+/// Who installs with kustomize gets what the chart renders.
+const RENDERED: &str = "config/operator/operator.yaml";
 
 /// `cargo xtask generate [--check]`.
 pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<()> {
     let check = arguments.flag("--check");
     arguments.end()?;
     tools::published(cache, tools::HELM)?;
-    step(if check { "generated files are current" } else { "generate" }, |_| {
-        if check { self::check(cache) } else { crdgen(cache)?.done() }
-    })
+    if check {
+        step("generated files are current", |evidence| self::check(cache, evidence))
+    } else {
+        step("generate", |evidence| write(cache, evidence))
+    }
 }
 
 /// Fails with the names of the files that are not what is generated.
-pub(crate) fn check(cache: &Cache) -> Result<()> {
-    crdgen(cache)?.arg("--check").done()
+pub(crate) fn check(cache: &Cache, evidence: &Evidence) -> Result<()> {
+    let made = Made::make(cache)?;
+    let changed = made.changed(cache).map(|file| format!("{} differs or is missing", file.display()));
+    let stale = made.stale(cache)?;
+    let stale = stale.iter().map(|file| format!("{} is not generated any more", file.display()));
+    let wrong: Vec<String> = changed.chain(stale).collect();
+    if wrong.is_empty() {
+        evidence.say(format!("{} files", made.files.len()));
+        return Ok(());
+    }
+    fail(format!("run `cargo xtask generate` and commit what it changes:\n    {}", wrong.join("\n    ")))
+}
+
+fn write(cache: &Cache, evidence: &Evidence) -> Result<()> {
+    let made = Made::make(cache)?;
+    for file in made.stale(cache)? {
+        let path = cache.checkout().join(&file);
+        fs::remove_file(&path).doing(|| format!("delete {}", path.display()))?;
+    }
+    let changed: Vec<&PathBuf> = made.changed(cache).collect();
+    for file in &changed {
+        let (from, to) = (made.root.join(file), cache.checkout().join(file));
+        if let Some(directory) = to.parent() {
+            make_directory(directory)?;
+        }
+        fs::copy(&from, &to).doing(|| format!("write {}", to.display()))?;
+    }
+    let names: Vec<String> = changed.iter().map(|file| file.display().to_string()).collect();
+    evidence.say(
+        format!("{} files, {} changed {}", made.files.len(), names.len(), names.join(" "))
+            .trim_end()
+            .to_owned(),
+    );
+    Ok(())
 }
 
 /// Writes the schemas that kubeconform needs into a folder of the cache: ours, and Kubernetes' own as its module carries them.
 pub(crate) fn schemas(cache: &Cache) -> Result<PathBuf> {
     let folder = cache.root().join("schemas");
     let _ = fs::remove_dir_all(&folder);
-    let program = build(cache)?;
+    let program = crdgen(cache)?;
     Run::new(program)
         .arg("schemas")
         .arg(&folder)
@@ -41,17 +83,54 @@ pub(crate) fn schemas(cache: &Cache) -> Result<PathBuf> {
     Ok(folder)
 }
 
-fn crdgen(cache: &Cache) -> Result<Run> {
-    let program = build(cache)?;
-    Ok(Run::new(program)
-        .arg("--root")
-        .arg(cache.checkout())
-        .arg("--helm")
-        .arg(cache.bin().join("helm"))
-        .log(log(cache)))
+/// Freshly made files, by their paths relative to the checkout.
+struct Made {
+    root: PathBuf,
+    files: Vec<PathBuf>,
 }
 
-fn build(cache: &Cache) -> Result<PathBuf> {
+impl Made {
+    fn make(cache: &Cache) -> Result<Self> {
+        let root = cache.root().join("generated");
+        let _ = fs::remove_dir_all(&root);
+        make_directory(&root)?;
+        Run::new(crdgen(cache)?).arg(&root).dir(cache.checkout()).log(log(cache)).done()?;
+        let rendered = root.join(RENDERED);
+        if let Some(directory) = rendered.parent() {
+            make_directory(directory)?;
+        }
+        let head = "# Rendered from charts/paramant-operator by `cargo xtask generate`: change the chart, not this file.\n";
+        let text = format!("{head}{}\n", manifests::render(cache, &["--set", "crds.install=false"])?);
+        fs::write(&rendered, text).doing(|| format!("write {}", rendered.display()))?;
+        let mut files = Vec::new();
+        collect(&root, &root, &mut files)?;
+        files.sort();
+        Ok(Self { root, files })
+    }
+
+    /// Files of the checkout that are not as they should be.
+    fn changed(&self, cache: &Cache) -> impl Iterator<Item = &PathBuf> {
+        self.files.iter().filter(move |file| {
+            let made = fs::read(self.root.join(file)).ok();
+            made.is_none() || made != fs::read(cache.checkout().join(file)).ok()
+        })
+    }
+
+    /// Files of the checkout that should not be there.
+    fn stale(&self, cache: &Cache) -> Result<Vec<PathBuf>> {
+        let mut present = Vec::new();
+        for folder in WHOLE {
+            let folder = cache.checkout().join(folder);
+            if folder.exists() {
+                collect(cache.checkout(), &folder, &mut present)?;
+            }
+        }
+        present.retain(|file| !self.files.contains(file));
+        Ok(present)
+    }
+}
+
+fn crdgen(cache: &Cache) -> Result<PathBuf> {
     let _ = fs::remove_file(log(cache));
     Run::new("cargo")
         .args(["build", "--locked", "--quiet", "-p", "paramant-crds", "--bin", "crdgen"])
@@ -65,4 +144,16 @@ fn build(cache: &Cache) -> Result<PathBuf> {
 
 fn log(cache: &Cache) -> PathBuf {
     cache.log("generate")
+}
+
+fn collect(root: &Path, directory: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    let entries = fs::read_dir(directory).doing(|| format!("read {}", directory.display()))?;
+    for path in entries.flatten().map(|entry| entry.path()) {
+        if path.is_dir() {
+            collect(root, &path, files)?;
+        } else {
+            files.push(path.strip_prefix(root).unwrap_or(&path).to_path_buf());
+        }
+    }
+    Ok(())
 }

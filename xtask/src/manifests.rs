@@ -21,11 +21,7 @@ pub(crate) fn lint(cache: &Cache) -> Result<()> {
 pub(crate) fn conform(cache: &Cache, evidence: &Evidence) -> Result<()> {
     tools::published(cache, tools::KUBECONFORM)?;
     let schemas = generate::schemas(cache)?;
-    let rendered = Run::new(cache.bin().join("helm"))
-        .args(["template", "paramant-operator"])
-        .arg(chart(cache))
-        .args(["--namespace", "paramant-system", "--include-crds"])
-        .output()?;
+    let rendered = render(cache, &[])?;
     let folder = cache.root().join("rendered");
     crate::cache::make_directory(&folder)?;
     let misspelt = write(&folder.join("misspelt.yaml"), &rendered.replacen("replicas:", "replikas:", 1))?;
@@ -39,6 +35,12 @@ pub(crate) fn conform(cache: &Cache, evidence: &Evidence) -> Result<()> {
     let samples = cache.checkout().join("config/samples");
     evidence.say(kubeconform(cache, &schemas).arg("-summary").arg(&chart).arg(&samples).output()?);
     Ok(())
+}
+
+/// What the chart renders, with these arguments of helm besides.
+pub(crate) fn render(cache: &Cache, arguments: &[&str]) -> Result<String> {
+    let template = ["template", "paramant-operator", "--namespace", "paramant-system"];
+    Run::new(cache.bin().join("helm")).args(template).args(arguments).arg(chart(cache)).output()
 }
 
 fn kubeconform(cache: &Cache, schemas: &Path) -> Run {

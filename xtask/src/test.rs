@@ -117,9 +117,9 @@ impl Ladder<'_> {
     }
 
     fn manifests(&mut self) {
-        self.rung("generated files are current", |ladder, _| {
+        self.rung("generated files are current", |ladder, evidence| {
             tools::published(ladder.cache, tools::HELM)?;
-            generate::check(ladder.cache)
+            generate::check(ladder.cache, evidence)
         });
         self.rung("helm lint", |ladder, _| manifests::lint(ladder.cache));
         self.rung("kubeconform", |ladder, evidence| manifests::conform(ladder.cache, evidence));
