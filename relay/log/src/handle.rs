@@ -172,6 +172,14 @@ impl Log {
         self.shared.find_legacy_leaf(leaf, from_index)
     }
 
+    /// Writes the published log into a directory as C2SP tlog-tiles lays it out, with partial tiles; returns its size.
+    ///
+    /// # Errors
+    /// When the log cannot be read, or the directory cannot be written.
+    pub fn export(&self, to: &std::path::Path) -> Result<u64, ReadError> {
+        self.shared.export(to)
+    }
+
     /// Whether a sync failed: the log takes and signs nothing any more, and the process must end.
     #[must_use]
     pub fn has_failed(&self) -> bool {

@@ -20,6 +20,7 @@ mod derive;
 mod disk;
 mod edge;
 mod error;
+mod export;
 mod handle;
 mod publish;
 mod read;
@@ -31,6 +32,9 @@ mod spare;
 mod start;
 mod tiles;
 mod writer;
+
+#[cfg(test)]
+mod failing_disk;
 
 pub use error::{AppendError, CloseError, Corruption, OpenError, PublishError, ReadError, SignError};
 pub use handle::Log;

@@ -16,7 +16,7 @@ use crate::disk::{self, DirLock, Disk, LockError};
 use crate::edge::Edge;
 use crate::error::{Corruption, OpenError, ReadError, open_io};
 use crate::handle::{Guard, Log};
-use crate::record::{self, MAX_TRAILER, Origin, State};
+use crate::record::{self, MAX_TRAILER, Origin};
 use crate::replay::{self, Live, Location, Replayed, corrupt};
 use crate::segment::{self, DATA_START};
 use crate::shared::{Durable, Segment, Shared};

@@ -1,0 +1,44 @@
+//! Writing the published log into a directory in the layout of C2SP tlog-tiles, partial tiles and all: for outside
+//! programs that read a directory, for archives, and before a relay is deleted.
+//!
+//! The checkpoint is written last, so a directory without one is an export that did not finish. Nothing is synced.
+
+use crate::error::{ReadError, read_io};
+use crate::shared::Shared;
+use paramant_tlog::tile::{self, Coordinates, MAX_LEVEL, WIDTH};
+use paramant_tlog::{Tree, bundle};
+use std::fs;
+use std::path::Path;
+
+impl Shared {
+    /// Writes checkpoint, tiles and bundles of the newest published checkpoint. Returns its size.
+    pub(crate) fn export(&self, to: &Path) -> Result<u64, ReadError> {
+        let Some(published) = self.published() else { return Ok(0) };
+        let size = published.head.size;
+        for level in 0..=MAX_LEVEL {
+            for index in 0..tile::nodes_at(level, size).div_ceil(WIDTH) {
+                let place = Coordinates { level, index };
+                let width = place.width_at(size);
+                let nodes = self.tile_nodes(Tree::Sha256, place, width)?;
+                write(&to.join(place.path(width)), &tile::encode(&nodes))?;
+            }
+        }
+        for index in 0..size.div_ceil(WIDTH) {
+            let width = Coordinates { level: 0, index }.width_at(size);
+            let mut bytes = Vec::new();
+            for entry in self.entries(index * WIDTH, usize::from(width))? {
+                let _fits_because_entries_are_below_16_kib = bundle::push(&mut bytes, &entry.bytes);
+            }
+            write(&to.join(tile::bundle_path(index, width)), &bytes)?;
+        }
+        write(&to.join("checkpoint"), published.note.as_bytes())?;
+        Ok(size)
+    }
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), ReadError> {
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir).map_err(read_io(dir))?;
+    }
+    fs::write(path, bytes).map_err(read_io(path))
+}

@@ -1,0 +1,294 @@
+//! A disk that fails on command, and what the engine does then.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use crate::disk::{Disk, DiskFile, RealDisk};
+use crate::{AppendError, CheckpointSigner, Entry, Head, Log, Options, PublishError, SignError, start};
+use paramant_tlog::Checkpoint;
+use paramant_tlog::keys::{Ed25519Key, Seed, Signer};
+use paramant_tlog::note::Note;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// What is to fail from now on, and how often the disk was asked.
+#[derive(Default)]
+struct Faults {
+    syncs: AtomicBool,
+    writes: AtomicBool,
+    creates: AtomicBool,
+    syncs_seen: AtomicU64,
+    /// Syncs that still work before all fail.
+    syncs_left: AtomicU64,
+    count_down: AtomicBool,
+}
+
+impl Faults {
+    fn check(flag: &AtomicBool) -> io::Result<()> {
+        if flag.load(Ordering::SeqCst) { Err(io::Error::other("planted")) } else { Ok(()) }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.syncs_seen.fetch_add(1, Ordering::SeqCst);
+        if self.count_down.load(Ordering::SeqCst) {
+            let left = self.syncs_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+            return left.map(|_| ()).map_err(|_| io::Error::other("planted"));
+        }
+        Self::check(&self.syncs)
+    }
+}
+
+struct FailingDisk(Arc<Faults>);
+struct FailingFile(Arc<dyn DiskFile>, Arc<Faults>);
+
+impl DiskFile for FailingFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(buffer, offset)
+    }
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        Faults::check(&self.1.writes)?;
+        self.0.write_at(bytes, offset)
+    }
+    fn sync(&self) -> io::Result<()> {
+        self.1.sync()?;
+        self.0.sync()
+    }
+    fn length(&self) -> io::Result<u64> {
+        self.0.length()
+    }
+}
+
+impl Disk for FailingDisk {
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        RealDisk.create_dir(dir)
+    }
+    fn has_dir(&self, dir: &Path) -> bool {
+        RealDisk.has_dir(dir)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        RealDisk.list(dir)
+    }
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        Faults::check(&self.0.creates)?;
+        Ok(Arc::new(FailingFile(RealDisk.create(path)?, Arc::clone(&self.0))))
+    }
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(FailingFile(RealDisk.open(path)?, Arc::clone(&self.0))))
+    }
+    fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+        RealDisk.read(path)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealDisk.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        RealDisk.remove(path)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.0.sync()?;
+        RealDisk.sync_dir(dir)
+    }
+    fn sync_file_system(&self, dir: &Path) -> io::Result<()> {
+        self.0.sync()?;
+        RealDisk.sync_file_system(dir)
+    }
+}
+
+/// Signs, unless told to refuse.
+struct OneKey {
+    key: Ed25519Key,
+    refuse: AtomicBool,
+}
+
+impl OneKey {
+    fn new() -> Arc<Self> {
+        let key = Ed25519Key::from_seed("log.example", &Seed::new([1; 32])).unwrap();
+        Arc::new(Self { key, refuse: AtomicBool::new(false) })
+    }
+}
+
+impl CheckpointSigner for OneKey {
+    fn sign(&self, head: &Head) -> Result<String, SignError> {
+        if self.refuse.load(Ordering::SeqCst) {
+            return Err(SignError("the fence has not answered".to_owned()));
+        }
+        let text = Checkpoint::new("log.example", head.size, head.sha256_root).to_text();
+        let keys: [&dyn Signer; 1] = [&self.key];
+        Ok(Note::sign(&text, &keys, 0)?.to_text())
+    }
+}
+
+fn entry(number: u64) -> Entry {
+    let mut legacy_leaf = [7; 32];
+    legacy_leaf[..8].copy_from_slice(&number.to_be_bytes());
+    Entry { bytes: format!("entry {number} {}", "x".repeat(1000)).into_bytes(), legacy_leaf }
+}
+
+fn options(dir: &Path) -> Options {
+    Options { checkpoint_every: Duration::from_secs(3600), segment_bytes: 256 * 1024, ..Options::new(dir) }
+}
+
+fn open(dir: &Path) -> (Log, Arc<Faults>, Arc<OneKey>) {
+    let (faults, key) = (Arc::new(Faults::default()), OneKey::new());
+    let log = start::open(options(dir), Arc::clone(&key) as _, Arc::new(FailingDisk(Arc::clone(&faults))));
+    (log.unwrap(), faults, key)
+}
+
+#[test]
+fn a_failed_sync_fails_every_waiter_and_the_engine_stays_dead() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, faults, _) = open(dir.path());
+    for number in 0..3 {
+        log.append_blocking(entry(number)).unwrap();
+    }
+    faults.syncs.store(true, Ordering::SeqCst);
+    let (sender, receiver) = std::sync::mpsc::channel();
+    for number in 3..50 {
+        let sender = sender.clone();
+        log.append(entry(number), move |outcome| sender.send(outcome).unwrap());
+    }
+    for _ in 3..50 {
+        assert_eq!(receiver.recv().unwrap(), Err(AppendError::Failed));
+    }
+    // Even if the disk works again: what it holds is not to be believed before a restart.
+    faults.syncs.store(false, Ordering::SeqCst);
+    assert_eq!(log.append_blocking(entry(3)), Err(AppendError::Failed));
+    assert_eq!(log.publish_now(), Err(PublishError::Failed));
+    assert!(log.has_failed());
+    assert_eq!(log.head().size, 3);
+    drop(log);
+
+    let (log, ..) = open(dir.path());
+    assert!(log.head().size >= 3);
+    for number in 0..3 {
+        assert_eq!(log.entry(number).unwrap().unwrap(), entry(number));
+    }
+}
+
+#[test]
+fn a_failed_write_of_a_batch_ends_the_engine() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, faults, _) = open(dir.path());
+    log.append_blocking(entry(0)).unwrap();
+    faults.writes.store(true, Ordering::SeqCst);
+    assert_eq!(log.append_blocking(entry(1)), Err(AppendError::Failed));
+    assert_eq!(log.append_blocking(entry(2)), Err(AppendError::Failed));
+}
+
+#[test]
+fn a_full_disk_refuses_appends_and_recovers_by_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, faults, _) = open(dir.path());
+    faults.creates.store(true, Ordering::SeqCst);
+    let mut number = 0;
+    // One blank segment may be ready already, so at most two are filled.
+    let refused = loop {
+        match log.append_blocking(entry(number)) {
+            Ok(appended) => assert_eq!(appended.index, number),
+            Err(error) => break error,
+        }
+        number += 1;
+        assert!(number < 2000);
+    };
+    assert!(matches!(refused, AppendError::NoSegment(_)), "{refused:?}");
+    assert!(!log.has_failed());
+    faults.creates.store(false, Ordering::SeqCst);
+    let give_up = std::time::Instant::now() + Duration::from_secs(30);
+    let appended = loop {
+        match log.append_blocking(entry(number)) {
+            Ok(appended) => break appended,
+            Err(error) => assert!(std::time::Instant::now() < give_up, "{error}"),
+        }
+    };
+    assert_eq!(appended.index, number);
+    drop(log);
+    assert_eq!(open(dir.path()).0.head().size, number + 1);
+}
+
+#[test]
+fn a_checkpoint_whose_sync_fails_is_never_seen_and_ends_the_engine() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, faults, _) = open(dir.path());
+    log.append_blocking(entry(0)).unwrap();
+    faults.syncs.store(true, Ordering::SeqCst);
+    assert_eq!(log.publish_now(), Err(PublishError::Failed));
+    assert!(log.published().is_none());
+    assert!(log.has_failed());
+}
+
+#[test]
+fn a_signer_that_refuses_stops_checkpoints_but_not_appends() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _, key) = open(dir.path());
+    key.refuse.store(true, Ordering::SeqCst);
+    for number in 0..600 {
+        log.append_blocking(entry(number)).unwrap();
+    }
+    assert!(matches!(log.publish_now(), Err(PublishError::Sign(_))));
+    assert!(log.published().is_none());
+    assert!(log.tile(0, 0, 1).unwrap().is_none());
+    // Several segments above the last checkpoint are copied at start.
+    drop(log);
+    let (log, ..) = open(dir.path());
+    assert_eq!(log.head().size, 600);
+    assert_eq!(log.publish_now().unwrap().head.size, 600);
+}
+
+#[test]
+fn a_note_about_something_else_is_not_published() {
+    struct Liar;
+    impl CheckpointSigner for Liar {
+        fn sign(&self, head: &Head) -> Result<String, SignError> {
+            OneKey::new().sign(&Head { size: head.size + 1, ..*head })
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let log = Log::open(options(dir.path()), Arc::new(Liar)).unwrap();
+    log.append_blocking(entry(0)).unwrap();
+    assert!(matches!(log.publish_now(), Err(PublishError::WrongNote(_))));
+    assert!(log.published().is_none());
+}
+
+#[test]
+fn whichever_sync_fails_first_nothing_acknowledged_is_lost() {
+    let mut failed_in_start = 0;
+    let mut failed_in_use = 0;
+    for syncs_left in 0..60 {
+        let dir = tempfile::tempdir().unwrap();
+        let faults = Arc::new(Faults::default());
+        faults.syncs_left.store(syncs_left, Ordering::SeqCst);
+        faults.count_down.store(true, Ordering::SeqCst);
+        let disk = Arc::new(FailingDisk(Arc::clone(&faults)));
+        let mut acknowledged = 0;
+        let mut published = 0;
+        match start::open(options(dir.path()), OneKey::new(), disk) {
+            Err(_) => failed_in_start += 1,
+            Ok(log) => {
+                // Enough for two segments, with a checkpoint and derived tiles on the way.
+                for number in 0..600 {
+                    match log.append_blocking(entry(number)) {
+                        Ok(appended) => acknowledged = appended.index + 1,
+                        Err(_) => break,
+                    }
+                    if number % 20 == 19
+                        && let Ok(checkpoint) = log.publish_now()
+                    {
+                        published = checkpoint.head.size;
+                    }
+                }
+                failed_in_use += u64::from(log.has_failed());
+            }
+        }
+        let (log, ..) = open(dir.path());
+        assert!(log.head().size >= acknowledged, "{syncs_left}: {acknowledged} acknowledged");
+        assert_eq!(
+            log.published().map_or(0, |p| p.head.size).max(published),
+            log.published().map_or(0, |p| p.head.size)
+        );
+        for number in 0..acknowledged {
+            assert_eq!(log.entry(number).unwrap().unwrap(), entry(number));
+        }
+    }
+    assert!(failed_in_start > 0 && failed_in_use > 0, "{failed_in_start} {failed_in_use}");
+}
