@@ -39,7 +39,9 @@ pub(crate) fn conform(cache: &Cache, evidence: &Evidence) -> Result<()> {
 
 /// What the chart renders, with these arguments of helm besides.
 pub(crate) fn render(cache: &Cache, arguments: &[&str]) -> Result<String> {
-    let template = ["template", "paramant-operator", "--namespace", "paramant-system"];
+    // A helm built from source believes in Kubernetes 1.20 until it is told.
+    let template =
+        ["template", "paramant-operator", "--namespace", "paramant-system", "--kube-version", "1.33.0"];
     Run::new(cache.bin().join("helm")).args(template).args(arguments).arg(chart(cache)).output()
 }
 

@@ -16,7 +16,9 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     let directory = tempfile::tempdir()?;
     let rendered = directory.path().join("chart.yaml");
     let chart = bed.checkout.join("charts/paramant-operator").display().to_string();
-    fs::write(&rendered, bed.helm(&["template", "paramant", &chart, "--namespace", crate::demo::SYSTEM])?)?;
+    let template =
+        ["template", "paramant", &chart, "--namespace", crate::demo::SYSTEM, "--kube-version", "1.33.0"];
+    fs::write(&rendered, bed.helm(&template)?)?;
     let children = directory.path().join("children.json");
     let kinds = "statefulsets,services,serviceaccounts,configmaps,networkpolicies,paramantrelays";
     let selector = "paramant.app/relay=health";
