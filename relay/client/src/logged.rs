@@ -90,13 +90,28 @@ pub fn check(proof: &[u8], index: u64, keys: &[VerifierKey]) -> Result<LoggedEnt
     if proof.index != index {
         return Err(wrong(format!("it is for entry {}", proof.index)));
     }
-    let note = Note::parse(proof.checkpoint.as_bytes()).map_err(|error| wrong(error.to_string()))?;
-    note.open(keys).map_err(|error| wrong(error.to_string()))?;
-    let checkpoint = Checkpoint::parse(&note.text).map_err(|error| wrong(error.to_string()))?;
+    let checkpoint = open(proof.checkpoint.as_bytes(), keys).map_err(wrong)?;
     let bytes = proof.extra.ok_or_else(|| wrong("it does not hold the entry".into()))?;
     let (size, root) = (checkpoint.size, checkpoint.root);
     verify::inclusion(Tree::Sha256, &entry_leaf(&bytes), index, size, &proof.path, &root)
         .map_err(|error| wrong(error.to_string()))?;
     let entry = Entry::parse(&bytes).map_err(|error| wrong(error.to_string()))?;
     Ok(LoggedEntry { entry, index, checkpoint })
+}
+
+/// Opens a checkpoint: every key must have a line that verifies, other lines do not matter, and note and text must be in
+/// their one form.
+pub fn open(bytes: &[u8], keys: &[VerifierKey]) -> Result<Checkpoint, String> {
+    let note = Note::parse(bytes).map_err(|error| error.to_string())?;
+    let verified = note.open(keys).map_err(|error| error.to_string())?;
+    let unsigned =
+        keys.iter().enumerate().find(|(number, _)| verified.iter().all(|line| line.key != *number));
+    if let Some((_, key)) = unsigned {
+        return Err(format!("the {} line of {} is missing", key.algorithm(), key.name()));
+    }
+    let checkpoint = Checkpoint::parse(&note.text).map_err(|error| error.to_string())?;
+    if checkpoint.to_text() != note.text || note.to_text().as_bytes() != bytes {
+        return Err("the checkpoint is not in its one form".into());
+    }
+    Ok(checkpoint)
 }

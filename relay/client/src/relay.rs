@@ -277,7 +277,7 @@ async fn bounded(
     if announced > most {
         return Err(too_long());
     }
-    progress.total(announced as u64);
+    progress.begin(announced as u64);
     let mut body = Vec::with_capacity(announced);
     while let Some(chunk) = response
         .chunk()
@@ -288,7 +288,7 @@ async fn bounded(
             return Err(too_long());
         }
         body.extend_from_slice(&chunk);
-        progress.advance(chunk.len() as u64);
+        progress.count(chunk.len() as u64);
     }
     Ok(body)
 }

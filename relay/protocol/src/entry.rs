@@ -119,6 +119,9 @@ impl Entry {
         if bytes.len() > MAX_ENTRY {
             return Err(EntryError::TooLong(bytes.len()));
         }
+        if let Some(entry) = Self::parse_transfer(bytes) {
+            return Ok(entry);
+        }
         let value = strict::value(bytes)?;
         if canonical::value_to_vec(&value).map_or(true, |canonical| canonical != bytes) {
             return Err(EntryError::NotCanonical);
@@ -147,6 +150,17 @@ impl Entry {
             None => return Err(EntryError::Body { kind: kind.name(), reason: "it is missing".into() }),
         };
         Ok(Self { kind, leaf, hour: fields.t, body, bytes: bytes.to_vec() })
+    }
+
+    /// Reads a well-formed transfer, nearly all of a log, without a JSON reader. `None` for everything else, which then takes
+    /// the long way to its entry or its error.
+    fn parse_transfer(bytes: &[u8]) -> Option<Self> {
+        let rest = bytes.strip_prefix(br#"{"k":"transfer","l":""#)?;
+        let (leaf, rest) = rest.split_at_checked(64)?;
+        let hour = rest.strip_prefix(br#"","t":""#)?.strip_suffix(br#""}"#)?;
+        let leaf = path::parse_hash(std::str::from_utf8(leaf).ok()?)?;
+        let hour = std::str::from_utf8(hour).ok().filter(|hour| moment::is_hour(hour))?;
+        Some(Self { kind: Kind::Transfer, leaf, hour: hour.to_owned(), body: None, bytes: bytes.to_vec() })
     }
 
     /// What it records.

@@ -34,18 +34,20 @@ impl Progress {
         Self::to(|_| {})
     }
 
-    pub(super) fn total(&self, bytes: u64) {
-        (self.0)(Step::Total(bytes));
+    /// So many things will be counted.
+    pub(crate) fn begin(&self, total: u64) {
+        (self.0)(Step::Total(total));
     }
 
-    pub(super) fn advance(&self, bytes: u64) {
-        (self.0)(Step::Advance(bytes));
+    /// So many more are done.
+    pub(crate) fn count(&self, more: u64) {
+        (self.0)(Step::Advance(more));
     }
 }
 
 /// A body that is sent in pieces, each counted when it is taken.
 pub(super) fn counted(bytes: Bytes, progress: Progress) -> reqwest::Body {
-    progress.total(bytes.len() as u64);
+    progress.begin(bytes.len() as u64);
     reqwest::Body::wrap(Counted { bytes, progress })
 }
 
@@ -67,7 +69,7 @@ impl Body for Counted {
         }
         let length = self.bytes.len().min(PIECE);
         let piece = self.bytes.split_to(length);
-        self.progress.advance(length as u64);
+        self.progress.count(length as u64);
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
