@@ -113,9 +113,8 @@ impl ServerCertVerifier for RelayVerifier {
         let (_, certificate) = x509_parser::parse_x509_certificate(end_entity)
             .map_err(|_| rustls::Error::from(CertificateError::BadEncoding))?;
         let names = certificate.subject_alternative_name().map_err(malformed)?;
-        let named = names.is_some_and(|names| {
-            names.value.general_names.iter().any(|name| *name == GeneralName::DNSName(CONTROL_SERVER_NAME))
-        });
+        let wanted = GeneralName::DNSName(CONTROL_SERVER_NAME);
+        let named = names.is_some_and(|names| names.value.general_names.contains(&wanted));
         if !named {
             return Err(CertificateError::NotValidForName.into());
         }

@@ -122,7 +122,7 @@ impl Election {
                 let sent = Instant::now();
                 match self.write(Some(&held), Some(self.me.holder())).await {
                     Written::Ours(lease, epoch) => {
-                        held = lease;
+                        held = *lease;
                         renewed = sent;
                         self.standing.send_replace(Standing::Leader { epoch, renewed });
                         break;
@@ -169,14 +169,14 @@ impl Election {
                 };
                 let verdict = evaluate(&seen, &self.me, now);
                 observed = Some(seen);
-                if verdict != Verdict::Yield(Duration::ZERO) && !matches!(verdict, Verdict::Yield(_)) {
+                if !matches!(verdict, Verdict::Yield(_)) {
                     let sent = Instant::now();
                     if let Written::Ours(lease, epoch) =
                         self.write(lease.as_ref(), Some(self.me.holder())).await
                     {
                         tracing::info!(epoch, holder = %self.me.holder(), "leading");
                         self.standing.send_replace(Standing::Leader { epoch, renewed: sent });
-                        return Some(lease);
+                        return Some(*lease);
                     }
                 }
             }
@@ -221,7 +221,7 @@ impl Election {
         match timeout(CALL_TIMEOUT, call).await {
             Ok(Ok(lease)) => {
                 tracing::trace!(version = ?lease.resource_version(), "wrote the Lease");
-                Written::Ours(lease, transitions)
+                Written::Ours(Box::new(lease), transitions)
             }
             Ok(Err(kube::Error::Api(status))) if status.code == 409 || status.code == 404 => Written::Raced,
             Ok(Err(error)) => {
@@ -240,7 +240,7 @@ enum Look {
 }
 
 enum Written {
-    Ours(Lease, u64),
+    Ours(Box<Lease>, u64),
     Raced,
     Failed,
 }
