@@ -49,7 +49,7 @@ async fn any_flipped_bit_anywhere_is_found() {
     assert!(paths.iter().any(|path| path.starts_with("/log/tile/entries/")));
     for path in paths {
         let length = log.length(&path);
-        for at in (0..length).step_by((length / 40).max(1)).chain([length - 1]) {
+        for at in (0..length).step_by((length / 12).max(1)).chain([length - 1]) {
             let restore = log.flip(&path, at);
             let (report, _) = run(&log, &Baggage::default()).await;
             assert!(!report.holds(), "byte {at} of {path} can be flipped");
