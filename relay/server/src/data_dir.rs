@@ -27,7 +27,7 @@ const NETWORK_FILE_SYSTEMS: [(i64, &str); 5] =
 #[derive(Debug, Clone)]
 pub struct DataDir {
     root: PathBuf,
-    _lock: Arc<File>,
+    lock: Arc<File>,
 }
 
 /// Why the data directory cannot be used.
@@ -79,12 +79,19 @@ impl DataDir {
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(DataDirError::Locked(root.to_owned())),
             Err(error) => return Err(refused(&path)(error.into())),
         }
-        let data = Self { root: root.to_owned(), _lock: Arc::new(lock) };
+        let data = Self { root: root.to_owned(), lock: Arc::new(lock) };
         for directory in [data.identity(), data.log_keys(), data.blobs(), data.log(), data.tree_heads()] {
             make_directory(&directory).map_err(refused(&directory))?;
         }
         durable::sync_directory(root).map_err(refused(root))?;
         Ok(data)
+    }
+
+    /// Gives the directory to the next process, though handles of this one still live. The last act of all.
+    pub fn release(&self) {
+        if let Err(error) = flock(&*self.lock, FlockOperation::Unlock) {
+            tracing::warn!(%error, "the lock of the data directory was not released; it goes with the process");
+        }
     }
 
     /// The directory itself.
@@ -154,7 +161,7 @@ fn make_directory(path: &Path) -> io::Result<()> {
 
 fn refuse_network(path: &Path) -> Result<(), DataDirError> {
     let Ok(stat) = statfs(path) else { return Ok(()) };
-    let magic = i64::from(stat.f_type);
+    let magic = stat.f_type;
     match NETWORK_FILE_SYSTEMS.iter().find(|(known, _)| *known == magic) {
         Some((_, kind)) => Err(DataDirError::Network { path: path.to_owned(), kind }),
         None => Ok(()),

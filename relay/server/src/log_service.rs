@@ -31,6 +31,8 @@ use crate::settings::Settings;
 
 /// How often a checkpoint is published while the log grows.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
+/// How often the engine is asked whether it has failed.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// A handle on the log; cheap to clone.
 #[derive(Clone)]
@@ -141,8 +143,17 @@ impl LogService {
     /// Resolves when the disk failed under the log: end the process, with exit code 70, and sign nothing more.
     pub async fn failed(&self) {
         let mut failed = self.0.failed.subscribe();
-        // The sender lives as long as `self`.
-        let _ = failed.wait_for(|failed| *failed).await;
+        loop {
+            tokio::select! {
+                // The sender lives as long as `self`.
+                _ = failed.wait_for(|failed| *failed) => return,
+                // A failure outside an append (a checkpoint, a tile) is only seen by asking.
+                () = tokio::time::sleep(LOOK) => {}
+            }
+            if self.0.log.has_failed() {
+                return;
+            }
+        }
     }
 
     /// The newest tree head whose size exceeds `index`, waiting at most `patience` for the next one (at most ten are signed

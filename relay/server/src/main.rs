@@ -6,9 +6,9 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use paramant_relay::app::OpenError;
 use paramant_relay::control::public_tls;
-use paramant_relay::process::{Options, Running, StartError};
+use paramant_relay::process::{Options, Running, StartError, allow_many_files};
 use paramant_relay::settings::{CommandLine, LogFormat, Source};
-use paramant_relay::shutdown;
+use paramant_relay::shutdown::{self, Signals};
 use tracing_subscriber::EnvFilter;
 
 /// `EX_SOFTWARE`: the log cannot be used, and starting again will not help.
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
     }
     let flags = CommandLine::parse();
     start_logging(flags.log_format);
+    allow_many_files();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(flags: CommandLine) -> anyhow::Result<u8> {
+    let signals = Signals::new().context("signals")?;
     let public_tls = match (&flags.tls_cert, &flags.tls_key) {
         (Some(certificates), Some(key)) => {
             Some(public_tls(certificates, key).map_err(anyhow::Error::msg).context("--tls-cert, --tls-key")?)
@@ -52,7 +54,7 @@ async fn run(flags: CommandLine) -> anyhow::Result<u8> {
     let settings = Source::new(&flags).watch()?;
     let relay = Running::start(Options { data: flags.data.clone(), settings, public_tls }).await?;
     welcome(&flags, &relay, scheme);
-    Ok(shutdown::run(relay).await?.code())
+    Ok(shutdown::run(relay, signals).await.code())
 }
 
 /// For the person who started it by hand. In a pod standard output is read by nobody, and nothing here is secret.

@@ -30,7 +30,9 @@ pub struct Metrics {
     in_flight: IntGaugeVec,
     log_entries: IntGauge,
     log_published: IntGauge,
+    log_work: IntGaugeVec,
     tree_heads: IntGauge,
+    settings_refused: IntGauge,
     uptime: IntGauge,
 }
 
@@ -82,6 +84,15 @@ impl Metrics {
                 .gauge("paramant_log_published_entries", "Entries under the newest published checkpoint")?,
             tree_heads: new
                 .gauge("paramant_log_tree_heads", "Legacy tree heads signed since the log began")?,
+            log_work: new.gauges(
+                "paramant_log_work",
+                "What the log engine did since it was opened; entries over batches is the batch size",
+                &["kind"],
+            )?,
+            settings_refused: new.gauge(
+                "paramant_settings_refused",
+                "1 while the settings file as it is now is refused and older settings are in force",
+            )?,
             uptime: new.gauge("paramant_uptime_seconds", "Since the process started")?,
             registry,
         })
@@ -127,6 +138,16 @@ impl Metrics {
         }
         self.log_entries.set(gauge(core.log.head().size));
         self.log_published.set(gauge(core.log.published().map_or(0, |published| published.head.size)));
+        let work = core.log.engine().counters();
+        for (kind, count) in [
+            ("entries", work.appended),
+            ("batches", work.batches),
+            ("segments", work.segments),
+            ("checkpoints", work.checkpoints),
+        ] {
+            self.log_work.with_label_values(&[kind]).set(gauge(count));
+        }
+        self.settings_refused.set(core.settings.file_refused().into());
         self.tree_heads.set(gauge(core.log.tree_heads().total()));
         self.uptime.set(jiff::Timestamp::now().duration_since(core.started_at).as_secs());
         TextEncoder::new().encode_to_string(&self.registry.gather())

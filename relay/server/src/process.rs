@@ -10,6 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use paramant_protocol::control::DrainSource;
 use paramant_protocol::entry::body::{Body, CloseCause, Digest, DrainChanged, LogClosed, RelayStarted};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -114,6 +115,7 @@ impl Running {
         let identity = Digest(paramant_protocol::leaf::sha3(app.core.identity.public_key()));
         let started = RelayStarted { identity, version: crate::VERSION.to_owned() };
         app.core.log.record(Body::RelayStarted(started)).await?;
+        publish(&app.core).await;
 
         let addresses = Addresses {
             public: local(&public, now.listen.public),
@@ -146,6 +148,7 @@ impl Running {
     /// Closes listeners, store and log, in that order. `log_closed` is the last entry if the relay is being deleted.
     pub async fn close(mut self) {
         let core = self.app.core.clone();
+        core.readiness.hold("process", "the process is ending");
         core.closing.cancel();
         while self.listeners.join_next().await.is_some() {}
         self.background.shutdown().await;
@@ -160,6 +163,7 @@ impl Running {
         if tokio::task::spawn_blocking(move || log.close()).await.is_err() {
             tracing::error!("closing the log ended badly");
         }
+        core.data.release();
     }
 
     fn serve_public(&mut self, socket: TcpListener, tls: Option<Arc<ServerConfig>>) {
@@ -213,6 +217,27 @@ impl Running {
 
     fn end(&self) -> CancellationToken {
         self.app.core.closing.clone()
+    }
+}
+
+/// Raises the soft limit on open files to the hard one: each connection and each file being read is one.
+pub fn allow_many_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::warn!(%error, "the limit on open files stays low");
+        }
+    }
+}
+
+/// Whoever sees the relay ready finds a checkpoint that covers its start. A refused signature is no reason not to serve.
+async fn publish(core: &Core) {
+    let log = core.log.clone();
+    match tokio::task::spawn_blocking(move || log.engine().publish_now()).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "no checkpoint was published at start; the log tries again"),
+        Err(error) => tracing::warn!(%error, "no checkpoint was published at start; the log tries again"),
     }
 }
 

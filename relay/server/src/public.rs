@@ -7,6 +7,7 @@ pub mod admin;
 mod body;
 pub mod credentials;
 pub mod ct;
+pub mod ct_pages;
 pub mod discovery;
 pub mod errors;
 pub mod headers;
@@ -29,8 +30,11 @@ use crate::listener::client_address;
 
 /// Everything the public listener serves.
 pub fn router(app: Shared) -> Router {
-    let log =
-        Router::new().merge(ct::routes()).merge(log_tiles::routes()).layer(from_fn(headers::for_everybody));
+    let log = Router::new()
+        .merge(ct::routes())
+        .merge(ct_pages::routes())
+        .merge(log_tiles::routes())
+        .layer(from_fn(headers::for_everybody));
     Router::new()
         .merge(log)
         .merge(transfer::routes())

@@ -12,6 +12,7 @@ mod reload;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -133,12 +134,18 @@ pub enum Payload {
 #[derive(Debug, Clone)]
 pub struct SettingsHandle {
     current: watch::Receiver<Arc<Settings>>,
+    refused: Arc<AtomicBool>,
 }
 
 impl SettingsHandle {
     /// Settings that never change, for tests and benches.
     pub fn fixed(settings: Settings) -> Self {
-        Self { current: watch::channel(Arc::new(settings)).1 }
+        Self { current: watch::channel(Arc::new(settings)).1, refused: Arc::default() }
+    }
+
+    /// Whether the file as it is now was refused, so that older settings are in force.
+    pub fn file_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// A snapshot.

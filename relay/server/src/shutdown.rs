@@ -34,17 +34,13 @@ fn patience(grace: Duration) -> Duration {
 }
 
 /// Runs until a signal or a failed log ends the process.
-///
-/// # Errors
-/// When signals cannot be received.
-pub async fn run(relay: Running) -> std::io::Result<End> {
-    let mut signals = Signals::new()?;
+pub async fn run(relay: Running, mut signals: Signals) -> End {
     let log = relay.app.core.log.clone();
     tokio::select! {
         () = signals.next() => {}
         () = log.failed() => {
             tracing::error!("the disk failed under the log; ending, since nothing more may be acknowledged");
-            return Ok(End::LogFailed);
+            return End::LogFailed;
         }
     }
     tracing::info!("ending: new uploads are refused, work in flight is finished");
@@ -57,20 +53,27 @@ pub async fn run(relay: Running) -> std::io::Result<End> {
     tokio::select! {
         () = closing => {
             tracing::info!("ended");
-            Ok(End::Clean)
+            End::Clean
         }
-        () = signals.next() => Ok(End::Cut),
-        () = log.failed() => Ok(End::LogFailed),
+        () = signals.next() => End::Cut,
+        () = log.failed() => End::LogFailed,
     }
 }
 
-struct Signals {
+/// SIGTERM and SIGINT.
+#[derive(Debug)]
+pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    /// Begins to receive them. First of all, before anything is opened: as process 1 of a container, a signal that nobody
+    /// receives is lost, and the pod would wait out its whole grace.
+    ///
+    /// # Errors
+    /// When the operating system refuses.
+    pub fn new() -> std::io::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 

@@ -193,8 +193,15 @@ fn checked_sector(sector: String) -> Result<String, String> {
 
 fn checked_url(url: String) -> Result<String, String> {
     let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")).unwrap_or_default();
-    if host.is_empty() || host.starts_with('/') || !url.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(format!("publicUrl {url:?} must start with https:// (or http://) and name a host"));
+    // It is the relay_id of tree heads, whose records have room for 255 bytes.
+    if host.is_empty()
+        || host.starts_with('/')
+        || url.len() > 255
+        || !url.bytes().all(|byte| byte.is_ascii_graphic())
+    {
+        return Err(format!(
+            "publicUrl {url:?} must start with https:// (or http://), name a host, and have at most 255 characters"
+        ));
     }
     Ok(url.trim_end_matches('/').to_owned())
 }

@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -52,10 +53,11 @@ impl Source {
     pub fn watch(self) -> Result<SettingsHandle, SettingsError> {
         let (text, settings) = self.read()?;
         let (sender, current) = watch::channel(Arc::new(settings));
+        let refused = Arc::new(AtomicBool::new(false));
         if self.path.is_some() {
-            tokio::spawn(self.poll(text, sender));
+            tokio::spawn(self.poll(text, sender, refused.clone()));
         }
-        Ok(SettingsHandle { current })
+        Ok(SettingsHandle { current, refused })
     }
 
     fn read(&self) -> Result<(String, Settings), SettingsError> {
@@ -76,7 +78,7 @@ impl Source {
         Ok(settings)
     }
 
-    async fn poll(self, mut seen: String, sender: watch::Sender<Arc<Settings>>) {
+    async fn poll(self, mut seen: String, sender: watch::Sender<Arc<Settings>>, refused: Arc<AtomicBool>) {
         let Some(path) = self.path.clone() else { return };
         let mut unreadable = false;
         loop {
@@ -88,7 +90,7 @@ impl Source {
                 Ok(text) if text == seen => unreadable = false,
                 Ok(text) => {
                     unreadable = false;
-                    self.take(&text, &sender);
+                    refused.store(!self.take(&text, &sender), Ordering::Relaxed);
                     seen = text;
                 }
                 Err(error) if !unreadable => {
@@ -100,7 +102,8 @@ impl Source {
         }
     }
 
-    fn take(&self, text: &str, sender: &watch::Sender<Arc<Settings>>) {
+    /// Puts a changed file in force, as far as that goes without a restart. Returns whether it was understood.
+    fn take(&self, text: &str, sender: &watch::Sender<Arc<Settings>>) -> bool {
         match self.parse(text) {
             Ok(new) => {
                 let (merged, waiting) = merge(&sender.borrow(), &new);
@@ -114,8 +117,12 @@ impl Source {
                     sender.send_replace(Arc::new(merged));
                     tracing::info!("settings reloaded");
                 }
+                true
             }
-            Err(error) => tracing::error!(%error, "the last good settings stay in force"),
+            Err(error) => {
+                tracing::error!(%error, "the last good settings stay in force");
+                false
+            }
         }
     }
 }

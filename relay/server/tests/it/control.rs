@@ -1,0 +1,359 @@
+//! The control listener from outside: who gets in, what the operator sees, and what its directives do.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use paramant_protocol::control::{
+    CONTROL_SERVER_NAME, Directives, DirectivesAnswer, DrainDirective, DrainSource, DrainState, LogMark,
+    OPERATOR_URI, Proof, RelayState,
+};
+use paramant_relay::settings::Control;
+use paramant_tlog::{Tree, verify};
+use rcgen::{
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    SanType,
+};
+use reqwest::{Client, Response, StatusCode};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::relay::{Relay, noise};
+
+/// A CA as the operator keeps one.
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+/// What a client certificate says.
+struct Claims {
+    uri: &'static str,
+    usage: Vec<ExtendedKeyUsagePurpose>,
+}
+
+const OPERATOR: fn() -> Claims =
+    || Claims { uri: OPERATOR_URI, usage: vec![ExtendedKeyUsagePurpose::ClientAuth] };
+
+impl Authority {
+    fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self { issuer: Issuer::new(params, key), pem }
+    }
+
+    /// A client that presents a certificate of this CA and takes only this relay's key for an answer.
+    fn client(&self, relay: &Relay, claims: &Claims) -> Client {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.subject_alt_names = vec![SanType::URI(claims.uri.try_into().unwrap())];
+        params.extended_key_usages = claims.usage.clone();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let tls = ClientConfig::builder().with_root_certificates(roots(relay));
+        client(relay, tls.with_client_auth_cert(vec![certificate.der().clone()], key).unwrap())
+    }
+}
+
+fn roots(relay: &Relay) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add(relay.running.app.core.control_key.certificate()).unwrap();
+    roots
+}
+
+fn client(relay: &Relay, tls: ClientConfig) -> Client {
+    let address = relay.running.addresses.control.unwrap();
+    Client::builder().tls_backend_preconfigured(tls).resolve(CONTROL_SERVER_NAME, address).build().unwrap()
+}
+
+fn at(relay: &Relay, path: &str) -> String {
+    let port = relay.running.addresses.control.unwrap().port();
+    format!("https://{CONTROL_SERVER_NAME}:{port}/control/v1/{path}")
+}
+
+async fn relay_over(dir: TempDir, authority: &Authority) -> Relay {
+    let ca = dir.path().join("operator-ca.pem");
+    let token = dir.path().join("operator-token");
+    std::fs::write(&ca, &authority.pem).unwrap();
+    std::fs::write(&token, "first token\n").unwrap();
+    Relay::over(dir, |settings| {
+        settings.listen.control.set_port(0);
+        settings.control = Some(Control { operator_ca: ca, token_file: Some(token) });
+    })
+    .await
+}
+
+async fn relay(authority: &Authority) -> Relay {
+    relay_over(TempDir::new().unwrap(), authority).await
+}
+
+fn directives(seq: u64, drain: DrainDirective) -> Directives {
+    Directives { relay_uid: "uid-1".into(), epoch: 1, seq, drain, log_high_water: None, deleting: false }
+}
+
+fn spec(drain: bool) -> DrainDirective {
+    DrainDirective { spec: Some(drain), deadline_seconds: 60, ..DrainDirective::default() }
+}
+
+async fn put(client: &Client, relay: &Relay, directives: &Directives) -> (StatusCode, DirectivesAnswer) {
+    let answer = client.put(at(relay, "directives")).json(directives).send().await.unwrap();
+    (answer.status(), answer.json().await.unwrap())
+}
+
+async fn state(client: &Client, relay: &Relay) -> RelayState {
+    client.get(at(relay, "state")).send().await.unwrap().error_for_status().unwrap().json().await.unwrap()
+}
+
+/// The next `state` event of a stream.
+async fn next_state(events: &mut Response, buffer: &mut String) -> RelayState {
+    loop {
+        if let Some((event, rest)) = buffer.split_once("\n\n") {
+            let data = event.strip_prefix("event: state\ndata: ").map(str::to_owned);
+            let rest = rest.to_owned();
+            *buffer = rest;
+            if let Some(data) = data {
+                return serde_json::from_str(&data).unwrap();
+            }
+            continue;
+        }
+        let chunk =
+            tokio::time::timeout(Duration::from_secs(15), events.chunk()).await.unwrap().unwrap().unwrap();
+        buffer.push_str(std::str::from_utf8(&chunk).unwrap());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_operators_certificate_opens_the_control_listener() {
+    let authority = Authority::new();
+    let relay = relay(&authority).await;
+    let operator = authority.client(&relay, &OPERATOR());
+    assert_eq!(operator.get(at(&relay, "state")).send().await.unwrap().status(), StatusCode::OK);
+
+    let stranger = Authority::new();
+    let client_auth = || vec![ExtendedKeyUsagePurpose::ClientAuth];
+    for (who, client) in [
+        ("another CA", stranger.client(&relay, &OPERATOR())),
+        (
+            "another name",
+            authority.client(&relay, &Claims { uri: "spiffe://paramant.app/courier", usage: client_auth() }),
+        ),
+        (
+            "a server certificate",
+            authority.client(
+                &relay,
+                &Claims { uri: OPERATOR_URI, usage: vec![ExtendedKeyUsagePurpose::ServerAuth] },
+            ),
+        ),
+        ("no usage at all", authority.client(&relay, &Claims { uri: OPERATOR_URI, usage: vec![] })),
+        (
+            "no certificate",
+            client(
+                &relay,
+                ClientConfig::builder().with_root_certificates(roots(&relay)).with_no_client_auth(),
+            ),
+        ),
+    ] {
+        assert!(client.get(at(&relay, "state")).send().await.is_err(), "{who} got in");
+    }
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_operator_ca_takes_effect_without_a_restart() {
+    let (old, new) = (Authority::new(), Authority::new());
+    let relay = relay(&old).await;
+    let before = state(&old.client(&relay, &OPERATOR()), &relay).await.ca_bundle_sha256;
+    let both = format!("{}{}", old.pem, new.pem);
+    std::fs::write(relay.dir.path().join("operator-ca.pem"), both).unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let during = state(&new.client(&relay, &OPERATOR()), &relay).await.ca_bundle_sha256;
+    assert_ne!(before, during);
+    assert_eq!(state(&old.client(&relay, &OPERATOR()), &relay).await.ca_bundle_sha256, during);
+
+    std::fs::write(relay.dir.path().join("operator-ca.pem"), "not a certificate").unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let after = state(&new.client(&relay, &OPERATOR()), &relay).await.ca_bundle_sha256;
+    assert_eq!(after, during, "a broken bundle leaves the last good one in force");
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_directive_refuses_the_very_next_upload_and_reads_go_on() {
+    let authority = Authority::new();
+    let relay = relay(&authority).await;
+    let operator = authority.client(&relay, &OPERATOR());
+    let user = relay.user().await;
+    let kept = noise(1, 2000);
+    assert_eq!(user.upload(&kept, json!({})).await.status(), StatusCode::OK);
+
+    for round in 0..10 {
+        let (status, answer) = put(&operator, &relay, &directives(2 * round + 1, spec(true))).await;
+        assert!(status == StatusCode::OK && answer.accepted, "{answer:?}");
+        let refused = user.upload(&noise(2 + round, 2000), json!({})).await;
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(refused.headers()["retry-after"].to_str().unwrap().parse::<u64>().unwrap() >= 1);
+        put(&operator, &relay, &directives(2 * round + 2, spec(false))).await;
+    }
+    put(&operator, &relay, &directives(100, spec(true))).await;
+    let drained = state(&operator, &relay).await;
+    assert_eq!(drained.drain.requested_by, [DrainSource::Spec]);
+    assert!(drained.ready, "a draining relay still serves reads");
+    let probes = format!("http://{}/readyz", relay.running.addresses.probes);
+    assert_eq!(relay.http.get(probes).send().await.unwrap().status(), StatusCode::OK);
+    let read = user.download(&crate::relay::hash(&kept)).await;
+    assert_eq!(read.status(), StatusCode::OK);
+    assert_eq!(read.bytes().await.unwrap(), kept);
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_event_stream_begins_with_the_state_and_pushes_a_drain_at_once() {
+    let authority = Authority::new();
+    let relay = relay(&authority).await;
+    let operator = authority.client(&relay, &OPERATOR());
+    let mut events = operator.get(at(&relay, "events")).send().await.unwrap();
+    let mut buffer = String::new();
+    assert_eq!(next_state(&mut events, &mut buffer).await.drain.state, DrainState::Serving);
+
+    let asked = std::time::Instant::now();
+    put(&operator, &relay, &directives(1, spec(true))).await;
+    let mut seen = next_state(&mut events, &mut buffer).await;
+    while seen.drain.state == DrainState::Serving {
+        seen = next_state(&mut events, &mut buffer).await;
+    }
+    assert!(asked.elapsed() < Duration::from_millis(500), "{:?}", asked.elapsed());
+    assert_eq!(seen.drain.state, DrainState::Drained);
+    assert_eq!(seen.directives.unwrap().seq, 1);
+    // An endless answer must not hold up the end of the process.
+    let began = std::time::Instant::now();
+    relay.stop().await;
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn traffic_alone_does_not_wake_the_operator() {
+    let authority = Authority::new();
+    let relay = relay(&authority).await;
+    let operator = authority.client(&relay, &OPERATOR());
+    let user = relay.user().await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let mut events = operator.get(at(&relay, "events")).send().await.unwrap();
+    let mut buffer = String::new();
+    next_state(&mut events, &mut buffer).await;
+    for round in 0..5 {
+        assert_eq!(user.upload(&noise(round, 500), json!({})).await.status(), StatusCode::OK);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let quiet = tokio::time::timeout(Duration::from_millis(500), next_state(&mut events, &mut buffer)).await;
+    assert!(quiet.is_err(), "{quiet:?}");
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn older_directives_are_refused_also_after_a_restart() {
+    let authority = Authority::new();
+    let relay = relay(&authority).await;
+    let operator = authority.client(&relay, &OPERATOR());
+    assert_eq!(put(&operator, &relay, &directives(5, spec(true))).await.0, StatusCode::OK);
+    let (status, answer) = put(&operator, &relay, &directives(4, spec(false))).await;
+    assert_eq!((status, answer.accepted, answer.held.unwrap().seq), (StatusCode::CONFLICT, false, 5));
+    assert!(answer.reason.unwrap().contains("older"));
+
+    let relay = relay_over(relay.stop().await, &authority).await;
+    let operator = authority.client(&relay, &OPERATOR());
+    let restored = state(&operator, &relay).await;
+    assert_eq!(restored.directives.unwrap().seq, 5);
+    assert_eq!(restored.drain.requested_by, [DrainSource::Spec], "the drain outlives the process");
+    assert_eq!(put(&operator, &relay, &directives(4, spec(false))).await.0, StatusCode::CONFLICT);
+    let reborn = Directives { relay_uid: "uid-2".into(), ..directives(0, spec(false)) };
+    assert_eq!(put(&operator, &relay, &reborn).await.0, StatusCode::OK);
+    assert_eq!(state(&operator, &relay).await.drain.state, DrainState::Serving);
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn malformed_directives_are_refused_and_change_nothing() {
+    let authority = Authority::new();
+    let relay = relay(&authority).await;
+    let operator = authority.client(&relay, &OPERATOR());
+    for body in ["", "{}", "[]", r#"{"relayUid":"a","epoch":-1,"seq":0}"#, &"x".repeat(100_000)] {
+        let answer = operator.put(at(&relay, "directives")).body(body.to_owned()).send().await.unwrap();
+        assert!(answer.status().is_client_error(), "{} {}", answer.status(), body.get(..40).unwrap_or(body));
+    }
+    assert_eq!(state(&operator, &relay).await.directives, None);
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_drain_ends_alone_when_the_operator_is_gone() {
+    let authority = Authority::new();
+    let relay = relay(&authority).await;
+    let operator = authority.client(&relay, &OPERATOR());
+    let user = relay.user().await;
+    let update_until = Some(Timestamp::now() + SignedDuration::from_millis(800));
+    put(&operator, &relay, &directives(1, DrainDirective { update_until, ..DrainDirective::default() }))
+        .await;
+    assert_eq!(user.upload(&noise(1, 100), json!({})).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    assert_eq!(user.upload(&noise(1, 100), json!({})).await.status(), StatusCode::OK);
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_reported_log_continues_the_mark_it_was_given() {
+    let authority = Authority::new();
+    let relay = relay(&authority).await;
+    let operator = authority.client(&relay, &OPERATOR());
+    let user = relay.user().await;
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    let old = state(&operator, &relay).await.log;
+    assert!(old.size > 0 && old.consistency.is_none() && old.checkpoint.is_some());
+    for round in 0..5 {
+        user.upload(&noise(round, 100), json!({})).await;
+    }
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    let mark = LogMark { size: old.size, root: old.root.clone() };
+    put(&operator, &relay, &Directives { log_high_water: Some(mark), ..directives(1, spec(false)) }).await;
+    let new = state(&operator, &relay).await.log;
+    assert!(new.size > old.size);
+    let given = new.consistency.unwrap();
+    let hash = |text: &str| <[u8; 32]>::try_from(hex::decode(text).unwrap()).unwrap();
+    let proof: Vec<_> = given.proof.iter().map(|node| hash(node)).collect();
+    assert_eq!(given.from, old.size);
+    verify::consistency(Tree::Sha256, old.size, &hash(&old.root), new.size, &hash(&new.root), &proof)
+        .unwrap();
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_token_is_read_anew_for_each_proof() {
+    let authority = Authority::new();
+    let relay = relay(&authority).await;
+    let operator = authority.client(&relay, &OPERATOR());
+    let proof =
+        async || operator.get(at(&relay, "proof")).send().await.unwrap().json::<Proof>().await.unwrap().token;
+    assert_eq!(proof().await, "first token");
+    std::fs::write(relay.dir.path().join("operator-token"), "second token\n").unwrap();
+    assert_eq!(proof().await, "second token");
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_is_being_deleted_closes_its_log() {
+    let authority = Authority::new();
+    let relay = relay(&authority).await;
+    let operator = authority.client(&relay, &OPERATOR());
+    put(&operator, &relay, &Directives { deleting: true, ..directives(1, spec(true)) }).await;
+    let relay = relay_over(relay.stop().await, &authority).await;
+    let page: serde_json::Value =
+        relay.http.get(format!("{}/v2/ct", relay.url)).send().await.unwrap().json().await.unwrap();
+    let kinds: Vec<_> =
+        page["entries"].as_array().unwrap().iter().map(|e| e["type"].as_str().unwrap()).collect();
+    assert_eq!(kinds.iter().filter(|kind| **kind == "log_closed").count(), 1, "{kinds:?}");
+    assert!(kinds.contains(&"drain_changed"));
+    relay.stop().await;
+}

@@ -1,0 +1,274 @@
+//! The relay killed while uploads run: what was acknowledged is there, what was not is whole or absent, nothing is left over.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use reqwest::{Client, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::relay::{ADMIN, User, hash, keys_left, noise, payload_files};
+
+const UPLOADS: usize = 200;
+
+/// A relay in a process of its own.
+struct Process {
+    child: Child,
+    url: String,
+}
+
+impl Process {
+    async fn start(dir: &Path) -> Self {
+        let port = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let (public, probes) = (port(), port());
+        std::fs::write(dir.join("admin-token"), ADMIN).unwrap();
+        let config = format!(
+            "listen: {{ public: \"{public}\", probes: \"{probes}\" }}\n\
+             admin: {{ tokenFile: {}/admin-token }}\n\
+             limits: {{ requestsPerMinute: 1000000, connectionsPerAddress: 5000, minFreeDisk: 1Mi }}\n",
+            dir.display()
+        );
+        std::fs::write(dir.join("relay.yaml"), config).unwrap();
+        let log = std::fs::File::options().create(true).append(true).open(dir.join("log")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_paramant-relay"))
+            .args([
+                "--data".as_ref(),
+                dir.join("data").as_os_str(),
+                "--config".as_ref(),
+                dir.join("relay.yaml").as_os_str(),
+            ])
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let url = format!("http://{public}");
+        let this = Self { child, url };
+        for _ in 0..400 {
+            if Client::new()
+                .get(format!("{}/health", this.url))
+                .send()
+                .await
+                .is_ok_and(|answer| answer.status().is_success())
+            {
+                return this;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("the relay did not start: {}", std::fs::read_to_string(dir.join("log")).unwrap());
+    }
+
+    /// As the power cut would: no signal handler runs.
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_killed_in_mid_upload_keeps_what_it_acknowledged_and_nothing_else() {
+    let rounds: u64 =
+        std::env::var("PARAMANT_KILL_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3);
+    let dir = TempDir::new().unwrap();
+    let mut process = Process::start(dir.path()).await;
+    let made = Client::new()
+        .post(format!("{}/v2/admin/keys", process.url))
+        .header("X-Admin-Token", ADMIN)
+        .send()
+        .await
+        .unwrap();
+    let made: Value = made.json().await.unwrap();
+    let (key, account) =
+        (made["key"].as_str().unwrap().to_owned(), made["account_id"].as_str().unwrap().to_owned());
+    for round in 0..rounds {
+        // 20 %, 35 %, 50 %, 65 %, 80 % of the uploads acknowledged, in turn.
+        let threshold = UPLOADS * (20 + 15 * (usize::try_from(round).unwrap() % 5)) / 100;
+        let user = User {
+            url: process.url.clone(),
+            http: Client::new(),
+            key: key.clone(),
+            account: account.clone(),
+        };
+        let payloads: Vec<_> = (0..UPLOADS as u64)
+            .map(|n| {
+                Arc::new(noise(round * 1000 + n + 1, [700, 70_000, 300_000][usize::try_from(n % 3).unwrap()]))
+            })
+            .collect();
+        let acknowledged = Arc::new(AtomicUsize::new(0));
+        let uploads = payloads.iter().enumerate().map(|(n, payload)| {
+            let (user, payload, acknowledged) =
+                (user.clone(), Arc::clone(payload), Arc::clone(&acknowledged));
+            tokio::spawn(async move {
+                let sent = if n % 2 == 0 {
+                    let body =
+                        crate::relay::inbound(&hash(&payload), &payload, json!({ "ttl_ms": 3_600_000 }));
+                    user.request(reqwest::Method::POST, "/v2/inbound").body(body.to_string()).send().await
+                } else {
+                    let path = format!("/v3/blobs/{}?ttl_ms=3600000", hash(&payload));
+                    user.request(reqwest::Method::PUT, &path).body(payload.to_vec()).send().await
+                };
+                let kept = match sent {
+                    Ok(answer) => answer.status() == StatusCode::OK,
+                    Err(_) => false,
+                };
+                if kept {
+                    acknowledged.fetch_add(1, Ordering::SeqCst);
+                }
+                kept
+            })
+        });
+        let uploads: Vec<_> = uploads.collect();
+        while acknowledged.load(Ordering::SeqCst) < threshold {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        process.kill();
+        let mut kept = Vec::new();
+        for upload in uploads {
+            kept.push(upload.await.unwrap());
+        }
+        let count = kept.iter().filter(|kept| **kept).count();
+        assert!((1..UPLOADS).contains(&count), "round {round}: {count} acknowledged; the kill cut nothing");
+
+        process = Process::start(dir.path()).await;
+        let files = payload_files(dir.path());
+        let user = User {
+            url: process.url.clone(),
+            http: Client::new(),
+            key: key.clone(),
+            account: account.clone(),
+        };
+        let mut whole = 0;
+        for (payload, kept) in payloads.iter().zip(&kept) {
+            let answer = user.download(&hash(payload)).await;
+            match answer.status() {
+                StatusCode::OK => {
+                    assert_eq!(answer.bytes().await.unwrap(), **payload, "round {round}");
+                    assert_eq!(user.download(&hash(payload)).await.status(), StatusCode::NOT_FOUND);
+                    whole += 1;
+                }
+                status => assert!(
+                    !kept && status == StatusCode::NOT_FOUND,
+                    "round {round}: an acknowledged upload answers {status}"
+                ),
+            }
+        }
+        assert_eq!(files, whole, "round {round}: after the start, as many files as uploads that can be read");
+        for _ in 0..200 {
+            if payload_files(dir.path()) == 0 && !keys_left(dir.path()) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        assert_eq!((payload_files(dir.path()), keys_left(dir.path())), (0, false), "round {round}");
+        println!("round {round}: {count} acknowledged, {whole} whole, {} absent", UPLOADS - whole);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_cut_by_a_kill_can_be_had_again_after_the_restart() {
+    use futures::StreamExt;
+    let dir = TempDir::new().unwrap();
+    let process = Process::start(dir.path()).await;
+    let made = Client::new()
+        .post(format!("{}/v2/admin/keys", process.url))
+        .header("X-Admin-Token", ADMIN)
+        .send()
+        .await
+        .unwrap();
+    let made: Value = made.json().await.unwrap();
+    let mut user = User {
+        url: process.url.clone(),
+        http: Client::new(),
+        key: made["key"].as_str().unwrap().to_owned(),
+        account: String::new(),
+    };
+    let payload = noise(1, 5_000_000);
+    assert_eq!(user.upload(&payload, json!({ "ttl_ms": 60_000 })).await.status(), StatusCode::OK);
+    let mut pieces = user.download(&hash(&payload)).await.bytes_stream();
+    assert!(pieces.next().await.is_some());
+    process.kill();
+    drop(pieces);
+    let process = Process::start(dir.path()).await;
+    user.url.clone_from(&process.url);
+    assert_eq!(user.download(&hash(&payload)).await.bytes().await.unwrap(), payload);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_token_the_code_in_the_log_is_redeemed_once() {
+    let dir = TempDir::new().unwrap();
+    let process = Process::start(dir.path()).await;
+    process.kill();
+    // The same relay without its token file.
+    let config = std::fs::read_to_string(dir.path().join("relay.yaml")).unwrap();
+    let config = config.lines().filter(|line| !line.starts_with("admin:")).collect::<Vec<_>>().join("\n");
+    let listen = config.split("public: \"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    std::fs::write(dir.path().join("relay.yaml"), config).unwrap();
+    let start = || {
+        let log = std::fs::File::create(dir.path().join("log")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_paramant-relay"))
+            .args([
+                "--data".as_ref(),
+                dir.path().join("data").as_os_str(),
+                "--config".as_ref(),
+                dir.path().join("relay.yaml").as_os_str(),
+            ])
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Process { child, url: format!("http://{listen}") }
+    };
+    let ready = async |url: &str| {
+        for _ in 0..400 {
+            if Client::new().get(format!("{url}/health")).send().await.is_ok() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("the relay did not start");
+    };
+    let process = start();
+    ready(&process.url).await;
+    let log = std::fs::read_to_string(dir.path().join("log")).unwrap();
+    let code = log
+        .split("\"setup_code\":\"")
+        .nth(1)
+        .expect("the code is in the log")
+        .split('"')
+        .next()
+        .unwrap()
+        .to_owned();
+    let redeem = async |url: &str, code: &str| {
+        let answer = Client::new()
+            .post(format!("{url}/v3/setup"))
+            .body(json!({ "code": code }).to_string())
+            .send()
+            .await
+            .unwrap();
+        (answer.status(), answer.json::<Value>().await.unwrap())
+    };
+    assert_eq!(redeem(&process.url, "AAAA-BBBB").await.0, StatusCode::FORBIDDEN);
+    let (status, given) = redeem(&process.url, &code).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(given["totp_secret"].as_str().unwrap().len(), 32);
+    assert_eq!(redeem(&process.url, &code).await.0, StatusCode::FORBIDDEN);
+    let url = process.url.clone();
+    process.kill();
+    let process = start();
+    ready(&url).await;
+    assert!(!std::fs::read_to_string(dir.path().join("log")).unwrap().contains("setup_code"));
+    let made = Client::new()
+        .post(format!("{}/v2/admin/keys", process.url))
+        .bearer_auth(given["token"].as_str().unwrap())
+        .send();
+    assert_eq!(made.await.unwrap().status(), StatusCode::OK);
+}

@@ -1,0 +1,14 @@
+//! The relay over a real socket: one process, a temporary data directory, real clients.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
+
+mod admin;
+mod control;
+mod crash;
+mod devices;
+mod download;
+mod limits;
+mod log;
+mod process;
+mod relay;
+mod sdk;
+mod upload;
