@@ -2,6 +2,7 @@
 //! One cluster at a time on a machine; every command that changes it holds the lock. Other parts of this program use
 //! `ensure` and the `Cluster` it returns, and nothing else from here.
 
+mod collect;
 mod context;
 mod daemons;
 mod down;
@@ -47,6 +48,11 @@ impl Cluster {
     /// Whether the registry holds this manifest. Asked of our own registry only; of another one the answer is no.
     pub(crate) fn has_image(&self, name: &str, digest: &str) -> bool {
         self.own.is_some() && probe::answers(&self.registry, &format!("/v2/{name}/manifests/{digest}"))
+    }
+
+    /// Collects what explains a failure; returns the folder that holds it.
+    pub(crate) fn collect(&self, cache: &Cache) -> Result<PathBuf> {
+        collect::collect(cache, &self.kubeconfig, self.own.as_ref())
     }
 
     /// Makes sure that this many volumes are free. An existing cluster looks after its own.

@@ -18,5 +18,5 @@ pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<()> {
     let (ready, arguments) = scenarios::prepare(cache, arguments, false)?;
     arguments.end()?;
     println!("Ready after {:.0} s", started.elapsed().as_secs_f64());
-    ready.scenarios(cache).arg("demo").attached()
+    ready.scenarios(cache, None).arg("demo").attached()
 }

@@ -47,7 +47,13 @@ pub(crate) fn render(cache: &Cache, arguments: &[&str]) -> Result<String> {
 
 fn kubeconform(cache: &Cache, schemas: &Path) -> Run {
     let location = format!("{}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json", schemas.display());
-    Run::new(cache.bin().join("kubeconform")).args(["-strict", "-schema-location", &location])
+    Run::new(cache.bin().join("kubeconform")).args([
+        "-strict",
+        "-skip",
+        "Kustomization",
+        "-schema-location",
+        &location,
+    ])
 }
 
 fn chart(cache: &Cache) -> PathBuf {

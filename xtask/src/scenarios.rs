@@ -2,6 +2,7 @@
 //! in its environment. Nothing else of this program talks to a scenario.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::arguments::Arguments;
 use crate::build::{Build, debug_folder, program};
@@ -43,9 +44,17 @@ pub(crate) fn prepare(cache: &Cache, mut arguments: Arguments, variants: bool) -
 }
 
 impl Ready {
-    /// `paramant-e2e` with its environment, ready to run.
-    pub(crate) fn scenarios(&self, cache: &Cache) -> Run {
-        let run = Run::new(self.programs.join("paramant-e2e"))
+    /// `paramant-e2e` with its environment, ready to run; ended when it takes longer than the limit.
+    pub(crate) fn scenarios(&self, cache: &Cache, limit: Option<Duration>) -> Run {
+        let program = self.programs.join("paramant-e2e");
+        let run = match limit {
+            None => Run::new(program),
+            Some(limit) => Run::new("timeout")
+                .args(["--foreground", "--kill-after=30"])
+                .arg(limit.as_secs().to_string())
+                .arg(program),
+        };
+        let run = run
             .env("PARAMANT_KUBECONFIG", &self.cluster.kubeconfig)
             .env("PARAMANT_KUBECTL", cache.bin().join("kubectl"))
             .env("PARAMANT_PROGRAMS", cache.bin())

@@ -2,7 +2,7 @@
 //! A rung that fails does not hide the others; the cluster rung runs last and is skipped by `--fast`.
 
 use std::fs;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::arguments::Arguments;
 use crate::cache::Cache;
@@ -16,6 +16,12 @@ const FORBIDDEN: &[&str] = &["ring", "openssl", "openssl-sys", "native-tls"];
 
 /// A package that is compiled, to see that the question above can be answered with yes.
 const PRESENT: &str = "aws-lc-rs";
+
+/// Free volumes before the scenarios start: the largest asks for twenty at once.
+const VOLUMES: usize = 60;
+
+/// Far above what the scenarios take together; one that hangs must not hang whoever waits for the result.
+const LIMIT: Duration = Duration::from_secs(45 * 60);
 
 const CARGO_DENY: &str = "0.20.2";
 
@@ -51,10 +57,7 @@ impl Ladder<'_> {
     fn rung(&mut self, name: &str, check: impl FnOnce(&Self, &Evidence) -> Result<()>) {
         match step(name, |evidence| check(self, evidence)) {
             Ok(()) => self.passed += 1,
-            Err(failure) => {
-                println!("{failure}\n");
-                self.failed.push(name.to_owned());
-            }
+            Err(failure) => self.lost(name, &failure),
         }
     }
 
@@ -126,27 +129,29 @@ impl Ladder<'_> {
     }
 
     fn cluster(&mut self, arguments: Arguments) {
-        let mut prepared = None;
         // No line of its own: each part of it prints one.
-        match scenarios::prepare(self.cache, arguments, true) {
-            Ok(ready) => prepared = Some(ready),
-            Err(failure) => {
-                println!("{failure}\n");
-                self.failed.push("preparing the cluster".to_owned());
-            }
-        }
-        let Some((ready, arguments)) = prepared else { return };
-        if let Err(failure) = ready.cluster().ensure_volumes(self.cache, 60) {
-            println!("{failure}\n");
+        let (ready, arguments) = match scenarios::prepare(self.cache, arguments, true) {
+            Ok(ready) => ready,
+            Err(failure) => return self.lost("preparing the cluster", &failure),
+        };
+        if let Err(failure) = ready.cluster().ensure_volumes(self.cache, VOLUMES) {
+            return self.lost("volumes", &failure);
         }
         println!("Scenarios");
-        match ready.scenarios(self.cache).arg("test").args(arguments.rest()).attached() {
+        match ready.scenarios(self.cache, Some(LIMIT)).arg("test").args(arguments.rest()).attached() {
             Ok(()) => self.passed += 1,
             Err(failure) => {
-                println!("{failure}\n");
-                self.failed.push("scenarios".to_owned());
+                self.lost("scenarios", &failure);
+                if let Ok(folder) = ready.cluster().collect(self.cache) {
+                    println!("what the cluster said: {}", folder.display());
+                }
             }
         }
+    }
+
+    fn lost(&mut self, rung: &str, failure: &Failure) {
+        println!("{failure}\n");
+        self.failed.push(rung.to_owned());
     }
 
     fn cargo(&self, log: &str, arguments: &[&str]) -> Run {
