@@ -1,10 +1,11 @@
 //! Writes what follows from the resource types, or says what drifted.
 //!
-//! `crdgen [--check] [DIR]`: the definitions (`config/crd` and the chart) and `docs/api-reference.md`, below `DIR` (this
-//! checkout when absent); the hand-written samples of the checkout are read and held against the definitions.
+//! `crdgen [--check] [DIR]`: the definitions (`config/crd` and the chart), `docs/api-reference.md`, the chart's README and
+//! `config/alerts`, below `DIR` (this checkout when absent); the hand-written samples of the checkout are read and held against the definitions.
 //! `crdgen schemas DIR [--kubernetes swagger.json]`: JSON schemas as kubeconform wants them.
 //! Exit codes: 0 in order, 1 drift (each file named), 2 anything else.
 
+mod chart;
 mod definitions;
 mod outputs;
 mod reference;
@@ -76,8 +77,9 @@ fn run(arguments: Vec<String>) -> Result<Vec<PathBuf>, Error> {
         }
     }
     samples::check(&checkout.join("config/samples"))?;
-    let mut outputs = Outputs::new(root.unwrap_or(checkout), check);
+    let mut outputs = Outputs::new(root.unwrap_or_else(|| checkout.clone()), check);
     definitions::write(&mut outputs)?;
+    chart::write(&mut outputs, &checkout)?;
     outputs.put("docs/api-reference.md", &reference::page()?)?;
     Ok(outputs.drifted())
 }
