@@ -27,7 +27,7 @@ use crate::rivals;
 use crate::rules::Rules;
 use crate::situation::{Evidence, Hold};
 use crate::status::{self, whole_seconds};
-use crate::target::{Desired, Unresolved};
+use crate::target::Desired;
 use crate::validation;
 
 /// How often a relay at rest is looked at again. The watches bring every change before; this only heals what they missed.

@@ -80,6 +80,10 @@ impl Situation {
         if let Some(hold) = it.hold {
             return with(held(hold));
         }
+        // Something is being done about it.
+        if let Some(situation) = rolling(it).filter(|_| it.roll.step == Step::RollingBack) {
+            return with(situation);
+        }
         if let Report::KeyChanged { found, .. } = it.report {
             return with(stuck(
                 "ControlKeyChanged",

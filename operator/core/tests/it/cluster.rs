@@ -1,0 +1,742 @@
+//! A make-believe cluster: an API server that merges intents and fills in defaults, a StatefulSet controller, a kubelet, a
+//! registry and one relay process. It checks at every pass what must never happen, whatever the scenario.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use paramant_crds::relay::Step;
+use paramant_crds::{ParamantRelay, ParamantRelayStatus};
+use paramant_operator_core::children::RELAY_LABEL;
+use paramant_operator_core::{
+    Children, Context, Decision, DeletedKind, Digest, Event, Observation, Referenced, Report, Resolution,
+    decide,
+};
+use paramant_protocol::control::{
+    CONTROL_SCHEMA, Directives, DirectivesMark, DrainReport, DrainSource, DrainState, IdentityReport,
+    LicenseReport, LicenseSource, LogReport, RelayState,
+};
+use serde_json::{Map, Value, json};
+
+pub(crate) const NAME: &str = "health";
+pub(crate) const NAMESPACE: &str = "transfers";
+const REPOSITORY: &str = "registry.example/paramant/relay";
+
+/// An image the registry of this cluster knows by digest.
+pub(crate) fn image(n: u8) -> String {
+    format!("{REPOSITORY}@{}", digest(n))
+}
+
+pub(crate) fn digest(n: u8) -> String {
+    format!("sha256:{}", hex::encode([n; 32]))
+}
+
+pub(crate) fn hash(n: u8) -> String {
+    hex::encode([n; 32])
+}
+
+/// What a pass did to the API server.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Deed {
+    Status,
+    State,
+    Apply(String),
+    Delete(DeletedKind, String),
+}
+
+/// How an image fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Crashes,
+    IsNotThere,
+    NeverReady,
+    LosesTheLog,
+}
+
+pub(crate) struct Cluster {
+    pub(crate) now: Timestamp,
+    pub(crate) relay: Value,
+    pub(crate) policy: Option<Value>,
+    pub(crate) license: Option<Value>,
+    pub(crate) objects: BTreeMap<(String, String), Value>,
+    pub(crate) faults: BTreeMap<String, Fault>,
+    pub(crate) tags: BTreeMap<String, String>,
+    pub(crate) resolution: Resolution,
+    pub(crate) report: Option<Report>,
+    pub(crate) process: Option<Process>,
+    pub(crate) context: Context,
+    pub(crate) deeds: Vec<Deed>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) uploads: u64,
+    pub(crate) unschedulable: bool,
+    pub(crate) sent: Option<Directives>,
+    applied: BTreeMap<(String, String), Value>,
+    counter: u64,
+}
+
+pub(crate) struct Process {
+    pub(crate) pod_uid: String,
+    pub(crate) directives: Option<Directives>,
+    pub(crate) state: RelayState,
+}
+
+impl Cluster {
+    pub(crate) fn with(spec: Value) -> Self {
+        let mut cluster = Self {
+            now: Timestamp::from_second(1_790_000_000).unwrap(),
+            relay: Value::Null,
+            policy: None,
+            license: None,
+            objects: BTreeMap::new(),
+            faults: BTreeMap::new(),
+            tags: BTreeMap::new(),
+            resolution: Resolution::Pending,
+            report: None,
+            process: None,
+            context: Context {
+                ca_bundle_pem: "PEM".into(),
+                epoch: 1,
+                operator_namespace: "paramant-system".into(),
+                gateway_api: true,
+            },
+            deeds: Vec::new(),
+            events: Vec::new(),
+            steps: Vec::new(),
+            uploads: 0,
+            unschedulable: false,
+            sent: None,
+            applied: BTreeMap::new(),
+            counter: 0,
+        };
+        let uid = cluster.next_uid();
+        cluster.relay = json!({
+            "apiVersion": "paramant.app/v1alpha1",
+            "kind": "ParamantRelay",
+            "metadata": {
+                "name": NAME, "namespace": NAMESPACE, "uid": uid, "generation": 1,
+                "creationTimestamp": cluster.now.to_string(),
+            },
+            "spec": spec,
+            "status": {"observedGeneration": -1},
+        });
+        cluster
+    }
+
+    /// A relay that serves image 1 and rests.
+    pub(crate) fn serving() -> Self {
+        let mut cluster = Self::with(json!({ "image": image(1) }));
+        cluster.settle();
+        assert_eq!(cluster.phase(), "Ready", "{:#}", cluster.relay["status"]);
+        cluster
+    }
+
+    pub(crate) fn next_uid(&mut self) -> String {
+        self.counter += 1;
+        format!("uid-{:04}", self.counter)
+    }
+
+    pub(crate) fn edit(&mut self, change: impl FnOnce(&mut Value)) {
+        change(&mut self.relay["spec"]);
+        let generation = self.relay["metadata"]["generation"].as_i64().unwrap();
+        self.relay["metadata"]["generation"] = json!(generation + 1);
+    }
+
+    pub(crate) fn annotate(&mut self, key: &str, value: &str) {
+        self.relay["metadata"]["annotations"][key] = json!(value);
+    }
+
+    pub(crate) fn get(&self, kind: &str, name: &str) -> Option<&Value> {
+        self.objects.get(&(kind.into(), name.into()))
+    }
+
+    pub(crate) fn get_mut(&mut self, kind: &str, name: &str) -> Option<&mut Value> {
+        self.objects.get_mut(&(kind.into(), name.into()))
+    }
+
+    pub(crate) fn pod(&self) -> &Value {
+        self.get("Pod", "health-0").expect("a pod")
+    }
+
+    pub(crate) fn pod_image(&self) -> String {
+        self.pod()["spec"]["containers"][0]["image"].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn status(&self) -> ParamantRelayStatus {
+        serde_json::from_value(self.relay["status"].clone()).unwrap()
+    }
+
+    pub(crate) fn phase(&self) -> &str {
+        self.relay["status"]["phase"].as_str().unwrap_or("")
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        self.relay["status"]["message"].as_str().unwrap_or("")
+    }
+
+    pub(crate) fn step(&self) -> Step {
+        self.status().update.and_then(|update| update.step).unwrap_or_default()
+    }
+
+    /// `("True", "Serving")`.
+    pub(crate) fn condition(&self, type_: &str) -> (String, String) {
+        let all = self.relay["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let found = all.into_iter().find(|it| it["type"] == type_).unwrap_or_default();
+        (found["status"].as_str().unwrap_or("").into(), found["reason"].as_str().unwrap_or("").into())
+    }
+
+    pub(crate) fn observe(&self) -> Observation {
+        let typed = |kind: &str, name: &str| self.get(kind, name).cloned();
+        fn read<T: serde::de::DeserializeOwned>(value: Option<Value>) -> Option<Arc<T>> {
+            value.map(|value| Arc::new(serde_json::from_value(value).unwrap()))
+        }
+        let pods = self.objects.iter().filter(|((kind, _), _)| kind == "Pod");
+        let relay: ParamantRelay = serde_json::from_value(self.relay.clone()).unwrap();
+        Observation {
+            policy: match (&self.policy, &relay.spec.policy_ref) {
+                (_, None) => Referenced::Unreferenced,
+                (None, Some(name)) => Referenced::Missing { name: name.name.0.clone() },
+                (Some(policy), Some(_)) => {
+                    Referenced::Found(Arc::new(serde_json::from_value(policy.clone()).unwrap()))
+                }
+            },
+            license: match (&self.license, &relay.spec.license_ref) {
+                (_, None) => Referenced::Unreferenced,
+                (None, Some(name)) => Referenced::Missing { name: name.name.0.clone() },
+                (Some(found), Some(_)) => {
+                    Referenced::Found(Arc::new(serde_json::from_value(found.clone()).unwrap()))
+                }
+            },
+            relay: Arc::new(relay),
+            children: Children {
+                stateful_set: read(typed("StatefulSet", NAME)),
+                service: read(typed("Service", NAME)),
+                headless: read(typed("Service", "health-pods")),
+                service_account: read(typed("ServiceAccount", NAME)),
+                config: read(typed("ConfigMap", "health-config")),
+                state: read(typed("ConfigMap", "health-state")),
+                network_policy: read(typed("NetworkPolicy", NAME)),
+                ingress: read(typed("Ingress", NAME)),
+                http_route: typed("HTTPRoute", NAME).map(Arc::new),
+                claim: read(typed("PersistentVolumeClaim", "data-health-0")),
+                pods: pods.map(|(_, pod)| Arc::new(serde_json::from_value(pod.clone()).unwrap())).collect(),
+            },
+            report: self.report.clone().unwrap_or_else(|| match &self.process {
+                Some(process) => Report::Reachable {
+                    state: Arc::new(process.state.clone()),
+                    pod_uid: process.pod_uid.clone(),
+                    at: self.now,
+                },
+                None => Report::Unknown,
+            }),
+            resolution: self.resolution.clone(),
+            rivals: Vec::new(),
+        }
+    }
+
+    /// One pass of the operator. Returns what it decided.
+    pub(crate) fn pass(&mut self) -> Decision {
+        let seen = self.observe();
+        let decision = decide(&seen, &self.context, self.now);
+        assert_eq!(decision, decide(&seen, &self.context, self.now), "the same facts, the same decision");
+        self.check(&decision);
+        self.act(decision.clone());
+        decision
+    }
+
+    /// What must hold for every decision in every state.
+    fn check(&self, decision: &Decision) {
+        let stored = self.status();
+        let stored_update = stored.update.clone().unwrap_or_default();
+        let may_disrupt = matches!(stored_update.step, Some(Step::Replacing | Step::RollingBack));
+        for deletion in decision.delete.iter().filter(|it| it.kind == DeletedKind::Pod) {
+            assert!(may_disrupt, "a pod goes only in a stored step: {stored_update:?}");
+            assert_eq!(stored_update.victim.as_ref(), Some(&deletion.uid), "and only the recorded one");
+            assert_eq!(
+                decision.status.update.as_ref().unwrap().step,
+                stored_update.step,
+                "and the step is confirmed"
+            );
+        }
+        assert!(decision.delete.len() <= 1, "at most one act at a time");
+        for intent in decision.apply.iter().chain(&decision.state) {
+            let kind = intent["kind"].as_str().unwrap();
+            let known = [
+                "StatefulSet",
+                "Service",
+                "ServiceAccount",
+                "ConfigMap",
+                "NetworkPolicy",
+                "Ingress",
+                "HTTPRoute",
+                "PersistentVolumeClaim",
+            ];
+            assert!(known.contains(&kind), "{kind}");
+            if kind == "StatefulSet"
+                && let Some(before) = self.applied.get(&(kind.into(), NAME.into()))
+                && before["spec"]["template"] != intent["spec"]["template"]
+                && self.get(kind, NAME).is_some()
+            {
+                assert!(may_disrupt, "another template is written only in a stored step: {stored_update:?}");
+            }
+        }
+        for condition in &decision.status.conditions {
+            assert_eq!(condition.observed_generation, self.relay["metadata"]["generation"].as_i64());
+            let same = stored
+                .conditions
+                .iter()
+                .find(|it| it.type_ == condition.type_ && it.status == condition.status);
+            if let Some(same) = same {
+                assert_eq!(same.last_transition_time, condition.last_transition_time, "{}", condition.type_);
+            }
+        }
+        let types: BTreeSet<&str> = decision.status.conditions.iter().map(|it| it.type_.as_str()).collect();
+        assert_eq!(types.len(), decision.status.conditions.len(), "one condition of a type");
+        if decision.status == stored {
+            assert!(decision.events.is_empty(), "no event without a transition: {:?}", decision.events);
+        }
+    }
+
+    pub(crate) fn act(&mut self, decision: Decision) {
+        let status = serde_json::to_value(&decision.status).unwrap();
+        if decision.status != self.status() {
+            self.relay["status"] = status;
+            self.deeds.push(Deed::Status);
+            let step = self.step();
+            if self.steps.last() != Some(&step) {
+                self.steps.push(step);
+            }
+        }
+        if let Some(state) = decision.state {
+            self.apply(state);
+            self.deeds.push(Deed::State);
+        }
+        self.sent = decision.directives.clone();
+        if let (Some(process), Some(directives)) = (&mut self.process, decision.directives) {
+            let order = |it: &Directives| (it.epoch, it.seq);
+            let held = process.directives.as_ref().filter(|held| held.relay_uid == directives.relay_uid);
+            if held.is_none_or(|held| order(held) < order(&directives)) {
+                process.directives = Some(directives);
+            }
+        }
+        for intent in decision.apply {
+            self.deeds.push(Deed::Apply(format!(
+                "{}/{}",
+                intent["kind"].as_str().unwrap(),
+                intent["metadata"]["name"].as_str().unwrap()
+            )));
+            self.apply(intent);
+        }
+        for deletion in decision.delete {
+            self.deeds.push(Deed::Delete(deletion.kind, deletion.name.clone()));
+            let kind = match deletion.kind {
+                DeletedKind::Pod => "Pod",
+                DeletedKind::StatefulSetOrphan => "StatefulSet",
+                DeletedKind::Ingress => "Ingress",
+                DeletedKind::HttpRoute => "HTTPRoute",
+            };
+            let key = (kind.to_owned(), deletion.name);
+            let live = self.objects.get_mut(&key).expect("what is deleted is there");
+            assert_eq!(
+                live["metadata"]["uid"].as_str(),
+                Some(deletion.uid.as_str()),
+                "the precondition holds"
+            );
+            if kind == "Pod" {
+                live["metadata"]["deletionTimestamp"] = json!(self.now.to_string());
+            } else {
+                self.objects.remove(&key);
+            }
+        }
+        if let Some(image) = decision.resolve {
+            self.resolution = match self.tags.get(&image.0) {
+                Some(digest) => Resolution::Resolved { image: image.0, digest: digest.parse().unwrap() },
+                None => Resolution::Refused { image: image.0, reason: "the registry has no such tag".into() },
+            };
+        }
+        self.events.extend(decision.events);
+    }
+
+    /// Server-side apply by one manager.
+    pub(crate) fn apply(&mut self, intent: Value) {
+        let key = (
+            intent["kind"].as_str().unwrap().to_owned(),
+            intent["metadata"]["name"].as_str().unwrap().to_owned(),
+        );
+        let mut live = match self.objects.get(&key) {
+            Some(live) => live.clone(),
+            None => {
+                json!({"metadata": {"uid": self.next_uid(), "generation": 0, "creationTimestamp": self.now.to_string()}})
+            }
+        };
+        let before = live.clone();
+        if let Some(last) = self.applied.get(&key) {
+            prune(&mut live, last, &intent);
+        }
+        merge(&mut live, &intent);
+        defaults(&key.0, &mut live);
+        if live["spec"] != before["spec"] {
+            live["metadata"]["generation"] =
+                json!(before["metadata"]["generation"].as_i64().unwrap_or(0) + 1);
+        }
+        self.applied.insert(key.clone(), intent);
+        self.objects.insert(key, live);
+    }
+
+    /// Everything that is not the operator does its part, and a second passes.
+    pub(crate) fn tick(&mut self) {
+        self.now += SignedDuration::from_secs(1);
+        self.end_pods();
+        self.stateful_set();
+        self.kubelet();
+        self.relay_process();
+    }
+
+    fn end_pods(&mut self) {
+        let ended = self
+            .objects
+            .get(&("Pod".into(), "health-0".into()))
+            .is_some_and(|pod| !pod["metadata"]["deletionTimestamp"].is_null());
+        if ended {
+            self.objects.remove(&("Pod".into(), "health-0".into()));
+            self.process = None;
+        }
+    }
+
+    fn stateful_set(&mut self) {
+        let Some(set) = self.get("StatefulSet", NAME).cloned() else { return };
+        let revision = format!("{NAME}-{}", &Digest::of_json(&set["spec"]["template"]).hex()[..10]);
+        let generation = set["metadata"]["generation"].clone();
+        let live = self.get_mut("StatefulSet", NAME).unwrap();
+        live["status"] = json!({"replicas": 1, "observedGeneration": generation, "updateRevision": revision});
+        if self.get("PersistentVolumeClaim", "data-health-0").is_none() {
+            let uid = self.next_uid();
+            let mut claim = set["spec"]["volumeClaimTemplates"][0].clone();
+            claim["metadata"] = json!({"name": "data-health-0", "uid": uid, "labels": {RELAY_LABEL: NAME}});
+            claim["status"] = json!({"phase": "Bound", "capacity": {"storage": "10Gi"}});
+            self.objects.insert(("PersistentVolumeClaim".into(), "data-health-0".into()), claim);
+        }
+        if self.get("Pod", "health-0").is_none() {
+            let mut pod = set["spec"]["template"].clone();
+            pod["metadata"]["name"] = json!("health-0");
+            pod["metadata"]["uid"] = json!(self.next_uid());
+            pod["metadata"]["labels"]["controller-revision-hash"] = json!(revision);
+            pod["metadata"]["creationTimestamp"] = json!(self.now.to_string());
+            pod["status"] = json!({"phase": "Pending", "conditions": []});
+            self.objects.insert(("Pod".into(), "health-0".into()), pod);
+        }
+    }
+
+    fn kubelet(&mut self) {
+        let now = self.now.to_string();
+        let unschedulable = self.unschedulable;
+        let faults = self.faults.clone();
+        let Some(pod) = self.get_mut("Pod", "health-0") else { return };
+        let image = pod["spec"]["containers"][0]["image"].as_str().unwrap().to_owned();
+        let digest = image.split_once('@').unwrap().1.to_owned();
+        let condition = |type_: &str, status: bool, before: &Value| {
+            let status = if status { "True" } else { "False" };
+            let all = before.as_array().cloned().unwrap_or_default();
+            let same = all.iter().find(|it| it["type"] == type_ && it["status"] == status);
+            let since = same.map_or(json!(now), |it| it["lastTransitionTime"].clone());
+            json!({"type": type_, "status": status, "lastTransitionTime": since})
+        };
+        if unschedulable {
+            pod["status"] = json!({"phase": "Pending", "conditions": [
+                {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes are available"},
+            ]});
+            return;
+        }
+        let fault = faults.get(&digest).copied();
+        let ready = !matches!(fault, Some(Fault::Crashes | Fault::IsNotThere | Fault::NeverReady));
+        let before = pod["status"]["conditions"].clone();
+        let state = match fault {
+            Some(Fault::Crashes) => json!({
+                "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}},
+                "lastState": {"terminated": {"exitCode": 70, "reason": "Error"}},
+                "restartCount": 3,
+            }),
+            Some(Fault::IsNotThere) => json!({
+                "state": {"waiting": {"reason": "ErrImagePull", "message": "rpc error: code = NotFound desc = x: not found"}},
+                "restartCount": 0,
+            }),
+            _ => json!({"state": {"running": {}}, "restartCount": 0}),
+        };
+        let mut container = json!({"name": "relay", "image": image, "imageID": "", "ready": ready});
+        merge(&mut container, &state);
+        pod["status"] = json!({
+            "phase": "Running",
+            "conditions": [condition("Ready", ready, &before), condition("ContainersReady", ready, &before)],
+            "containerStatuses": [container],
+        });
+    }
+
+    fn relay_process(&mut self) {
+        let Some(pod) = self.get("Pod", "health-0") else { return };
+        let ready = pod["status"]["conditions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|it| it["type"] == "Ready" && it["status"] == "True");
+        if !ready {
+            self.process = None;
+            return;
+        }
+        let pod_uid = pod["metadata"]["uid"].as_str().unwrap().to_owned();
+        let digest = self.pod_image().split_once('@').unwrap().1.to_owned();
+        let lost = self.faults.get(&digest) == Some(&Fault::LosesTheLog);
+        let (now, uploads) = (self.now, self.uploads);
+        let process = self.process.get_or_insert_with(|| Process {
+            pod_uid,
+            directives: None,
+            state: relay_state(now),
+        });
+        process.state.log.size = if lost { 3 } else { 7 };
+        let Some(directives) = &process.directives else { return };
+        process.state.directives = Some(DirectivesMark {
+            relay_uid: directives.relay_uid.clone(),
+            epoch: directives.epoch,
+            seq: directives.seq,
+        });
+        let mut requested_by = Vec::new();
+        if directives.drain.spec == Some(true) {
+            requested_by.push(DrainSource::Spec);
+        }
+        if directives.drain.policy && directives.drain.spec != Some(false) {
+            requested_by.push(DrainSource::Policy);
+        }
+        if directives.drain.update_until.is_some_and(|until| until > now) {
+            requested_by.push(DrainSource::Update);
+        }
+        let drain = &mut process.state.drain;
+        drain.state = match (requested_by.is_empty(), uploads) {
+            (true, _) => DrainState::Serving,
+            (false, 0) => DrainState::Drained,
+            (false, _) => DrainState::Draining,
+        };
+        drain.since = if requested_by.is_empty() { None } else { drain.since.or(Some(now)) };
+        drain.requested_by = requested_by;
+    }
+
+    /// Passes and ticks until three passes in a row do nothing.
+    pub(crate) fn settle(&mut self) {
+        let mut quiet = 0;
+        for _ in 0..200 {
+            let before = self.deeds.len();
+            self.pass();
+            self.tick();
+            quiet = if self.deeds.len() == before { quiet + 1 } else { 0 };
+            if quiet == 3 {
+                return;
+            }
+        }
+        panic!(
+            "no rest after 200 passes; last deeds: {:?}",
+            &self.deeds[self.deeds.len().saturating_sub(12)..]
+        );
+    }
+
+    /// Passes and ticks for this long.
+    pub(crate) fn run(&mut self, seconds: u32) {
+        for _ in 0..seconds {
+            self.pass();
+            self.tick();
+        }
+    }
+
+    /// Nothing but time passes, and then what that brings about.
+    pub(crate) fn wait(&mut self, seconds: i64) {
+        self.run(2);
+        self.now += SignedDuration::from_secs(seconds);
+        self.run(3);
+    }
+
+    /// Passes and ticks until this step is stored.
+    pub(crate) fn until(&mut self, step: Step) {
+        for _ in 0..2000 {
+            if self.step() == step {
+                return;
+            }
+            self.pass();
+            self.tick();
+        }
+        panic!("never reached {step:?}; steps: {:?}; {:#}", self.steps, self.relay["status"]);
+    }
+
+    /// Every child's version, for "nothing was touched".
+    pub(crate) fn snapshot(&self) -> (Value, BTreeMap<(String, String), Value>) {
+        (self.relay.clone(), self.objects.clone())
+    }
+}
+
+pub(crate) fn relay_state(now: Timestamp) -> RelayState {
+    RelayState {
+        schema: CONTROL_SCHEMA,
+        version: "0.1.0".into(),
+        started_at: now,
+        ready: true,
+        not_ready: Vec::new(),
+        identity: IdentityReport { fingerprint: hash(1), control_spki_sha256: hash(2) },
+        drain: DrainReport {
+            state: DrainState::Serving,
+            requested_by: Vec::new(),
+            since: None,
+            deadline: None,
+            uploads: 0,
+            claims: 0,
+            unclaimed: 0,
+        },
+        license: LicenseReport {
+            tier: "Community".into(),
+            source: LicenseSource::None,
+            max_users: Some(5),
+            active_users: 1,
+            capabilities: Vec::new(),
+            valid_until: None,
+            grace_until: None,
+            problems: Vec::new(),
+        },
+        log: LogReport {
+            origin: "health.transfers/log".into(),
+            size: 7,
+            root: hash(3),
+            checkpoint_at: Some(now),
+            checkpoint: Some("note".into()),
+            consistency: None,
+        },
+        directives: None,
+        ca_bundle_sha256: hash(4),
+    }
+}
+
+fn merge_key(field: &str) -> Option<&'static str> {
+    match field {
+        "containers" | "volumes" | "imagePullSecrets" | "env" => Some("name"),
+        "volumeMounts" => Some("mountPath"),
+        "ports" => Some("name"),
+        "ownerReferences" => Some("uid"),
+        _ => None,
+    }
+}
+
+fn merge(live: &mut Value, intent: &Value) {
+    let Value::Object(intent) = intent else {
+        *live = intent.clone();
+        return;
+    };
+    if !live.is_object() {
+        *live = Value::Object(Map::new());
+    }
+    let live = live.as_object_mut().unwrap();
+    for (field, wanted) in intent {
+        let found = live.entry(field.clone()).or_insert(Value::Null);
+        match (wanted, merge_key(field)) {
+            (Value::Array(items), Some(key))
+                if found.is_array() && items.iter().all(|item| item.get(key).is_some()) =>
+            {
+                let all = found.as_array_mut().unwrap();
+                for item in items {
+                    match all.iter_mut().find(|it| it[key] == item[key]) {
+                        Some(same) => merge(same, item),
+                        None => all.push(item.clone()),
+                    }
+                }
+            }
+            _ => merge(found, wanted),
+        }
+    }
+}
+
+/// Takes away what the last intent had and the next has not.
+fn prune(live: &mut Value, last: &Value, next: &Value) {
+    let (Some(fields), Some(last)) = (live.as_object_mut(), last.as_object()) else { return };
+    for (field, had) in last {
+        let Some(wanted) = next.get(field) else {
+            fields.remove(field);
+            continue;
+        };
+        let Some(found) = fields.get_mut(field) else { continue };
+        match (had, merge_key(field), found.as_array_mut()) {
+            (Value::Array(items), Some(key), Some(all)) => {
+                let keeps =
+                    |item: &Value| wanted.as_array().is_some_and(|w| w.iter().any(|it| it[key] == item[key]));
+                all.retain(|it| keeps(it) || !items.iter().any(|item| item[key] == it[key]));
+                for item in items.iter().filter(|item| keeps(item)) {
+                    let next = wanted.as_array().unwrap().iter().find(|it| it[key] == item[key]).unwrap();
+                    if let Some(found) = all.iter_mut().find(|it| it[key] == item[key]) {
+                        prune(found, item, next);
+                    }
+                }
+            }
+            _ => prune(found, had, wanted),
+        }
+    }
+}
+
+fn or_default(value: &mut Value, field: &str, default: Value) {
+    if value[field].is_null() {
+        value[field] = default;
+    }
+}
+
+/// What a real API server fills in.
+fn defaults(kind: &str, live: &mut Value) {
+    match kind {
+        "StatefulSet" => {
+            let spec = &mut live["spec"];
+            or_default(spec, "revisionHistoryLimit", json!(10));
+            for claim in spec["volumeClaimTemplates"].as_array_mut().unwrap() {
+                or_default(claim, "apiVersion", json!("v1"));
+                or_default(claim, "kind", json!("PersistentVolumeClaim"));
+                or_default(claim, "status", json!({"phase": "Pending"}));
+                or_default(&mut claim["spec"], "volumeMode", json!("Filesystem"));
+            }
+            or_default(&mut spec["template"]["metadata"], "creationTimestamp", Value::Null);
+            let pod = &mut spec["template"]["spec"];
+            let account = pod["serviceAccountName"].clone();
+            for (field, default) in [
+                ("restartPolicy", json!("Always")),
+                ("dnsPolicy", json!("ClusterFirst")),
+                ("schedulerName", json!("default-scheduler")),
+                ("serviceAccount", account),
+            ] {
+                or_default(pod, field, default);
+            }
+            for volume in pod["volumes"].as_array_mut().unwrap() {
+                for source in ["configMap", "secret", "projected"] {
+                    if !volume[source].is_null() {
+                        or_default(&mut volume[source], "defaultMode", json!(420));
+                    }
+                }
+            }
+            let container = &mut pod["containers"][0];
+            or_default(container, "terminationMessagePath", json!("/dev/termination-log"));
+            or_default(container, "terminationMessagePolicy", json!("File"));
+            for probe in ["startupProbe", "readinessProbe", "livenessProbe"] {
+                or_default(&mut container[probe], "successThreshold", json!(1));
+                or_default(&mut container[probe]["httpGet"], "scheme", json!("HTTP"));
+            }
+            let requests = container["resources"]["requests"].as_object_mut();
+            for quantity in requests.into_iter().flat_map(|all| all.values_mut()) {
+                // Canonical form: the API server rewrites quantities.
+                if quantity == "0.5" {
+                    *quantity = json!("500m");
+                }
+            }
+        }
+        "Service" => {
+            let spec = &mut live["spec"];
+            or_default(spec, "type", json!("ClusterIP"));
+            or_default(spec, "clusterIP", json!("10.0.0.7"));
+            or_default(spec, "sessionAffinity", json!("None"));
+            or_default(spec, "internalTrafficPolicy", json!("Cluster"));
+        }
+        "HTTPRoute" => {
+            for parent in live["spec"]["parentRefs"].as_array_mut().unwrap() {
+                or_default(parent, "group", json!("gateway.networking.k8s.io"));
+                or_default(parent, "kind", json!("Gateway"));
+            }
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,8 @@
+//! One relay against a small make-believe cluster: decide, act, look again, until nothing changes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod cluster;
+mod converge;
+mod faults;
+mod properties;
+mod status;
