@@ -126,8 +126,8 @@ impl Pass<'_> {
 
         let directives = self.directives(&mut durable, &rules, &roll, &facts, hold.as_ref(), believed);
         let intents = self.intents(&durable, hold.as_ref());
-        let unresolved =
-            matches!(desired, Desired::Unresolved(Unresolved::Asked | Unresolved::Unavailable(_)));
+        // Also after a refusal: whoever keeps the registry may still push what is missing. The asker paces itself.
+        let unresolved = matches!(desired, Desired::Unresolved(_));
         let wakes = [machine::wake(&roll, &facts), drain::renewal(&roll, &rules, &facts.timing, now)];
         Decision {
             events: events(before, &next),
