@@ -1,27 +1,32 @@
 //! `cargo xtask bench NAME|all`: figures of a release build, each printed as one JSON line beside the machine's own baseline.
 
+use std::fs;
 use std::path::PathBuf;
 
 use crate::arguments::Arguments;
 use crate::build::{Build, Program, RELAY};
-use crate::cache::Cache;
-use crate::failure::{Result, fail};
+use crate::cache::{Cache, make_directory};
+use crate::failure::{Doing, Result, fail};
 use crate::run::Run;
 use crate::step::step;
 
-/// A benchmark and the program that holds it.
+/// A benchmark, the program that holds it, and what that program is told besides.
 struct Bench {
     name: &'static str,
     program: Program,
+    /// The option that names the folder to measure in.
+    folder: &'static str,
+    /// Whether the program holds more than one and wants to know which.
+    named: bool,
 }
 
-const LOG: Program = Program { package: "paramant-log", binary: "log-bench" };
-const TRANSFER: Program = Program { package: "paramant-e2e", binary: "paramant-bench" };
+const LOG: Program = Program { package: "paramant-log", binary: "append_bench", example: true };
+const TRANSFER: Program = Program { package: "paramant-e2e", binary: "paramant-bench", example: false };
 
 const BENCHES: &[Bench] = &[
-    Bench { name: "log-append", program: LOG },
-    Bench { name: "transfer-upload", program: TRANSFER },
-    Bench { name: "transfer-download", program: TRANSFER },
+    Bench { name: "log-append", program: LOG, folder: "--dir", named: false },
+    Bench { name: "transfer-upload", program: TRANSFER, folder: "--directory", named: true },
+    Bench { name: "transfer-download", program: TRANSFER, folder: "--directory", named: true },
 ];
 
 /// `cargo xtask bench NAME|all [arguments of the benchmark]`.
@@ -36,15 +41,22 @@ pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<()> {
         return fail(format!("there is no benchmark `{wanted}`; there are: {}, all", names()));
     }
     let folder = compile(cache, &chosen)?;
+    // On the disk of the cache: the benchmarks refuse to measure memory.
+    let data = cache.root().join("bench");
     let rest = arguments.rest();
     for bench in chosen {
-        Run::new(folder.join(bench.program.binary))
-            .arg(bench.name)
+        let _ = fs::remove_dir_all(&data);
+        make_directory(&data)?;
+        println!("{}", bench.name);
+        Run::new(bench.program.path(&folder))
+            .args(bench.named.then_some(bench.name))
+            .arg(bench.folder)
+            .arg(&data)
             .args(&rest)
-            .env("PARAMANT_RELAY_BINARY", folder.join(RELAY.binary))
+            .env("PARAMANT_RELAY_BINARY", RELAY.path(&folder))
             .attached()?;
     }
-    Ok(())
+    fs::remove_dir_all(&data).doing(|| format!("delete {}", data.display()))
 }
 
 fn compile(cache: &Cache, chosen: &[&Bench]) -> Result<PathBuf> {

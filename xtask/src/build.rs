@@ -34,7 +34,7 @@ impl Build {
             .log(log);
         if self.release {
             for program in programs {
-                cargo = cargo.args(["-p", program.package, "--bin", program.binary]);
+                cargo = cargo.args(["-p", program.package, program.option(), program.binary]);
             }
         } else {
             // The whole workspace, because Cargo would choose other features for a part of it and build everything twice.
@@ -56,11 +56,24 @@ impl Build {
 pub(crate) struct Program {
     pub(crate) package: &'static str,
     pub(crate) binary: &'static str,
+    /// Whether Cargo knows it as an example rather than as a binary.
+    pub(crate) example: bool,
+}
+
+impl Program {
+    fn option(self) -> &'static str {
+        if self.example { "--example" } else { "--bin" }
+    }
+
+    /// Where the program lies below the folder that `programs` returns.
+    pub(crate) fn path(self, folder: &Path) -> PathBuf {
+        if self.example { folder.join("examples").join(self.binary) } else { folder.join(self.binary) }
+    }
 }
 
 /// A program whose package and binary have one name.
 pub(crate) const fn program(name: &'static str) -> Program {
-    Program { package: name, binary: name }
+    Program { package: name, binary: name, example: false }
 }
 
 pub(crate) const OPERATOR: Program = program("paramant-operator");

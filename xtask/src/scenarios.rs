@@ -25,16 +25,18 @@ pub(crate) struct Ready {
     programs: PathBuf,
 }
 
-/// Makes everything ready; `variants` asks for the images that only tests use. Returns what is left of the arguments.
-pub(crate) fn prepare(cache: &Cache, mut arguments: Arguments, variants: bool) -> Result<(Ready, Arguments)> {
+/// Makes everything ready; `tests` asks for what only tests use, too. Returns what is left of the arguments.
+pub(crate) fn prepare(cache: &Cache, mut arguments: Arguments, tests: bool) -> Result<(Ready, Arguments)> {
     packages::ensure(cache)?;
     let cluster = cluster::ensure(cache, &mut arguments)?;
-    for tool in [tools::HELM, tools::KUBECONFORM, tools::KUBE_SCORE] {
-        tools::published(cache, tool)?;
+    // The demo should not wait for judges that only tests call.
+    let judged: &[_] = if tests { &[tools::KUBECONFORM, tools::KUBE_SCORE] } else { &[] };
+    for tool in [tools::HELM].iter().chain(judged) {
+        tools::published(cache, *tool)?;
     }
     tools::judges(cache)?;
     let python = sdk::python(cache)?;
-    let images = images::push(cache, &cluster, &Build::default(), variants)?;
+    let images = images::push(cache, &cluster, &Build::default(), tests)?;
     // Last, because the variants above leave programs of another version behind.
     let programs = step("compile the programs that scenarios run", |_| {
         let names: Vec<_> = PROGRAMS.iter().map(|name| program(name)).collect();
