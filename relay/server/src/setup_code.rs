@@ -93,7 +93,7 @@ impl AdminAccess {
             code: Mutex::default(),
             redeemed: RwLock::new(redeemed),
         }));
-        if redeemed.is_none() && this.from_file().is_none() {
+        if redeemed.is_none() && this.token_in_file().is_none() {
             let code = grouped(&base32(&random()?));
             *this.0.code.lock().unwrap_or_else(PoisonError::into_inner) = Some(leaf::sha256(code.as_bytes()));
             tracing::warn!(setup_code = %code, "no admin token yet: redeem this code once with POST /v3/setup {{\"code\":…}}");
@@ -105,7 +105,7 @@ impl AdminAccess {
     #[must_use]
     pub fn is_admin(&self, presented: &str) -> bool {
         let presented = leaf::sha256(presented.as_bytes());
-        let valid = match self.from_file() {
+        let valid = match self.token_in_file() {
             Some(token) => Some(token),
             None => *self.0.redeemed.read().unwrap_or_else(PoisonError::into_inner),
         };
@@ -127,7 +127,7 @@ impl AdminAccess {
         let spent = {
             let mut code = self.0.code.lock().unwrap_or_else(PoisonError::into_inner);
             let same = code.is_some_and(|code| bool::from(code.ct_eq(&presented)));
-            if !same || self.from_file().is_some() {
+            if !same || self.token_in_file().is_some() {
                 return Err(SetupError::Refused);
             }
             code.take()
@@ -158,7 +158,7 @@ impl AdminAccess {
     }
 
     /// SHA-256 of the token in the file, if there is one.
-    fn from_file(&self) -> Option<[u8; 32]> {
+    fn token_in_file(&self) -> Option<[u8; 32]> {
         let path = self.0.settings.current().admin_token_file.clone()?;
         token_in(&path).map(|token| leaf::sha256(token.as_bytes()))
     }

@@ -8,6 +8,7 @@
 pub mod blob_rows;
 pub mod blobs;
 mod ids;
+pub mod memory;
 pub mod meta;
 mod migrations;
 pub mod seal;
@@ -23,6 +24,7 @@ use paramant_protocol::control::LicenseReport;
 
 use self::blobs::{BlobFiles, BlobStore};
 pub use self::ids::{AccountId, BlobId, ClaimId, Digest};
+use self::memory::MemoryBlobs;
 use self::meta::{Meta, MetaError, MetaOpenError};
 use self::slots::{KeySlots, Slot, SlotError};
 use crate::accounts::Accounts;
@@ -30,6 +32,7 @@ use crate::app::Core;
 use crate::devices::Devices;
 use crate::license::Licenses;
 use crate::rates::RateLimits;
+use crate::settings::Payload;
 use crate::setup_code::AdminAccess;
 use crate::transfer::Transfers;
 
@@ -130,7 +133,7 @@ impl Store {
 
     /// Waits for its writers to finish; called once, after the last request.
     pub async fn close(&self) {
-        self.transfers.stop_sweeping().await;
+        self.transfers.close().await;
         let vault = self.vault.clone();
         let closing = tokio::task::spawn_blocking(move || {
             vault.keys.close();
@@ -184,21 +187,35 @@ impl Store {
 impl Vault {
     /// Opens the three parts; slots that belong to no row are zeroed.
     async fn open(core: &Core) -> Result<Self, OpenError> {
-        let (meta, slots, blobs) = (core.data.meta_db(), core.data.key_slots(), core.data.blobs());
+        let (data, payload) = (core.data.clone(), core.settings.current().payload);
         let opening = tokio::task::spawn_blocking(move || {
-            let file = |path: &std::path::Path, source| OpenError::File { path: path.to_owned(), source };
-            let meta = Meta::open(&meta)?;
-            let used = meta.read_blocking(|c| -> Result<HashSet<Slot>, MetaError> {
-                let mut query = c.prepare("SELECT slot FROM blobs WHERE state < 3")?;
-                Ok(query.query_map([], |row| Ok(Slot(row.get(0)?)))?.collect::<Result<_, _>>()?)
-            });
-            let used = used.map_err(RecoveryError::from)?;
-            let keys = KeySlots::open(&slots, &used).map_err(|source| file(&slots, source))?;
-            let payloads = BlobFiles::open(&blobs).map_err(|source| file(&blobs, source))?;
-            Ok(Self { meta, keys: Arc::new(keys), payloads: Arc::new(payloads) })
+            let meta = Meta::open(&data.meta_db())?;
+            let used = match payload {
+                Payload::Disk => used_slots(&meta)?,
+                // What a relay with payloads on disk left is destroyed: this one could not serve it.
+                Payload::Memory => HashSet::new(),
+            };
+            let file = |path: PathBuf| move |source| OpenError::File { path, source };
+            let keys = KeySlots::open(&data.key_slots(), &used).map_err(file(data.key_slots()))?;
+            let payloads = BlobFiles::open(&data.blobs()).map_err(file(data.blobs()))?;
+            Ok(match payload {
+                Payload::Disk => Self { meta, keys: Arc::new(keys), payloads: Arc::new(payloads) },
+                Payload::Memory => {
+                    payloads.sweep(&mut |_| false).map_err(file(data.blobs()))?;
+                    let keys = KeySlots::in_memory().map_err(file(data.key_slots()))?;
+                    Self { meta, keys: Arc::new(keys), payloads: Arc::new(MemoryBlobs::default()) }
+                }
+            })
         });
         opening.await.unwrap_or_else(|_| Err(OpenError::Recovery(MetaError::Closed.into())))
     }
+}
+
+fn used_slots(meta: &Meta) -> Result<HashSet<Slot>, RecoveryError> {
+    meta.read_blocking(|c| {
+        let mut query = c.prepare("SELECT slot FROM blobs WHERE state < 3")?;
+        Ok(query.query_map([], |row| Ok(Slot(row.get(0)?)))?.collect::<Result<_, _>>()?)
+    })
 }
 
 /// Unix milliseconds, as rows hold them.

@@ -15,7 +15,7 @@ use crate::app::Shared;
 /// The largest JSON body of every route but the upload: device keys in hex under both names need 13 kB, receipts 25 kB.
 const SMALL: usize = 256 * 1024;
 /// How long, and how far beyond its limit, a refused body is read on, so that the client sees the refusal and not a reset.
-const LINGER: (Duration, u64) = (Duration::from_secs(10), 16 * 1024 * 1024);
+const LINGER: (Duration, u64) = (Duration::from_secs(10), 64 * 1024 * 1024);
 
 /// A small JSON body. Published clients do not all send a `Content-Type`, so none is asked for.
 pub(super) struct Json<T>(pub(super) T);

@@ -18,7 +18,10 @@ use crate::transfer::{ClaimError, UploadError};
 
 /// An answer that is not what was asked for.
 #[derive(Debug)]
-pub struct Refused {
+pub struct Refused(Box<Answer>);
+
+#[derive(Debug)]
+struct Answer {
     status: StatusCode,
     body: Value,
     headers: HeaderMap,
@@ -32,7 +35,7 @@ impl Refused {
 
     /// A refusal whose body the protocol fixes.
     pub fn with_body(status: StatusCode, body: Value) -> Self {
-        Self { status, body, headers: HeaderMap::new() }
+        Self(Box::new(Answer { status, body, headers: HeaderMap::new() }))
     }
 
     /// 400 with a sentence or code.
@@ -76,14 +79,15 @@ impl Refused {
     /// With `Retry-After`.
     #[must_use]
     pub fn retry_after(mut self, seconds: u64) -> Self {
-        self.headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        self.0.headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         self
     }
 }
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        (self.status, self.headers, Json(self.body)).into_response()
+        let Answer { status, body, headers } = *self.0;
+        (status, headers, Json(body)).into_response()
     }
 }
 

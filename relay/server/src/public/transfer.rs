@@ -5,10 +5,12 @@
 
 mod inbound;
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{FromRequestParts, Path, Query, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
@@ -20,10 +22,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use self::inbound::RawTerms;
-use super::body;
+use super::body::{self, Stream};
 use super::credentials::{Anyone, Key};
 use super::errors::Refused;
+use crate::accounts::Principal;
 use crate::app::Shared;
+use crate::drain::UploadGuard;
 use crate::receipts;
 use crate::store::{Digest, now_ms};
 
@@ -39,25 +43,33 @@ pub fn routes() -> Router<Shared> {
         .route("/v2/verify-receipt", post(verify_receipt))
 }
 
-async fn json_upload(
-    State(app): State<Shared>,
-    Key(who): Key,
-    request: Request,
-) -> Result<Json<UploadAnswer>, Refused> {
-    // Held until the answer is made: a drain waits for it.
-    let _upload = app.core.drain.begin_upload()?;
+async fn json_upload(State(app): State<Shared>, request: Request) -> Result<Json<UploadAnswer>, Refused> {
+    let (who, _upload, request) = admitted(&app, request).await?;
     inbound::from_json(&app, &who, request).await.map(Json)
 }
 
 async fn raw_upload(
     State(app): State<Shared>,
-    Key(who): Key,
     Path(hash): Path<String>,
     Query(terms): Query<RawTerms>,
     request: Request,
 ) -> Result<Json<UploadAnswer>, Refused> {
-    let _upload = app.core.drain.begin_upload()?;
+    let (who, _upload, request) = admitted(&app, request).await?;
     inbound::from_bytes(&app, &who, &hash, terms, request).await.map(Json)
+}
+
+/// Who uploads, and the guard that a drain waits for until the answer is made. A refusal is answered after the body: a client
+/// that is still sending would otherwise see a reset connection, and not why.
+async fn admitted(app: &Shared, request: Request) -> Result<(Arc<Principal>, UploadGuard, Request), Refused> {
+    let (mut parts, body) = request.into_parts();
+    let admitted = match Key::from_request_parts(&mut parts, app).await {
+        Ok(Key(who)) => app.core.drain.begin_upload().map(|guard| (who, guard)).map_err(Refused::from),
+        Err(refused) => Err(refused),
+    };
+    match admitted {
+        Ok((who, guard)) => Ok((who, guard, Request::from_parts(parts, body))),
+        Err(refused) => Err(Stream::new(body, 0).refuse(refused).await),
+    }
 }
 
 async fn cancel(

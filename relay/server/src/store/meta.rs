@@ -169,7 +169,9 @@ impl Meta {
 
 /// A request on its way through the writer: given the connection it runs its statements; given none (its batch is already
 /// lost) it runs nothing.
-struct Job(Box<dyn FnOnce(Option<&Connection>) -> Executed + Send>);
+struct Job(Statements);
+
+type Statements = Box<dyn FnOnce(Option<&Connection>) -> Executed + Send>;
 
 /// A request whose statements have run.
 struct Executed {

@@ -66,6 +66,19 @@ impl KeySlots {
     pub fn open(path: &Path, used: &HashSet<Slot>) -> io::Result<Self> {
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        Self::over(file, used)
+    }
+
+    /// Slots that exist only while this process does.
+    ///
+    /// # Errors
+    /// When the system has no memory to give.
+    pub fn in_memory() -> io::Result<Self> {
+        let file = rustix::fs::memfd_create("keys.slots", rustix::fs::MemfdFlags::CLOEXEC)?;
+        Self::over(file.into(), &HashSet::new())
+    }
+
+    fn over(file: File, used: &HashSet<Slot>) -> io::Result<Self> {
         let count = u32::try_from(file.metadata()?.len() / SLOT as u64).unwrap_or(u32::MAX);
         let mut free = BTreeSet::new();
         let mut zeroed = false;

@@ -101,7 +101,7 @@ impl Transfers {
         let claim = ClaimId::random().map_err(EntryError::from)?;
         let this = self.clone();
         // A task of its own: if the client hangs up here, the guard in its answer is dropped and the lease is cut.
-        let leasing = tokio::spawn(async move {
+        let leasing = self.0.unattended.spawn(async move {
             let lease = this
                 .0
                 .vault
@@ -226,7 +226,8 @@ impl Drop for LeaseGuard {
         let (lease, drained) = (self.lease.clone(), self.transfers.0.core.drain.begin_claim());
         // Without a runtime the process is ending, and the next start treats the lease as cut.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
+            let unattended = transfers.0.unattended.clone();
+            let settling = unattended.track_future(async move {
                 if complete && lease.last {
                     // The key first: what was read for the last time is destroyed before anything else is written.
                     transfers.burn(&lease.blob, BurnCause::Read).await;
@@ -235,6 +236,7 @@ impl Drop for LeaseGuard {
                 }
                 drop(drained);
             });
+            runtime.spawn(settling);
         }
     }
 }

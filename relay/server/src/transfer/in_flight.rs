@@ -2,9 +2,15 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::drain::Drain;
+
 /// The count, shared by uploads (which reserve) and burns (which release).
-#[derive(Debug, Default)]
-pub(super) struct InFlight(Mutex<Counts>);
+#[derive(Debug)]
+pub(super) struct InFlight {
+    counts: Mutex<Counts>,
+    /// Told how many blobs are unread: with payloads in memory a drain waits for them.
+    drain: Drain,
+}
 
 /// Unread blobs.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -36,8 +42,12 @@ pub(super) struct Reservation {
 }
 
 impl InFlight {
+    pub(super) fn new(drain: Drain) -> Self {
+        Self { counts: Mutex::default(), drain }
+    }
+
     pub(super) fn counts(&self) -> Counts {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// At start: blobs already there.
@@ -65,7 +75,13 @@ impl InFlight {
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut Counts) -> T) -> T {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = counts.blobs;
+        let changed = change(&mut counts);
+        if counts.blobs != before {
+            self.drain.set_unclaimed(counts.blobs);
+        }
+        changed
     }
 }
 
@@ -111,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_dropped_upload_gives_back_what_it_reserved_and_a_blob_what_it_weighs() {
-        let in_flight = Arc::new(InFlight::default());
+        let in_flight = Arc::new(InFlight::new(Drain::new(true)));
         let mut upload = in_flight.reserve(10, 100).unwrap();
         upload.grow_to(60).unwrap();
         assert_eq!(in_flight.counts(), Counts { blobs: 0, bytes: 60, uploads: 1 });

@@ -97,13 +97,15 @@ impl std::fmt::Debug for Source {
     }
 }
 
+type NextBatch = Result<(Source, VecDeque<Bytes>), SourceError>;
+
 /// The body of a download.
 #[derive(Debug)]
 pub struct Sending {
     guard: LeaseGuard,
     _drain: ClaimGuard,
     ready: VecDeque<Bytes>,
-    reading: Option<JoinHandle<Result<(Source, VecDeque<Bytes>), SourceError>>>,
+    reading: Option<JoinHandle<NextBatch>>,
     left: u64,
 }
 

@@ -7,6 +7,7 @@ mod crash;
 mod devices;
 mod download;
 mod limits;
+mod listener;
 mod log;
 mod process;
 mod relay;
