@@ -49,6 +49,12 @@ impl Arguments {
         }
     }
 
+    /// Takes what is left, which must be words.
+    pub(crate) fn words(mut self) -> Result<Vec<String>> {
+        let words = std::iter::from_fn(|| self.word()).collect();
+        self.end().map(|()| words)
+    }
+
     /// Takes everything that is left, for a program this one starts.
     pub(crate) fn rest(self) -> Vec<String> {
         self.0.into()

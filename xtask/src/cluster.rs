@@ -69,9 +69,23 @@ impl Cluster {
     }
 }
 
-/// The cluster that the arguments name, brought up if it is ours.
-pub(crate) fn ensure(cache: &Cache, arguments: &mut Arguments) -> Result<Cluster> {
-    if let Some(context) = chosen_context(arguments)? {
+/// Which cluster to use.
+#[derive(Debug, Clone)]
+pub(crate) struct Choice(Option<Context>);
+
+/// Reads `--context` and `--registry`; without them the choice is our own cluster.
+pub(crate) fn choose(arguments: &mut Arguments) -> Result<Choice> {
+    let registry = arguments.option("--registry")?;
+    match arguments.option("--context")? {
+        Some(name) => Context::new(name, registry).map(|context| Choice(Some(context))),
+        None if registry.is_some() => fail("--registry goes with --context; our own cluster has its own"),
+        None => Ok(Choice(None)),
+    }
+}
+
+/// The chosen cluster, brought up if it is ours.
+pub(crate) fn ensure(cache: &Cache, choice: Choice) -> Result<Cluster> {
+    if let Choice(Some(context)) = choice {
         let kubeconfig = context.connect(cache)?;
         return Ok(Cluster {
             kubeconfig,
@@ -105,8 +119,9 @@ pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<()> {
     let layout = Layout::new(cache);
     match command.as_str() {
         "up" => {
-            let cluster = ensure(cache, &mut arguments)?;
+            let choice = choose(&mut arguments)?;
             arguments.end()?;
+            let cluster = ensure(cache, choice)?;
             println!("\n  export KUBECONFIG={}", cluster.kubeconfig.display());
             println!("  export PATH={}:$PATH   # kubectl", cache.bin().display());
             Ok(())
@@ -125,7 +140,7 @@ pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<()> {
             status::logs(&layout, name.as_deref())
         }
         "kubeconfig" => {
-            let context = chosen_context(&mut arguments)?;
+            let Choice(context) = choose(&mut arguments)?;
             arguments.end()?;
             let path = match context {
                 Some(context) => context.connect(cache)?,
@@ -156,13 +171,5 @@ fn own(layout: Layout) -> Cluster {
         plain_http: true,
         audit_log: Some(layout.audit_log()),
         own: Some(layout),
-    }
-}
-
-fn chosen_context(arguments: &mut Arguments) -> Result<Option<Context>> {
-    let registry = arguments.option("--registry")?;
-    match arguments.option("--context")? {
-        Some(name) => Context::new(name, registry).map(Some),
-        None => Ok(None),
     }
 }

@@ -13,10 +13,11 @@ pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<()> {
         arguments.end()?;
         return cluster::take_down(cache);
     }
+    let choice = cluster::choose(&mut arguments)?;
+    arguments.end()?;
     let started = Instant::now();
     println!("Preparing (cache: {})", cache.root().display());
-    let (ready, arguments) = scenarios::prepare(cache, arguments, false)?;
-    arguments.end()?;
+    let ready = scenarios::prepare(cache, choice, false)?;
     println!("Ready after {:.0} s", started.elapsed().as_secs_f64());
     ready.scenarios(cache, None).arg("demo").attached()
 }

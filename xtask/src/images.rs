@@ -25,8 +25,9 @@ const NEXT: &str = "0.1.1-next";
 pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<()> {
     let build = Build { release: arguments.flag("--release"), version: arguments.option("--version")? };
     let variants = arguments.flag("--variants");
-    let cluster = cluster::ensure(cache, &mut arguments)?;
+    let choice = cluster::choose(&mut arguments)?;
     arguments.end()?;
+    let cluster = cluster::ensure(cache, choice)?;
     push(cache, &cluster, &build, variants).map(drop)
 }
 

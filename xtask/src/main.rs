@@ -30,7 +30,7 @@ const HELP: &str = "\
 usage: cargo xtask COMMAND
 
   demo [--down]             a cluster, the operator, relays, verified transfers; leaves it running (--down removes it)
-  test [--fast] [SCENARIO…] everything that is checked; --fast stops before the cluster
+  test [--fast] [SCENARIO…] everything that is checked; --fast stops before the cluster, names run only those
   bench NAME|all            figures of a release build
   generate [--check]        CRDs, samples, API reference, config/
   images [--release] [--version V] [--variants]

@@ -4,10 +4,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::arguments::Arguments;
 use crate::build::{Build, debug_folder, program};
 use crate::cache::Cache;
-use crate::cluster::{self, Cluster};
+use crate::cluster::{self, Choice, Cluster};
 use crate::failure::Result;
 use crate::run::Run;
 use crate::step::step;
@@ -25,10 +24,10 @@ pub(crate) struct Ready {
     programs: PathBuf,
 }
 
-/// Makes everything ready; `tests` asks for what only tests use, too. Returns what is left of the arguments.
-pub(crate) fn prepare(cache: &Cache, mut arguments: Arguments, tests: bool) -> Result<(Ready, Arguments)> {
+/// Makes everything ready; `tests` asks for what only tests use, too.
+pub(crate) fn prepare(cache: &Cache, choice: Choice, tests: bool) -> Result<Ready> {
     packages::ensure(cache)?;
-    let cluster = cluster::ensure(cache, &mut arguments)?;
+    let cluster = cluster::ensure(cache, choice)?;
     // The demo should not wait for judges that only tests call.
     let judged: &[_] = if tests { &[tools::KUBECONFORM, tools::KUBE_SCORE] } else { &[] };
     for tool in [tools::HELM].iter().chain(judged) {
@@ -42,7 +41,7 @@ pub(crate) fn prepare(cache: &Cache, mut arguments: Arguments, tests: bool) -> R
         let names: Vec<_> = PROGRAMS.iter().map(|name| program(name)).collect();
         Build::default().programs(cache.checkout(), &cache.target(), &cache.log("compile-programs"), &names)
     })?;
-    Ok((Ready { cluster, images, python, programs }, arguments))
+    Ok(Ready { cluster, images, python, programs })
 }
 
 impl Ready {

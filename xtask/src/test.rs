@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::arguments::Arguments;
 use crate::cache::Cache;
+use crate::cluster::{self, Choice};
 use crate::failure::{Failure, Result, fail};
 use crate::run::Run;
 use crate::step::{Evidence, step};
@@ -29,14 +30,17 @@ const CARGO_DENY: &str = "0.20.2";
 pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<()> {
     let started = Instant::now();
     let fast = arguments.flag("--fast");
+    let choice = cluster::choose(&mut arguments)?;
+    let scenarios = arguments.words()?;
     let mut ladder = Ladder { cache, passed: 0, failed: Vec::new() };
     println!("Testing (cache: {})", cache.root().display());
-    ladder.source();
-    ladder.manifests();
+    // Who names scenarios works on them and wants nothing else.
+    if scenarios.is_empty() {
+        ladder.source();
+        ladder.manifests();
+    }
     if !fast {
-        ladder.cluster(arguments);
-    } else {
-        arguments.end()?;
+        ladder.cluster(choice, &scenarios);
     }
     let (passed, failed) = (ladder.passed, ladder.failed.len());
     println!("\nafter {:.0} s", started.elapsed().as_secs_f64());
@@ -128,9 +132,9 @@ impl Ladder<'_> {
         self.rung("kubeconform", |ladder, evidence| manifests::conform(ladder.cache, evidence));
     }
 
-    fn cluster(&mut self, arguments: Arguments) {
+    fn cluster(&mut self, choice: Choice, names: &[String]) {
         // No line of its own: each part of it prints one.
-        let (ready, arguments) = match scenarios::prepare(self.cache, arguments, true) {
+        let ready = match scenarios::prepare(self.cache, choice, true) {
             Ok(ready) => ready,
             Err(failure) => return self.lost("preparing the cluster", &failure),
         };
@@ -138,7 +142,7 @@ impl Ladder<'_> {
             return self.lost("volumes", &failure);
         }
         println!("Scenarios");
-        match ready.scenarios(self.cache, Some(LIMIT)).arg("test").args(arguments.rest()).attached() {
+        match ready.scenarios(self.cache, Some(LIMIT)).arg("test").args(names).attached() {
             Ok(()) => self.passed += 1,
             Err(failure) => {
                 self.lost("scenarios", &failure);
