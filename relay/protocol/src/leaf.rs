@@ -3,20 +3,19 @@
 //! A transfer's leaf hides its preimage (blob hash, sector, exact time); every other kind's leaf is recomputable from the
 //! public entry. Labels of commitments end in a zero byte, so that no label is the beginning of another.
 
+use paramant_tlog::Tree;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use sha3::Sha3_256;
 
 use crate::canonical::{self, CanonicalError};
 
-/// A 32-byte digest.
-pub type Hash = [u8; 32];
+pub use paramant_tlog::Hash;
 
 /// The root of the empty SHA3-256 tree.
 pub const EMPTY_ROOT: Hash = [0; 32];
 
 const IDENTITY: u8 = 0x00;
-const NODE: u8 = 0x01;
 const TRANSFER: u8 = 0x02;
 const BODY: u8 = 0x03;
 
@@ -32,7 +31,7 @@ pub fn sha256(bytes: &[u8]) -> Hash {
 
 /// An inner node: SHA3-256(01 ‖ left ‖ right).
 pub fn node(left: &Hash, right: &Hash) -> Hash {
-    sha3_of(&[&[NODE], left, right])
+    Tree::Sha3.node(left, right)
 }
 
 /// A transfer's leaf: SHA3-256(02 ‖ blob hash ‖ SHA3-256(sector) ‖ ts), with `ts` exactly as the receipt shows it.

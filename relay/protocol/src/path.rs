@@ -3,6 +3,7 @@
 //! The side is implied by (index, tree size). Published clients read it from the step; we write it for them, and when we
 //! verify we compute it and refuse a step that says otherwise, or a path whose length is not the one the tree has.
 
+use paramant_tlog::verify;
 use serde::{Deserialize, Serialize};
 
 use crate::leaf::{self, Hash};
@@ -71,23 +72,18 @@ pub enum PathError {
     },
 }
 
+impl From<verify::Side> for Side {
+    fn from(side: verify::Side) -> Self {
+        match side {
+            verify::Side::Left => Self::Left,
+            verify::Side::Right => Self::Right,
+        }
+    }
+}
+
 /// The sides of the siblings of entry `index` in a tree of `size`, bottom-up. `None` outside the tree.
 pub fn sides(index: u64, size: u64) -> Option<Vec<Side>> {
-    if index >= size {
-        return None;
-    }
-    let (mut node, mut last) = (index, size - 1);
-    let mut sides = Vec::new();
-    while last > 0 {
-        if node % 2 == 1 {
-            sides.push(Side::Left);
-        } else if node < last {
-            sides.push(Side::Right);
-        } // an odd last node moves up unchanged
-        node /= 2;
-        last /= 2;
-    }
-    Some(sides)
+    (index < size).then(|| verify::sides(index, size).into_iter().map(Side::from).collect())
 }
 
 /// Dresses the bare siblings of a proof (RFC 6962 order) as the JSON interface shows them. `None` when their number is not
@@ -104,7 +100,7 @@ pub fn steps(index: u64, size: u64, siblings: &[Hash]) -> Option<Vec<Step>> {
 }
 
 /// Checks that `steps` lead from `leaf` at `index` to `root` of the SHA3-256 tree of `size`.
-pub fn verify(leaf: &Hash, index: u64, size: u64, steps: &[Step], root: &Hash) -> Result<(), PathError> {
+pub fn check(leaf: &Hash, index: u64, size: u64, steps: &[Step], root: &Hash) -> Result<(), PathError> {
     let sides = sides(index, size).ok_or(PathError::Outside { index, size })?;
     if sides.len() != steps.len() {
         return Err(PathError::Length { index, size, expected: sides.len(), found: steps.len() });
@@ -200,10 +196,10 @@ mod tests {
             step(Side::Left, "57de176bf29bb6a433d306264f70b5170cd3c1a2188589151cf81ea3bf77e2d8"),
             step(Side::Right, "107c4fb8d19a6c6709a535b4b0d70e0a33bcc09b92732c9a81f8311e43def59f"),
         ];
-        verify(&leaf_of(2), 2, 5, &two_in_five, &root(5)).unwrap();
+        check(&leaf_of(2), 2, 5, &two_in_five, &root(5)).unwrap();
         let four_in_five =
             [step(Side::Left, "631d189672aaf8b1c5c41d152b361512668f14e862e63a3a85d601086c34cb45")];
-        verify(&leaf_of(4), 4, 5, &four_in_five, &root(5)).unwrap();
+        check(&leaf_of(4), 4, 5, &four_in_five, &root(5)).unwrap();
     }
 
     #[test]
@@ -213,13 +209,13 @@ mod tests {
         let good = steps(2, 5, &siblings(2, &levels)).unwrap();
         let mut wrong = good.clone();
         wrong[0].position = Side::Left;
-        assert_eq!(verify(&leaves[2], 2, 5, &wrong, &root(5)), Err(PathError::WrongSide { step: 0 }));
-        assert!(matches!(verify(&leaves[2], 2, 5, &good[..2], &root(5)), Err(PathError::Length { .. })));
-        assert!(matches!(verify(&leaves[2], 5, 5, &good, &root(5)), Err(PathError::Outside { .. })));
-        assert!(matches!(verify(&leaves[2], 2, 5, &good, &root(4)), Err(PathError::OtherRoot { .. })));
+        assert_eq!(check(&leaves[2], 2, 5, &wrong, &root(5)), Err(PathError::WrongSide { step: 0 }));
+        assert!(matches!(check(&leaves[2], 2, 5, &good[..2], &root(5)), Err(PathError::Length { .. })));
+        assert!(matches!(check(&leaves[2], 5, 5, &good, &root(5)), Err(PathError::Outside { .. })));
+        assert!(matches!(check(&leaves[2], 2, 5, &good, &root(4)), Err(PathError::OtherRoot { .. })));
         let mut upper = good.clone();
         upper[1].hash = upper[1].hash.to_uppercase();
-        assert_eq!(verify(&leaves[2], 2, 5, &upper, &root(5)), Err(PathError::NotAHash { step: 1 }));
+        assert_eq!(check(&leaves[2], 2, 5, &upper, &root(5)), Err(PathError::NotAHash { step: 1 }));
     }
 
     #[test]
@@ -230,7 +226,7 @@ mod tests {
             for index in 0..size {
                 let (index64, size64) = (u64::from(index), u64::from(size));
                 let path = steps(index64, size64, &siblings(usize::from(index), &levels)).unwrap();
-                verify(&leaves[usize::from(index)], index64, size64, &path, &root(size)).unwrap();
+                check(&leaves[usize::from(index)], index64, size64, &path, &root(size)).unwrap();
             }
         }
     }

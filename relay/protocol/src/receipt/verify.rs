@@ -109,7 +109,7 @@ pub fn verify(
     }
 
     let root = parse_hash(&proof.root).ok_or(Invalid::Root)?;
-    path::verify(&leaf, proof.leaf_index, proof.tree_size, &proof.audit_path, &root)?;
+    path::check(&leaf, proof.leaf_index, proof.tree_size, &proof.audit_path, &root)?;
 
     let (sth, sth_signed) = match &proof.sth {
         None => (None, false),
