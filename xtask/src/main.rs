@@ -46,7 +46,8 @@ What is built is kept in PARAMANT_CACHE, else $XDG_CACHE_HOME/paramant, else ~/.
 
 fn main() -> ExitCode {
     match command(Arguments::new(std::env::args().skip(1))) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(failure) => {
             eprintln!("\nerror: {failure}");
             ExitCode::FAILURE
@@ -54,24 +55,23 @@ fn main() -> ExitCode {
     }
 }
 
-fn command(mut arguments: Arguments) -> Result<()> {
+/// Whether all is well; what is not has been told unless it is the error.
+fn command(mut arguments: Arguments) -> Result<bool> {
     let command = arguments.word().unwrap_or_else(|| "help".to_owned());
     match command.as_str() {
+        "test" => return test::command(&Cache::open()?, arguments),
         "demo" => demo::command(&Cache::open()?, arguments),
-        "test" => test::command(&Cache::open()?, arguments),
         "bench" => bench::command(&Cache::open()?, arguments),
         "generate" => generate::command(&Cache::open()?, arguments),
         "images" => images::command(&Cache::open()?, arguments),
         "reproduce" => reproduce::command(&Cache::open()?, arguments),
-        "tools" => {
-            arguments.end()?;
-            tools::all(&Cache::open()?)
-        }
         "cluster" => cluster::command(&Cache::open()?, arguments),
+        "tools" => arguments.end().and_then(|()| tools::all(&Cache::open()?)),
         "help" => {
             print!("{HELP}");
             Ok(())
         }
         other => fail(format!("there is no command `{other}`\n\n{HELP}")),
     }
+    .map(|()| true)
 }

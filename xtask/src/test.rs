@@ -26,8 +26,8 @@ const LIMIT: Duration = Duration::from_secs(45 * 60);
 
 const CARGO_DENY: &str = "0.20.2";
 
-/// `cargo xtask test [--fast] [--context NAME] [SCENARIO…]`.
-pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<()> {
+/// `cargo xtask test [--fast] [--context NAME] [SCENARIO…]`. Returns whether all passed; what failed has been told.
+pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<bool> {
     let started = Instant::now();
     let fast = arguments.flag("--fast");
     let choice = cluster::choose(&mut arguments)?;
@@ -48,7 +48,7 @@ pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<()> {
         println!("failed: {}", ladder.failed.join(", "));
     }
     println!("{passed} passed, {failed} failed");
-    if failed == 0 { Ok(()) } else { fail(format!("{failed} of {} failed", passed + failed)) }
+    Ok(failed == 0)
 }
 
 struct Ladder<'a> {
