@@ -53,7 +53,7 @@ impl Edge {
 
     /// Takes a completed node; nodes between tile levels are not kept. A node that is held already must be the same.
     pub(crate) fn push(&mut self, node: Node, hash: Hash) -> Result<(), Mismatch> {
-        if node.level % HEIGHT != 0 {
+        if !node.level.is_multiple_of(HEIGHT) {
             return Ok(());
         }
         let Some(level) = self.levels.get_mut(usize::from(node.level / HEIGHT)) else { return Ok(()) };
