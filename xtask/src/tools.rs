@@ -18,22 +18,34 @@ pub(crate) struct Published {
     name: &'static str,
     package: &'static str,
     version: &'static str,
+    /// Values that its own release sets as it links.
+    values: &'static str,
 }
 
-pub(crate) const HELM: Published =
-    Published { name: "helm", package: "helm.sh/helm/v3/cmd/helm", version: "v3.19.5" };
+pub(crate) const HELM: Published = Published {
+    name: "helm",
+    package: "helm.sh/helm/v3/cmd/helm",
+    version: "v3.19.5",
+    // Without them it calls itself v3.19 and renders for Kubernetes 1.20.
+    values: "-X helm.sh/helm/v3/internal/version.version=v3.19.5 \
+             -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=34 \
+             -X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor=34",
+};
 pub(crate) const KUBECONFORM: Published = Published {
     name: "kubeconform",
     package: "github.com/yannh/kubeconform/cmd/kubeconform",
     version: "v0.7.0",
+    values: "",
 };
 pub(crate) const KUBE_SCORE: Published = Published {
     name: "kube-score",
     package: "github.com/zegl/kube-score/cmd/kube-score",
     version: "v1.20.0",
+    values: "",
 };
 /// Thousands of fake nodes and pods against a real API server, for the operator's numbers.
-const KWOK: Published = Published { name: "kwok", package: "sigs.k8s.io/kwok/cmd/kwok", version: "v0.7.0" };
+const KWOK: Published =
+    Published { name: "kwok", package: "sigs.k8s.io/kwok/cmd/kwok", version: "v0.7.0", values: "" };
 
 /// Builds everything that anything may ask for, so that a machine can be prepared ahead.
 pub(crate) fn all(cache: &Cache) -> Result<()> {
@@ -48,17 +60,18 @@ pub(crate) fn all(cache: &Cache) -> Result<()> {
 pub(crate) fn published(cache: &Cache, tool: Published) -> Result<PathBuf> {
     let path = cache.bin().join(tool.name);
     let source = format!("{}@{}", tool.package, tool.version);
-    if path.exists() && cache.is_current(tool.name, &source) {
+    let key = format!("{source} {}", tool.values);
+    if path.exists() && cache.is_current(tool.name, &key) {
         return Ok(path);
     }
     step(&format!("build {} {}", tool.name, tool.version), |_| {
         go()?
-            .args(["install", "-trimpath", "-ldflags", "-s -w"])
+            .args(["install", "-trimpath", "-ldflags", &format!("-s -w {}", tool.values)])
             .arg(&source)
             .env("GOBIN", cache.bin())
             .log(cache.log(&format!("build-{}", tool.name)))
             .done()?;
-        cache.made(tool.name, &source)
+        cache.made(tool.name, &key)
     })?;
     Ok(path)
 }
