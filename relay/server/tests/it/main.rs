@@ -6,6 +6,7 @@ mod control;
 mod crash;
 mod devices;
 mod download;
+mod full_disk;
 mod limits;
 mod listener;
 mod log;
