@@ -5,4 +5,5 @@ mod cluster;
 mod converge;
 mod faults;
 mod properties;
+mod refusals;
 mod status;
