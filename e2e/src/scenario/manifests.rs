@@ -8,9 +8,18 @@ use super::fixture::Fixture;
 use crate::{bed::Bed, process, steps::Seen, steps::seen};
 
 /// Findings that docs/operate.md explains.
-const EXPLAINED: &[&str] = &[];
+const EXPLAINED: &[&str] = &[
+    "ImagePullPolicy is not set to Always",
+    "CPU limit is not set",
+    "Memory limit is not set",
+    "Ephemeral Storage",
+];
 
 pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
+    let operate = fs::read_to_string(bed.checkout.join("docs/operate.md"))?;
+    if let Some(missing) = EXPLAINED.iter().find(|finding| !operate.contains(**finding)) {
+        bail!("docs/operate.md does not explain “{missing}”");
+    }
     let fixture = Fixture::new(bed, "manifests")?;
     fixture.relay("health")?;
     let directory = tempfile::tempdir()?;
