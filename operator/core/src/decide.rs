@@ -7,13 +7,14 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use paramant_crds::ParamantRelayStatus;
 use paramant_crds::annotation::PAUSED;
 use paramant_protocol::control::{DirectivesMark, RelayState};
 use serde_json::Value;
 
 use crate::children::{self, Subject};
-use crate::covers::covers;
+use crate::covers::{Quantity, covers};
 use crate::decision::{Decision, DeletedKind, Deletion, ImageRef};
 use crate::digest::Digest;
 use crate::drain;
@@ -136,7 +137,11 @@ impl Pass<'_> {
                 .filter(|intent| !is_covered(intent, live(children.state.as_deref()))),
             directives: Some(directives),
             apply: intents,
-            delete: self.surplus(hold.as_ref()).into_iter().chain(delete_pod).collect(),
+            delete: delete_pod
+                .or_else(|| self.outgrown(&roll).filter(|_| hold.is_none()))
+                .into_iter()
+                .chain(self.surplus(hold.as_ref()))
+                .collect(),
             resolve: unresolved.then(|| ImageRef(subject.spec.image.as_str().to_owned())),
             requeue: requeue(wakes.into_iter().flatten().min(), now),
         }
@@ -449,6 +454,25 @@ impl Pass<'_> {
         consider(DeletedKind::Ingress, by_class, live(self.seen.children.ingress.as_deref()));
         consider(DeletedKind::HttpRoute, by_gateway, self.seen.children.http_route.as_deref().cloned());
         surplus
+    }
+
+    /// A StatefulSet whose claim template asks for less than the claim has been given: the template cannot be changed in
+    /// place, so the set is made anew around its pod. Only at rest, and only after the claim itself has grown.
+    fn outgrown(&self, roll: &Roll) -> Option<Deletion> {
+        let set = self.seen.children.stateful_set.as_deref()?;
+        let wanted = self.subject.spec.storage_or_default().size_or_default();
+        let wanted: Quantity = wanted.as_str().parse().ok()?;
+        let asked = |claim: &PersistentVolumeClaim| -> Option<Quantity> {
+            claim.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?.get("storage")?.0.parse().ok()
+        };
+        let in_template = asked(set.spec.as_ref()?.volume_claim_templates.as_ref()?.first()?)?;
+        let in_claim = asked(self.seen.children.claim.as_deref()?)?;
+        let at_rest = roll.step == Step::Idle && set.metadata.deletion_timestamp.is_none();
+        (at_rest && in_template < wanted && in_claim >= wanted).then_some(Deletion {
+            kind: DeletedKind::StatefulSetOrphan,
+            name: self.subject.name.to_owned(),
+            uid: set.metadata.uid.clone()?,
+        })
     }
 
     fn unexposable(&self) -> Option<String> {

@@ -22,6 +22,7 @@ pub mod pod;
 pub mod rivals;
 pub mod rules;
 pub mod situation;
+pub mod standing;
 pub mod status;
 pub mod target;
 pub mod validation;
@@ -32,6 +33,7 @@ pub use decision::{Decision, DeletedKind, Deletion, Event, EventType, ImageRef};
 pub use digest::Digest;
 pub use durable::Durable;
 pub use observation::{Children, Context, Observation, Referenced, Report, Resolution, Rival, Shared};
+pub use standing::{license_status, policy_status};
 
 /// An annotation by which a person agrees to a changed control key: its value is the key's SHA-256, lower-case hex.
 pub const ACCEPT_CONTROL_KEY: &str = "paramant.app/accept-control-key";

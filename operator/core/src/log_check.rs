@@ -70,3 +70,88 @@ pub fn continuity(mark: Option<&LogMark>, report: &LogReport) -> Continuity {
 fn hash(text: &str) -> Option<Hash> {
     hex::decode(text).ok()?.try_into().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use paramant_protocol::control::ConsistencyReport;
+    use paramant_tlog::{Node, proof};
+
+    use super::*;
+
+    /// A tree over numbered entries, its nodes computed as they are asked for.
+    struct Tiny;
+
+    impl proof::ReadNode for Tiny {
+        type Error = std::convert::Infallible;
+
+        fn node(&mut self, node: Node) -> Result<Hash, Self::Error> {
+            Ok(complete(u32::from(node.level), node.index))
+        }
+    }
+
+    fn complete(level: u32, index: u64) -> Hash {
+        match level {
+            0 => paramant_tlog::entry_leaf(&index.to_be_bytes()),
+            _ => Tree::Sha256.node(&complete(level - 1, 2 * index), &complete(level - 1, 2 * index + 1)),
+        }
+    }
+
+    fn mark(size: u64) -> LogMark {
+        LogMark { size, root: hex::encode(proof::root(Tree::Sha256, &mut Tiny, size).unwrap()) }
+    }
+
+    fn report(from: u64, size: u64) -> LogReport {
+        let nodes = proof::consistency(Tree::Sha256, &mut Tiny, from, size).unwrap();
+        LogReport {
+            origin: "relay.acme.example/log".into(),
+            size,
+            root: mark(size).root,
+            checkpoint_at: None,
+            checkpoint: Some("note".into()),
+            consistency: Some(ConsistencyReport { from, proof: nodes.iter().map(hex::encode).collect() }),
+        }
+    }
+
+    #[test]
+    fn a_log_that_grew_continues_and_one_proof_serves_one_mark() {
+        for (from, size) in [(1, 2), (3, 7), (4, 8), (6, 6), (7, 13)] {
+            assert_eq!(
+                continuity(Some(&mark(from)), &report(from, size)),
+                Continuity::Continues,
+                "{from} to {size}"
+            );
+        }
+        assert_eq!(continuity(None, &report(3, 7)), Continuity::Continues);
+        assert_eq!(
+            continuity(Some(&mark(4)), &report(3, 7)),
+            Continuity::Unproven,
+            "the proof is from an older mark"
+        );
+        let silent = LogReport { consistency: None, ..report(3, 7) };
+        assert_eq!(continuity(Some(&mark(3)), &silent), Continuity::Unproven);
+    }
+
+    #[test]
+    fn a_smaller_another_or_a_garbled_log_is_broken() {
+        let broken = |mark: &LogMark, report: &LogReport| {
+            assert!(
+                matches!(continuity(Some(mark), report), Continuity::Broken { .. }),
+                "{mark:?} {report:?}"
+            );
+        };
+        broken(&mark(8), &report(3, 7));
+        broken(&LogMark { root: mark(6).root, ..mark(7) }, &report(3, 7));
+        broken(&LogMark { root: mark(4).root, ..mark(3) }, &report(3, 7));
+        let mut garbled = report(3, 7);
+        garbled.consistency.as_mut().unwrap().proof[0] = "zz".into();
+        broken(&mark(3), &garbled);
+        broken(&mark(3), &LogReport { root: mark(6).root, ..report(3, 7) });
+    }
+
+    #[test]
+    fn a_relay_that_has_only_just_started_is_given_time() {
+        let starting = LogReport { size: 0, checkpoint: None, ..report(0, 0) };
+        assert_eq!(continuity(Some(&mark(3)), &starting), Continuity::Unproven);
+    }
+}

@@ -11,7 +11,7 @@ use crate::durable::Durable;
 use crate::log_check::Continuity;
 use crate::machine::{Facts, Roll};
 use crate::observation::Report;
-use crate::pod::PodView;
+use crate::pod::{PodView, Trouble};
 use crate::target::{Desired, Unresolved};
 
 /// Why nothing but reporting is done.
@@ -176,7 +176,7 @@ fn progressing(phase: Phase, ready: (Truth, &'static str, String), doing: Said) 
 /// What the pod says.
 fn ready_now(it: &Evidence<'_>) -> (Truth, &'static str, String) {
     if let Some(trouble) = &it.pod.trouble {
-        return (Truth::False, trouble.reason, trouble.message.clone());
+        return (Truth::False, trouble.reason, sentence(it, trouble));
     }
     match (&it.durable.control_key, it.report) {
         (None, Report::Unreachable { reason, .. }) => (
@@ -190,6 +190,16 @@ fn ready_now(it: &Evidence<'_>) -> (Truth, &'static str, String) {
             "the pod is ready; waiting for the relay's first answer on its control port".into(),
         ),
         (Some(_), _) => (Truth::True, "Serving", "the relay serves".into()),
+    }
+}
+
+/// What holds the pod up, with the relay's own word on it if it gives one.
+fn sentence(it: &Evidence<'_>, trouble: &Trouble) -> String {
+    match it.believed.and_then(|state| state.not_ready.first()) {
+        Some(why) if !trouble.wrong => {
+            format!("{}: {}", trouble.message, why.chars().take(300).collect::<String>())
+        }
+        _ => trouble.message.clone(),
     }
 }
 
@@ -251,7 +261,7 @@ fn troubled(it: &Evidence<'_>) -> Situation {
     if trouble.stuck && (never_good || trouble.reason != "CrashLoopBackOff") {
         return stuck(trouble.reason, trouble.message.clone());
     }
-    let said = (trouble.reason, trouble.message.clone());
+    let said = (trouble.reason, sentence(it, trouble));
     let phase = if never_good { Phase::Installing } else { Phase::Degraded };
     let degraded = (!never_good).then(|| said.clone());
     Situation { degraded, ..progressing(phase, ready_now(it), said) }

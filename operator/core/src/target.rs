@@ -66,19 +66,21 @@ impl Desired {
             let annotations = set.spec.as_ref()?.template.metadata.as_ref()?.annotations.as_ref()?;
             annotations.get(RESTARTED_AT).map(String::as_str)
         });
-        let template = children::pod_template(
-            subject,
-            PodWishes {
-                image: &image,
-                licence_secret: match &seen.license {
-                    Referenced::Unreferenced => None,
-                    Referenced::Found(license) => Some(license.spec.secret_ref.name.as_str()),
-                    // An object deleted by mistake shall not restart relays.
-                    Referenced::Missing { .. } => rolled.and_then(children::licence_secret),
-                },
-                restarted_at: asked.or_else(|| rolled.and_then(children::restarted_at)),
+        let wishes = PodWishes {
+            image: &image,
+            licence_secret: match &seen.license {
+                Referenced::Unreferenced => None,
+                Referenced::Found(license) => Some(license.spec.secret_ref.name.as_str()),
+                // An object deleted by mistake shall not restart relays.
+                Referenced::Missing { .. } => rolled.and_then(children::licence_secret),
             },
-        );
+            restarted_at: asked.or_else(|| rolled.and_then(children::restarted_at)),
+        };
+        // Another release of the operator may have rendered the same wishes in another way: no reason to restart a relay.
+        let template = match rolled.filter(|rolled| children::grants(rolled, subject, wishes)) {
+            Some(rolled) => rolled.clone(),
+            None => children::pod_template(subject, wishes),
+        };
         Self::Known { target: Target { template: Digest::of_json(&template), image }, template }
     }
 }

@@ -28,6 +28,8 @@ const USER: i64 = 65_532;
 const STARTUP_TRIES: i32 = 600;
 /// Carries [`StaticSettings`] as JSON.
 const SETTINGS_ANNOTATION: &str = "paramant.app/settings";
+/// Carries the digest of all wishes a template was rendered from.
+const WISH_ANNOTATION: &str = "paramant.app/wish";
 /// The name of the volume that holds the licence Secret.
 const LICENSE_VOLUME: &str = "license";
 
@@ -49,6 +51,7 @@ pub fn pod_template(subject: &Subject<'_>, wishes: PodWishes<'_>) -> Value {
     labels.extend(subject.labels());
     let mut annotations = pod.annotations.clone();
     annotations.insert(SETTINGS_ANNOTATION.into(), to_value(&StaticSettings::wanted(subject)).to_string());
+    annotations.insert(WISH_ANNOTATION.into(), wish(subject, wishes).hex().into());
     annotations.insert("kubectl.kubernetes.io/default-container".into(), "relay".into());
     if let Some(at) = wishes.restarted_at {
         annotations.insert(RESTARTED_AT.into(), at.to_owned());
@@ -250,6 +253,27 @@ fn pinned(reference: &ImageReference, digest: &Digest) -> String {
         // Refused by validation before it comes here.
         None => format!("{reference}@{digest}"),
     }
+}
+
+/// The digest of everything that somebody wished and that reaches the pod template.
+///
+/// Two releases of the operator may render one wish differently. That is no reason to restart a relay: as long as the wish
+/// is the one the rolled template was made from, the rolled template is what is wanted.
+fn wish(subject: &Subject<'_>, wishes: PodWishes<'_>) -> Digest {
+    Digest::of_json(&json!({
+        "image": pinned(&subject.spec.image, wishes.image),
+        "licence": wishes.licence_secret,
+        "restartedAt": wishes.restarted_at,
+        "admin": to_value(&subject.spec.admin),
+        "pod": to_value(&subject.spec.pod),
+        "settings": to_value(&StaticSettings::wanted(subject)),
+    }))
+}
+
+/// Whether a template was rendered from these very wishes, by whichever release of the operator.
+pub fn grants(template: &Value, subject: &Subject<'_>, wishes: PodWishes<'_>) -> bool {
+    let from = template.get("metadata").and_then(|it| it.get("annotations")?.get(WISH_ANNOTATION)?.as_str());
+    from == Some(wish(subject, wishes).hex())
 }
 
 /// The digest of the image in a template.

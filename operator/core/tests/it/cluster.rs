@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use paramant_crds::relay::Step;
 use paramant_crds::{ParamantRelay, ParamantRelayStatus};
 use paramant_operator_core::children::RELAY_LABEL;
+use paramant_operator_core::covers;
 use paramant_operator_core::{
     Children, Context, Decision, DeletedKind, Digest, Event, Observation, Referenced, Report, Resolution,
     decide,
@@ -275,7 +276,8 @@ impl Cluster {
             if kind == "StatefulSet"
                 && let Some(before) = self.applied.get(&(kind.into(), NAME.into()))
                 && before["spec"]["template"] != intent["spec"]["template"]
-                && self.get(kind, NAME).is_some()
+                && let Some(live) = self.get(kind, NAME)
+                && !covers(&intent["spec"]["template"], &live["spec"]["template"])
             {
                 assert!(may_disrupt, "another template is written only in a stored step: {stored_update:?}");
             }

@@ -4,8 +4,7 @@ use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::ConfigMap;
 use paramant_crds::relay::Step;
 use paramant_operator_core::children::image_digest;
-use paramant_operator_core::covers;
-use paramant_operator_core::{DeletedKind, Durable};
+use paramant_operator_core::{DeletedKind, Digest, Durable};
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, Deed, Fault, NAME, digest, image};
@@ -360,6 +359,35 @@ fn pod_settings_go_through_the_same_machine_and_a_failed_one_rejects_no_image() 
 }
 
 #[test]
+fn an_operator_that_renders_the_same_wishes_differently_restarts_nothing() {
+    let mut cluster = Cluster::serving();
+    let pod = cluster.pod()["metadata"]["uid"].clone();
+    // As an earlier release would have left it: another probe period, everywhere the template is kept.
+    let set = cluster.get_mut("StatefulSet", NAME).unwrap();
+    set["spec"]["template"]["spec"]["containers"][0]["readinessProbe"]["periodSeconds"] = json!(7);
+    let revision = format!("{NAME}-{}", &Digest::of_json(&set["spec"]["template"]).hex()[..10]);
+    cluster.get_mut("Pod", "health-0").unwrap()["metadata"]["labels"]["controller-revision-hash"] =
+        json!(revision);
+    let state = cluster.get_mut("ConfigMap", "health-state").unwrap();
+    for key in ["template", "lastGood"] {
+        let mut template: Value = serde_json::from_str(state["data"][key].as_str().unwrap()).unwrap();
+        template["spec"]["containers"][0]["readinessProbe"]["periodSeconds"] = json!(7);
+        state["data"][key] = json!(template.to_string());
+    }
+    cluster.settle();
+    assert_eq!(cluster.pod()["metadata"]["uid"], pod);
+    assert_eq!(cluster.step(), Step::Idle);
+    let period = |cluster: &Cluster| {
+        let template = &cluster.get("StatefulSet", NAME).unwrap()["spec"]["template"];
+        template["spec"]["containers"][0]["readinessProbe"]["periodSeconds"].clone()
+    };
+    assert_eq!(period(&cluster), 7);
+    cluster.edit(|spec| spec["image"] = json!(image(2)));
+    cluster.until(Step::Settling);
+    assert_eq!(period(&cluster), 2, "the next roll takes the new form along");
+}
+
+#[test]
 fn a_tag_is_resolved_once_and_only_another_text_asks_again() {
     let tag = "registry.example/paramant/relay:3.1.0";
     let mut cluster = Cluster::with(json!({ "image": tag }));
@@ -436,13 +464,23 @@ fn a_way_in_that_is_no_longer_wanted_is_taken_away_if_it_is_ours() {
 }
 
 #[test]
-fn a_larger_volume_reaches_the_claim_and_restarts_nothing() {
+fn a_larger_volume_reaches_the_claim_then_its_template_and_restarts_nothing() {
     let mut cluster = Cluster::serving();
     let set = cluster.get("StatefulSet", NAME).unwrap().clone();
+    let pod = cluster.pod()["metadata"]["uid"].clone();
     cluster.edit(|spec| spec["storage"] = json!({"size": "20Gi"}));
     cluster.settle();
+    let size = "/spec/resources/requests/storage";
     let claim = cluster.get("PersistentVolumeClaim", "data-health-0").unwrap();
-    assert_eq!(claim["spec"]["resources"]["requests"]["storage"], "20Gi");
-    assert_eq!(cluster.get("StatefulSet", NAME).unwrap(), &set);
-    assert!(covers(set.get("spec").unwrap(), cluster.get("StatefulSet", NAME).unwrap().get("spec").unwrap()));
+    assert_eq!(claim.pointer(size).unwrap(), "20Gi");
+    let after = cluster.get("StatefulSet", NAME).unwrap();
+    assert_eq!(after["spec"]["volumeClaimTemplates"][0].pointer(size).unwrap(), "20Gi");
+    assert_ne!(
+        after["metadata"]["uid"], set["metadata"]["uid"],
+        "a claim template cannot be changed in place"
+    );
+    assert_eq!(after["spec"]["template"], set["spec"]["template"]);
+    let orphaned = Deed::Delete(DeletedKind::StatefulSetOrphan, NAME.into());
+    assert_eq!(cluster.deeds.iter().filter(|deed| **deed == orphaned).count(), 1);
+    assert_eq!((cluster.pod()["metadata"]["uid"].clone(), cluster.step()), (pod, Step::Idle));
 }

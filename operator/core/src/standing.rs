@@ -1,0 +1,193 @@
+//! What policies and licences say of themselves: their whole next status.
+//!
+//! A policy without a contradiction is accepted as it stands; one with keeps the last accepted spec in force. A licence shows
+//! what the relays under it report, for the operator never reads its Secret. Both hold nothing that changes by the second.
+//! Pure; called by the controller for each object when it, or a relay that names it, changed.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use paramant_crds::condition::{ACCEPTED, VALID};
+use paramant_crds::license::{LicensedRelay, LicensedState};
+use paramant_crds::policy::AcceptedPolicy;
+use paramant_crds::relay::LicenseSource;
+use paramant_crds::{
+    ParamantLicense, ParamantLicenseStatus, ParamantPolicy, ParamantPolicyStatus, ParamantRelay,
+};
+use serde_json::Value;
+
+use crate::conditions::Conditions;
+use crate::status::whole_seconds;
+use crate::validation;
+
+/// The next status of a policy that this many relays name.
+pub fn policy_status(policy: &ParamantPolicy, relays: u32, now: Timestamp) -> ParamantPolicyStatus {
+    let before = policy.status.clone().unwrap_or_default();
+    let generation = policy.metadata.generation;
+    let mut conditions = Conditions::after(&before.conditions, generation, whole_seconds(now));
+    let accepted = match validation::policy_problem(policy) {
+        None => {
+            conditions.say(ACCEPTED, true, "Accepted", "the policy is in force");
+            match (serde_json::to_value(&policy.spec), generation) {
+                (Ok(Value::Object(spec)), Some(generation)) => Some(AcceptedPolicy { generation, spec }),
+                _ => before.accepted,
+            }
+        }
+        Some(problem) => {
+            let in_force = match &before.accepted {
+                Some(accepted) => format!("generation {} stays in force", accepted.generation),
+                None => "no policy is in force, so nothing may be replaced".to_owned(),
+            };
+            conditions.say(ACCEPTED, false, "Contradiction", format!("{problem}; {in_force}"));
+            before.accepted
+        }
+    };
+    ParamantPolicyStatus {
+        observed_generation: generation,
+        accepted,
+        relays: Some(relays),
+        conditions: conditions.finish(),
+        next_window: before.next_window,
+        reachable_minutes_32d: before.reachable_minutes_32d,
+    }
+}
+
+/// The next status of a licence, from the statuses of the relays that name it.
+pub fn license_status(
+    license: &ParamantLicense,
+    relays: &[&ParamantRelay],
+    now: Timestamp,
+) -> ParamantLicenseStatus {
+    let before = license.status.clone().unwrap_or_default();
+    let generation = license.metadata.generation;
+    let mut conditions = Conditions::after(&before.conditions, generation, whole_seconds(now));
+    let reports: Vec<_> = relays.iter().filter_map(|relay| relay.status.as_ref()?.license.as_ref()).collect();
+    // All relays mount one Secret; where they differ, one of them has not read it yet.
+    let best =
+        reports.iter().find(|report| report.source.is_some_and(|source| source != LicenseSource::None));
+    match (best, reports.is_empty(), relays.is_empty()) {
+        (Some(report), ..) => {
+            let tier = report.tier.as_deref().unwrap_or("a licence");
+            conditions.say(VALID, true, "Valid", format!("{tier} counts on the relays that report"));
+        }
+        (None, _, true) => conditions.keep(VALID, "NoRelay", "no relay names this licence, so none reports on it"),
+        (None, true, false) => conditions.keep(VALID, "NotReported", "waiting for a relay that names this licence to report"),
+        (None, false, false) => conditions.say(
+            VALID,
+            false,
+            "NoValidLicense",
+            format!(
+                "no licence in the Secret {} counts on any relay; the condition LicenseValid of each relay says why",
+                license.spec.secret_ref.name
+            ),
+        ),
+    }
+    let mut named: Vec<LicensedRelay> = relays
+        .iter()
+        .filter_map(|relay| {
+            let report = relay.status.as_ref().and_then(|status| status.license.as_ref());
+            let state = match report.and_then(|report| report.source) {
+                None => LicensedState::Unknown,
+                Some(LicenseSource::None) => LicensedState::Community,
+                Some(LicenseSource::Cache) => LicensedState::Grace,
+                Some(_) => LicensedState::Active,
+            };
+            Some(LicensedRelay {
+                name: relay.metadata.name.clone()?,
+                state: Some(state),
+                ..LicensedRelay::default()
+            })
+        })
+        .collect();
+    named.sort_by(|a, b| a.name.cmp(&b.name));
+    named.truncate(1000);
+    ParamantLicenseStatus {
+        observed_generation: generation,
+        tier: best.and_then(|report| report.tier.clone()),
+        max_users: best.and_then(|report| report.max_users),
+        expires_at: best.and_then(|report| report.valid_until.clone()).map(|at| Time(whole_seconds(at.0))),
+        source: best.and_then(|report| report.source),
+        issued_to: before.issued_to,
+        relays: named,
+        conditions: conditions.finish(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use serde_json::json;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn policy(spec: Value, status: Value) -> ParamantPolicy {
+        serde_json::from_value(json!({
+            "apiVersion": "paramant.app/v1alpha1", "kind": "ParamantPolicy",
+            "metadata": {"name": "p", "namespace": "n", "generation": 2}, "spec": spec, "status": status,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_policy_without_a_contradiction_is_in_force_and_its_status_rests() {
+        let mut policy = policy(json!({"drain": {"deadline": "10m"}}), json!({"observedGeneration": -1}));
+        let status = policy_status(&policy, 3, NOW);
+        assert_eq!((status.observed_generation, status.relays), (Some(2), Some(3)));
+        assert_eq!(status.accepted.as_ref().unwrap().generation, 2);
+        assert_eq!(status.accepted.as_ref().unwrap().parse().unwrap(), policy.spec);
+        policy.status = Some(status.clone());
+        assert_eq!(policy_status(&policy, 3, NOW + jiff::SignedDuration::from_hours(1)), status);
+    }
+
+    #[test]
+    fn a_contradiction_keeps_the_last_accepted_spec_in_force() {
+        let bad = json!({"drain": {"deadline": "soon"}});
+        let accepted = json!({"accepted": {"generation": 1, "spec": {"drain": {"active": true}}}});
+        let policy = policy(bad, accepted);
+        let status = policy_status(&policy, 0, NOW);
+        assert_eq!(status.accepted.unwrap().generation, 1);
+        assert_eq!(
+            (status.conditions[0].status.as_str(), status.conditions[0].reason.as_str()),
+            ("False", "Contradiction")
+        );
+        let rules = crate::rules::Rules::of(&crate::Referenced::Found(policy.into()));
+        assert!(rules.drain && rules.suspended.is_none());
+    }
+
+    #[test]
+    fn a_policy_that_was_never_accepted_lets_nothing_be_replaced() {
+        let policy = policy(json!({"drain": {"active": true, "deadline": "soon"}}), json!({}));
+        let rules = crate::rules::Rules::of(&crate::Referenced::Found(policy.into()));
+        assert!(rules.drain, "a drain works all the same");
+        assert!(!rules.gates().approval.is_open());
+    }
+
+    #[test]
+    fn a_licence_shows_what_its_relays_report() {
+        let license: ParamantLicense = serde_json::from_value(json!({
+            "apiVersion": "paramant.app/v1alpha1", "kind": "ParamantLicense",
+            "metadata": {"name": "acme", "namespace": "n", "generation": 1},
+            "spec": {"secretRef": {"name": "acme-license"}},
+        }))
+        .unwrap();
+        let relay = |name: &str, status: Value| -> ParamantRelay {
+            serde_json::from_value(json!({
+                "apiVersion": "paramant.app/v1alpha1", "kind": "ParamantRelay",
+                "metadata": {"name": name, "namespace": "n"}, "spec": {"image": "r.example/a/b:1"}, "status": status,
+            }))
+            .unwrap()
+        };
+        let silent = relay("b", json!({}));
+        let status = license_status(&license, &[&silent], NOW);
+        assert_eq!((status.conditions[0].status.as_str(), status.tier), ("Unknown", None));
+        let pro = relay("a", json!({"license": {"tier": "Pro", "source": "Offline", "maxUsers": 50}}));
+        let status = license_status(&license, &[&silent, &pro], NOW);
+        assert_eq!((status.tier.as_deref(), status.max_users), (Some("Pro"), Some(50)));
+        assert_eq!(status.conditions[0].status, "True");
+        let names: Vec<&str> = status.relays.iter().map(|relay| relay.name.as_str()).collect();
+        assert_eq!(names, ["a", "b"]);
+        let community = relay("c", json!({"license": {"tier": "Community", "source": "None"}}));
+        assert_eq!(license_status(&license, &[&community], NOW).conditions[0].reason, "NoValidLicense");
+    }
+}
