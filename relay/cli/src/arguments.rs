@@ -215,8 +215,8 @@ pub(crate) struct Verify {
     /// The relay's identity: a file with the answer of /v2/pubkey, or the key in hex or base64.
     #[arg(long, value_name = "FILE")]
     pub(crate) identity: Option<PathBuf>,
-    /// Also check the entry in this relay's log.
-    #[arg(long, env = "PARAMANT_RELAY", value_name = "URL")]
+    /// Also check the entry in this relay's log. Never taken from the environment: without it nothing leaves this machine.
+    #[arg(long, value_name = "URL")]
     pub(crate) relay: Option<String>,
     #[command(flatten)]
     pub(crate) connection: Connection,

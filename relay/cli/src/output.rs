@@ -41,9 +41,12 @@ impl Output {
         }
     }
 
-    /// A bar on terminals; elsewhere nothing until it is done, then one line.
+    /// A bar on terminals; elsewhere one line, and nothing with `--json`.
     pub(crate) fn bar(&self, what: &'static str, unit: Unit) -> Bar {
         let terminal = std::io::stderr().is_terminal() && !self.json;
+        if !terminal && !self.json {
+            self.notice(format_args!("{what} …"));
+        }
         let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(None, target);
         let template = match unit {

@@ -1,5 +1,6 @@
 //! The client against a small relay in this process, and against the published Python SDK.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod hostile;
 mod http;
 mod sdk;
