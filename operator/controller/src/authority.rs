@@ -17,6 +17,8 @@ use rcgen::{
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
+use crate::sentence;
+
 pub mod leaf;
 
 /// The Secret's name, fixed because the chart's Role names it.
@@ -59,7 +61,7 @@ pub enum Error {
         why: String,
     },
     /// The API server refused or did not answer.
-    #[error("cannot read or fill Secret {SECRET}: {0}")]
+    #[error("cannot read or fill Secret {SECRET}: {}", sentence::of_kube(.0))]
     Api(#[from] kube::Error),
     /// Making a key or a certificate failed.
     #[error("cannot make a certificate: {0}")]

@@ -22,6 +22,7 @@ pub mod registry;
 pub mod rights;
 pub mod run;
 pub mod schema;
+pub mod sentence;
 pub mod settings;
 pub mod staleness;
 pub mod stores;

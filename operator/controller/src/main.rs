@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use paramant_operator::settings::Settings;
-use paramant_operator::{logging, run};
+use paramant_operator::{logging, run, sentence};
 
 fn main() -> ExitCode {
     // First of all: nothing may open a TLS connection with another provider.
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     match runtime.block_on(run::run(settings)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(%error, "the operator ends");
+            tracing::error!(error = sentence::of(&error), "the operator ends");
             ExitCode::FAILURE
         }
     }

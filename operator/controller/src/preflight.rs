@@ -18,7 +18,6 @@ use crate::queue::Wake;
 use crate::rights::{self, Grant};
 use crate::schema;
 use crate::stores::{Scope, World};
-use crate::triggers;
 use crate::watches::Watches;
 
 /// Between two attempts at something that a person or the chart is about to repair.
@@ -114,13 +113,7 @@ pub async fn watch_scope(watches: Watches, scope: Scope, world: World) {
         sleep(Duration::from_millis(100)).await;
     }
     health.resolve(&topic);
-    // Filling wakes all relays, but may have come before the world knew these stores.
-    stores
-        .relays
-        .state()
-        .iter()
-        .filter_map(|relay| triggers::relay(relay))
-        .for_each(|key| queue.wake(key, Wake::Now));
+    stores.subjects().into_iter().for_each(|subject| queue.wake(subject, Wake::Now));
     while tasks.join_next().await.is_some() {}
     tracing::error!(%scope, "all watches of a scope ended");
     std::future::pending::<()>().await;

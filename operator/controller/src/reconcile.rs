@@ -5,29 +5,38 @@
 //! disruptive step is therefore on record before it is taken. Reads come from the local stores, and a pass waits until those
 //! show its own earlier writes. No relay and no registry is spoken to here.
 
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use kube::Client;
+use k8s_openapi::NamespaceResourceScope;
 use kube::api::{Api, Patch, PatchParams};
-use paramant_crds::ParamantRelay;
-use paramant_operator_core::{Context, Decision, decide};
+use kube::{Client, Resource};
+use paramant_operator_core::{Context, decide};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use self::expect::Expectations;
-use crate::FIELD_MANAGER;
+use self::going::Going;
+use self::rivalry::Rivalries;
 use crate::backoff::jittered;
 use crate::control::ControlPlane;
-use crate::key::RelayKey;
+use crate::key::{RelayKey, Subject};
 use crate::leader::election::Leadership;
 use crate::metrics::Metrics;
-use crate::queue::Outcome;
+use crate::queue::worker::Queue;
+use crate::queue::{Outcome, Wake};
 use crate::registry::Resolver;
 use crate::stores::World;
+use crate::{FIELD_MANAGER, sentence};
 
 mod act;
 mod expect;
+mod going;
 mod news;
 mod observe;
+mod rivalry;
+mod standing;
 mod status;
 
 /// Everything a pass needs; cheap to clone.
@@ -41,11 +50,14 @@ struct Inner {
     world: World,
     control: ControlPlane,
     resolver: Resolver,
+    queue: Queue,
     leadership: Leadership,
     metrics: Metrics,
     context: Context,
     instance: String,
     expectations: Expectations,
+    going: Going,
+    rivalries: Rivalries,
 }
 
 /// The parts a [`Reconciler`] is made of.
@@ -58,6 +70,8 @@ pub struct Parts {
     pub control: ControlPlane,
     /// The registries' tasks.
     pub resolver: Resolver,
+    /// Whom to wake.
+    pub queue: Queue,
     /// Whether we may write.
     pub leadership: Leadership,
     /// Where passes are counted.
@@ -81,7 +95,7 @@ enum Stopped {
     #[error("the namespace is being deleted")]
     NamespaceGoing,
     /// The API server refused or did not answer.
-    #[error("cannot {verb} {kind}: {source}")]
+    #[error("cannot {verb} {kind}: {}", sentence::of_kube(source))]
     Api {
         verb: &'static str,
         kind: String,
@@ -93,26 +107,44 @@ enum Stopped {
 impl Reconciler {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
-        let Parts { client, world, control, resolver, leadership, metrics, context, instance } = parts;
-        let expectations = Expectations::default();
-        let inner =
-            Inner { client, world, control, resolver, leadership, metrics, context, instance, expectations };
+        let Parts { client, world, control, resolver, queue, leadership, metrics, context, instance } = parts;
+        let (expectations, going, rivalries) =
+            (Expectations::default(), Going::default(), Rivalries::default());
+        let inner = Inner {
+            client,
+            world,
+            control,
+            resolver,
+            queue,
+            leadership,
+            metrics,
+            context,
+            instance,
+            expectations,
+            going,
+            rivalries,
+        };
         Self { inner: Arc::new(inner) }
     }
 
     /// One pass.
-    pub async fn run(self, key: RelayKey) -> Outcome {
+    pub async fn run(self, subject: Subject) -> Outcome {
         let timer = self.inner.metrics.reconcile_seconds.start_timer();
-        let (outcome, label) = match self.inner.pass(&key).await {
+        let ended = match &subject {
+            Subject::Relay(key) => self.inner.relay(key).await,
+            Subject::Policy(key) => self.inner.policy(key).await,
+            Subject::License(key) => self.inner.license(key).await,
+        };
+        let (outcome, label) = match ended {
             Ok(outcome) => (outcome, "ok"),
             Err(Stopped::Raced(what)) => {
-                tracing::debug!(relay = %key, what, "raced");
+                tracing::debug!(%subject, what, "raced");
                 (Outcome::Raced, "raced")
             }
             Err(Stopped::NotLeading) => (Outcome::Failed, "not-leading"),
             Err(Stopped::NamespaceGoing) => (Outcome::Failed, "namespace-going"),
             Err(error @ Stopped::Api { .. }) => {
-                tracing::warn!(relay = %key, %error, "a pass failed and is tried again");
+                tracing::warn!(%subject, %error, "a pass failed and is tried again");
                 (Outcome::Failed, "failed")
             }
         };
@@ -123,48 +155,65 @@ impl Reconciler {
 }
 
 impl Inner {
-    async fn pass(&self, key: &RelayKey) -> Result<Outcome, Stopped> {
+    async fn relay(&self, key: &RelayKey) -> Result<Outcome, Stopped> {
         // Not watched, or not filled yet: filling wakes every relay.
         let Some(stores) = self.world.of(&key.namespace) else { return Ok(Outcome::Gone) };
         let Some(relay) = stores.relay(key) else {
-            self.control.forget(key);
-            self.resolver.forget(key);
-            self.expectations.forget(key);
+            self.forget(key);
             return Ok(Outcome::Gone);
         };
-        let observation = self.observe(key, &stores, relay);
-        if let Some(what) = self.expectations.unmet(key, &observation) {
+        let seen = self.observe(key, &stores, relay);
+        if let Some(what) = self.expectations.unmet(key, &seen) {
             return Err(Stopped::Raced(what));
         }
-        self.control.aim(key, observe::target(&observation));
-        let decision = decide(&observation, &self.context, Timestamp::now());
+        self.control.aim(key, observe::target(&seen));
+        let decision = decide(&seen, &self.context, Timestamp::now());
         if let Some(image) = &decision.resolve {
             self.resolver.want(key, image);
         }
-        let transition = self.write_status(key, &observation.relay, &decision).await?;
-        self.act(key, &observation, &decision).await?;
+        let transition =
+            self.write_status(key, &*seen.relay, seen.relay.status.as_ref(), &decision.status).await?;
+        let acted = self.act(key, &seen, &decision).await;
+        // The status is stored, so this transition will not be seen again: it is told whatever became of the acts.
         if transition {
-            self.announce(key, &observation.relay, &decision.events).await;
+            self.announce(key, &seen.relay, &decision.events).await;
         }
+        acted?;
         Ok(Outcome::Requeue(jittered(decision.requeue)))
     }
 
+    fn forget(&self, key: &RelayKey) {
+        self.control.forget(key);
+        self.resolver.forget(key);
+        self.expectations.forget(key);
+        for former in self.rivalries.end(key) {
+            self.queue.wake(former, Wake::Now);
+        }
+    }
+
     /// Writes the next status if it differs. Says whether it did.
-    async fn write_status(
+    async fn write_status<K, S>(
         &self,
         key: &RelayKey,
-        relay: &ParamantRelay,
-        decision: &Decision,
-    ) -> Result<bool, Stopped> {
-        let Some(patch) = status::patch(relay, &decision.status) else { return Ok(false) };
+        object: &K,
+        stored: Option<&S>,
+        next: &S,
+    ) -> Result<bool, Stopped>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+        S: Serialize,
+    {
+        let Some(patch) = status::patch(object, stored, next) else { return Ok(false) };
         self.may_write()?;
-        let api: Api<ParamantRelay> = Api::namespaced(self.client.clone(), &key.namespace);
+        let api: Api<K> = Api::namespaced(self.client.clone(), &key.namespace);
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        self.count("ParamantRelay", "patch-status");
+        let kind = K::kind(&());
+        self.count(&kind, "patch-status");
         let written = api.patch_status(&key.name, &params, &Patch::Merge(patch)).await;
-        let written = written.map_err(|error| self.stopped("patch the status of", "ParamantRelay", error))?;
-        let (before, after) = (relay.metadata.resource_version.clone(), written.metadata.resource_version);
-        self.expectations.expect(key, "ParamantRelay", &key.name, before, after);
+        let written = written.map_err(|error| self.stopped(key, "patch the status of", &kind, error))?;
+        let (before, after) =
+            (object.meta().resource_version.clone(), written.meta().resource_version.clone());
+        self.expectations.expect(key, &kind, &key.name, before, after);
         Ok(true)
     }
 
@@ -176,27 +225,18 @@ impl Inner {
         self.metrics.writes.with_label_values(&[kind, verb]).inc();
     }
 
-    fn stopped(&self, verb: &'static str, kind: &str, error: kube::Error) -> Stopped {
+    fn stopped(&self, key: &RelayKey, verb: &'static str, kind: &str, error: kube::Error) -> Stopped {
         match &error {
             kube::Error::Api(status) if status.code == 409 => {
                 self.metrics.conflicts.with_label_values(&[kind]).inc();
                 Stopped::Raced(kind.to_owned())
             }
-            // The relay went away while this pass ran; its watch event is on the way.
-            kube::Error::Api(status) if status.code == 404 && kind == "ParamantRelay" => {
+            // The object went away while this pass ran; its watch event is on the way.
+            kube::Error::Api(status) if status.code == 404 && kind.starts_with("Paramant") => {
                 Stopped::Raced(kind.to_owned())
             }
-            kube::Error::Api(status) if status.code == 403 && names_terminating_namespace(status) => {
-                Stopped::NamespaceGoing
-            }
+            _ if self.going.note(&key.namespace, &error) => Stopped::NamespaceGoing,
             _ => Stopped::Api { verb, kind: kind.to_owned(), source: Box::new(error) },
         }
     }
-}
-
-/// A refusal to create in a namespace that is going away carries this cause.
-fn names_terminating_namespace(status: &kube::core::Status) -> bool {
-    let causes = status.details.as_ref().map(|details| details.causes.as_slice()).unwrap_or_default();
-    causes.iter().any(|cause| cause.reason == "NamespaceTerminating")
-        || status.message.contains("because it is being terminated")
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use oci_client::client::{Client, ClientConfig, ClientProtocol};
+use oci_client::client::{Certificate, CertificateEncoding, Client, ClientConfig, ClientProtocol};
 use oci_client::errors::{OciDistributionError, OciErrorCode};
 use oci_client::secrets::RegistryAuth;
 use oci_client::{ParseError, Reference};
@@ -64,6 +64,11 @@ impl OciLookup {
             connect_timeout: Some(CONNECT_TIMEOUT),
             read_timeout: Some(LOOKUP_TIMEOUT),
             user_agent: "paramant-operator",
+            // The image is empty: there is no certificate store in it to fall back on.
+            tls_certs_only: webpki_root_certs::TLS_SERVER_ROOT_CERTS
+                .iter()
+                .map(|root| Certificate { encoding: CertificateEncoding::Der, data: root.to_vec() })
+                .collect(),
             ..ClientConfig::default()
         };
         Self(Client::new(config))

@@ -14,6 +14,7 @@ use kube::Client;
 use kube::api::{Api, PostParams};
 use tokio::time::timeout;
 
+use crate::sentence;
 use crate::stores::Scope;
 
 /// One review is answered from memory.
@@ -48,6 +49,10 @@ pub const IN_SCOPE: &[Grant] = &[
     grant("paramant.app", "paramantpolicies", READ),
     grant("paramant.app", "paramantlicenses", READ),
     grant("paramant.app", "paramantrelays/status", &["patch"]),
+    grant("paramant.app", "paramantpolicies/status", &["patch"]),
+    grant("paramant.app", "paramantlicenses/status", &["patch"]),
+    grant("paramant.app", "paramantpolicies/status", &["patch"]),
+    grant("paramant.app", "paramantlicenses/status", &["patch"]),
     // For `blockOwnerDeletion` in owner references, where that is enforced.
     grant("paramant.app", "paramantrelays/finalizers", &["update"]),
     grant("apps", "statefulsets", READ_APPLY_AND_DELETE),
@@ -114,8 +119,75 @@ async fn review(
     let params = PostParams::default();
     let answer = timeout(REVIEW_TIMEOUT, api.create(&params, &review)).await;
     let answer = answer.map_err(|_| CannotAsk("no answer in time".to_owned()))?;
-    let allowed =
-        answer.map_err(|error| CannotAsk(error.to_string()))?.status.is_some_and(|status| status.allowed);
+    let allowed = answer
+        .map_err(|error| CannotAsk(sentence::of_kube(&error)))?
+        .status
+        .is_some_and(|status| status.allowed);
     let group = if grant.group.is_empty() { String::new() } else { format!(".{}", grant.group) };
     Ok((!allowed).then(|| format!("{verb} {}{group}", grant.resource)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    type Right = (String, String, Option<String>, String);
+
+    fn of_grants(grants: &[Grant]) -> BTreeSet<Right> {
+        let rights = grants.iter().flat_map(|grant| {
+            let name = grant.name.map(str::to_owned);
+            grant.verbs.iter().map(move |verb| {
+                (grant.group.to_owned(), grant.resource.to_owned(), name.clone(), (*verb).to_owned())
+            })
+        });
+        rights.collect()
+    }
+
+    fn of_rules(yaml: &str) -> BTreeSet<Right> {
+        let rules: Vec<Value> = serde_saphyr::from_str(yaml).expect("the chart's rules are YAML");
+        let words = |rule: &Value, key: &str| -> Vec<String> {
+            rule[key].as_array().into_iter().flatten().map(|word| word.as_str().unwrap().to_owned()).collect()
+        };
+        let mut rights = BTreeSet::new();
+        for rule in &rules {
+            let mut names: Vec<_> = words(rule, "resourceNames").into_iter().map(Some).collect();
+            if names.is_empty() {
+                names.push(None);
+            }
+            for group in words(rule, "apiGroups") {
+                for resource in words(rule, "resources") {
+                    for name in &names {
+                        for verb in words(rule, "verbs") {
+                            rights.insert((group.clone(), resource.clone(), name.clone(), verb));
+                        }
+                    }
+                }
+            }
+        }
+        rights
+    }
+
+    #[test]
+    fn the_chart_grants_what_the_operator_uses_and_nothing_else() {
+        let mut in_scope = IN_SCOPE.to_vec();
+        in_scope.push(GATEWAY);
+        let chart = include_str!("../../../charts/paramant-operator/files/rights-in-scope.yaml");
+        assert_eq!(of_rules(chart), of_grants(&in_scope));
+        let chart = include_str!("../../../charts/paramant-operator/files/rights-at-home.yaml");
+        assert_eq!(of_rules(chart), of_grants(AT_HOME));
+    }
+
+    #[test]
+    fn where_relays_live_nothing_is_granted_on_secrets() {
+        assert!(
+            AT_HOME.iter().any(|grant| grant.resource == "secrets"),
+            "the search finds a right on Secrets"
+        );
+        assert!(IN_SCOPE.iter().all(|grant| !grant.resource.starts_with("secrets") && grant.resource != "*"));
+    }
 }

@@ -35,7 +35,7 @@ use crate::settings::Settings;
 use crate::staleness::Freshness;
 use crate::stores::{Scope, World};
 use crate::watches::Watches;
-use crate::{FIELD_MANAGER, LEASE, api_client, rights, triggers};
+use crate::{FIELD_MANAGER, LEASE, api_client, rights};
 
 /// Reconciles that run when the process is told to end may take this long; the pod has 30 s.
 const FINISH_WITHIN: Duration = Duration::from_secs(10);
@@ -153,13 +153,8 @@ impl Work {
         }
         let recheck = {
             let (world, queue) = (world.clone(), self.queue.clone());
-            let again = move || {
-                world
-                    .relays()
-                    .iter()
-                    .filter_map(|relay| triggers::relay(relay))
-                    .for_each(|key| queue.wake(key, Wake::Now))
-            };
+            let again =
+                move || world.subjects().into_iter().for_each(|subject| queue.wake(subject, Wake::Now));
             preflight::keep_checking_schema(self.client.clone(), self.health.clone(), fit.clone(), again)
         };
         background.spawn(recheck);
@@ -168,9 +163,9 @@ impl Work {
             reconciler = self.lead(world, gateway_api) => reconciler,
             () = stop.cancelled() => return,
         };
-        let reconcile = |key| {
+        let reconcile = |subject| {
             let (reconciler, fit) = (reconciler.clone(), fit.clone());
-            async move { if fit.holds() { reconciler.run(key).await } else { Outcome::Gone } }
+            async move { if fit.holds() { reconciler.run(subject).await } else { Outcome::Gone } }
         };
         let running = self.queue.run(&self.metrics, stop.clone(), reconcile);
         let overrun = async {
@@ -216,6 +211,7 @@ impl Work {
             world,
             control,
             resolver: Resolver::new(lookup, self.queue.clone(), self.metrics.clone()),
+            queue: self.queue.clone(),
             leadership: self.leadership.clone(),
             metrics: self.metrics.clone(),
             context,

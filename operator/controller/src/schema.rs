@@ -11,6 +11,8 @@ use paramant_crds::{ParamantLicense, ParamantPolicy, ParamantRelay, definition};
 use serde_json::Value;
 use tokio::time::timeout;
 
+use crate::sentence;
+
 /// The document is a few hundred kilobytes and cached by the API server.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(15);
 const PATH: &str = "/openapi/v3/apis/paramant.app/v1alpha1";
@@ -41,7 +43,7 @@ pub async fn check(client: &Client) -> Result<(), Unfit> {
     let text = match timeout(FETCH_TIMEOUT, client.request_text(request)).await {
         Ok(Ok(text)) => text,
         Ok(Err(kube::Error::Api(status))) if status.code == 404 => return Err(Unfit::NotInstalled),
-        Ok(Err(error)) => return Err(unreadable(&error)),
+        Ok(Err(error)) => return Err(Unfit::Unreadable(sentence::of_kube(&error))),
         Err(_) => return Err(unreadable(&"no answer in time")),
     };
     let document: Value = serde_json::from_str(&text).map_err(|error| unreadable(&error))?;

@@ -17,7 +17,8 @@ use paramant_crds::{ParamantLicense, ParamantPolicy, ParamantRelay};
 use paramant_operator_core::Children;
 use paramant_operator_core::children::RELAY_LABEL;
 
-use crate::key::RelayKey;
+use crate::key::{RelayKey, Subject};
+use crate::triggers;
 
 /// Where a set of watches looks.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,6 +93,16 @@ impl Stores {
         self.unfilled.load(Ordering::Acquire) == 0
     }
 
+    /// Everything whose status is written.
+    pub fn subjects(&self) -> Vec<Subject> {
+        let relays = self.relays.state().into_iter().filter_map(|it| triggers::key(&*it)).map(Subject::Relay);
+        let policies =
+            self.policies.state().into_iter().filter_map(|it| triggers::key(&*it)).map(Subject::Policy);
+        let licenses =
+            self.licenses.state().into_iter().filter_map(|it| triggers::key(&*it)).map(Subject::License);
+        relays.chain(policies).chain(licenses).collect()
+    }
+
     /// The children of one relay.
     pub fn children(&self, key: &RelayKey) -> Children {
         let name = key.name.as_str();
@@ -161,6 +172,12 @@ impl World {
         let stores =
             scopes.get(&Scope::Cluster).or_else(|| scopes.get(&Scope::Namespace(namespace.to_owned())))?;
         stores.filled().then(|| stores.clone())
+    }
+
+    /// Everything whose status is written, in every filled scope.
+    pub fn subjects(&self) -> Vec<Subject> {
+        let scopes = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        scopes.values().filter(|stores| stores.filled()).flat_map(Stores::subjects).collect()
     }
 
     /// Every relay in every filled scope.

@@ -6,6 +6,8 @@
 
 use std::fmt::Debug;
 use std::hash::Hash;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Pod;
@@ -18,9 +20,9 @@ use paramant_crds::{ParamantLicense, ParamantPolicy, ParamantRelay};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 
-use self::stream::{Fill, Stream};
+use self::stream::Stream;
 use crate::health::{Health, Weight};
-use crate::key::RelayKey;
+use crate::key::Subject;
 use crate::metrics::Metrics;
 use crate::queue::Wake;
 use crate::queue::worker::Queue;
@@ -56,33 +58,20 @@ pub struct Watches {
 impl Watches {
     /// Starts every stream of one scope. The tasks end when `tasks` is dropped.
     pub fn start(&self, scope: &Scope, tasks: &mut JoinSet<()>) -> Stores {
-        let relays = Writer::<ParamantRelay>::new(());
-        let known = relays.as_reader();
-        let fill = Fill::new(self.queue.clone(), known.clone());
-        let mut start = Start { watches: self, scope, tasks, fill: fill.clone() };
-        let everything = watcher::Config::default;
-        let relays = {
-            let api = start.api::<ParamantRelay>();
-            start.spawn(
-                api,
-                (),
-                relays,
-                everything(),
-                Wake::Now,
-                |_| {},
-                |relay| Vec::from_iter(triggers::relay(relay)),
-            )
-        };
-        let policies = {
-            let (api, known) = (start.api::<ParamantPolicy>(), known.clone());
-            let concerned = move |policy: &ParamantPolicy| triggers::policy(policy, &known.state());
-            start.spawn(api, (), Writer::new(()), everything(), Wake::Now, |_| {}, concerned)
-        };
-        let licenses = {
-            let api = start.api::<ParamantLicense>();
-            let concerned = move |license: &ParamantLicense| triggers::license(license, &known.state());
-            start.spawn(api, (), Writer::new(()), everything(), Wake::Now, |_| {}, concerned)
-        };
+        let (relays, policies, licenses) = (Writer::new(()), Writer::new(()), Writer::new(()));
+        let (known_relays, known_policies, known_licenses) =
+            (relays.as_reader(), policies.as_reader(), licenses.as_reader());
+        let unfilled = Arc::<AtomicUsize>::default();
+        let mut start = Start { watches: self, scope, tasks, unfilled: unfilled.clone() };
+        let relays = start.ours(relays, move |relay: &ParamantRelay| {
+            triggers::relay(relay, &known_policies.state(), &known_licenses.state())
+        });
+        let known = known_relays.clone();
+        let policies =
+            start.ours(policies, move |policy: &ParamantPolicy| triggers::policy(policy, &known.state()));
+        let licenses = start.ours(licenses, move |license: &ParamantLicense| {
+            triggers::license(license, &known_relays.state())
+        });
         Stores {
             relays,
             policies,
@@ -96,7 +85,7 @@ impl Watches {
             http_routes: self.http_route.clone().map(|kind| (kind.clone(), start.dynamic_children(&kind))),
             claims: start.children(|_| {}),
             pods: start.children(prune_pod),
-            unfilled: fill.unfilled(),
+            unfilled,
         }
     }
 }
@@ -121,10 +110,29 @@ struct Start<'a> {
     watches: &'a Watches,
     scope: &'a Scope,
     tasks: &'a mut JoinSet<()>,
-    fill: Fill,
+    unfilled: Arc<AtomicUsize>,
 }
 
 impl Start<'_> {
+    /// A stream of one of our own kinds: all of them, woken at once.
+    fn ours<K>(
+        &mut self,
+        writer: Writer<K>,
+        concerned: impl Fn(&K) -> Vec<Subject> + Send + Sync + 'static,
+    ) -> Store<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + DeserializeOwned
+            + Debug
+            + Send
+            + Sync
+            + 'static,
+    {
+        let api = self.api::<K>();
+        self.spawn(api, (), writer, watcher::Config::default(), Wake::Now, |_| {}, concerned)
+    }
+
     /// A stream of children: selected by label, relays woken when the children are quiet.
     fn children<K>(&mut self, prune: impl Fn(&mut K) + Send + 'static) -> Store<K>
     where
@@ -138,9 +146,7 @@ impl Start<'_> {
     {
         let config = watcher::Config::default().labels(CHILDREN);
         let api = self.api::<K>();
-        self.spawn(api, (), Writer::new(()), config, Wake::Child, prune, |child| {
-            Vec::from_iter(triggers::child(child))
-        })
+        self.spawn(api, (), Writer::new(()), config, Wake::Child, prune, triggers::child)
     }
 
     fn dynamic_children(&mut self, kind: &ApiResource) -> Store<DynamicObject> {
@@ -150,15 +156,7 @@ impl Start<'_> {
             None => Api::all_with(client, kind),
         };
         let (writer, config) = (Writer::new(kind.clone()), watcher::Config::default().labels(CHILDREN));
-        self.spawn(
-            api,
-            kind.clone(),
-            writer,
-            config,
-            Wake::Child,
-            |_| {},
-            |child| Vec::from_iter(triggers::child(child)),
-        )
+        self.spawn(api, kind.clone(), writer, config, Wake::Child, |_| {}, triggers::child)
     }
 
     fn api<K>(&self) -> Api<K>
@@ -184,7 +182,7 @@ impl Start<'_> {
         config: watcher::Config,
         wake: Wake,
         prune: impl Fn(&mut K) + Send + 'static,
-        concerned: impl Fn(&K) -> Vec<RelayKey> + Send + Sync + 'static,
+        concerned: impl Fn(&K) -> Vec<Subject> + Send + Sync + 'static,
     ) -> Store<K>
     where
         K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
@@ -192,9 +190,14 @@ impl Start<'_> {
     {
         self.watches.health.freshness().track(&K::url_path(&kind, self.scope.namespace()));
         let store = writer.as_reader();
-        self.fill.expect_one_more();
-        let stream =
-            Stream::new(self.watches.clone(), self.scope, K::kind(&kind).as_ref(), wake, self.fill.clone());
+        self.unfilled.fetch_add(1, Ordering::AcqRel);
+        let stream = Stream::new(
+            self.watches.clone(),
+            self.scope,
+            K::kind(&kind).as_ref(),
+            wake,
+            self.unfilled.clone(),
+        );
         let config = config.timeout(WATCH_TIMEOUT_SECONDS).page_size(PAGE_SIZE);
         self.tasks.spawn(stream.run(writer, api, config, prune, concerned));
         store

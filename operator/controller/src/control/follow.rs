@@ -24,7 +24,7 @@ use crate::queue::Wake;
 const RETRY_MIN: Duration = Duration::from_millis(200);
 /// The longest. A node that comes back is noticed within it.
 const RETRY_MAX: Duration = Duration::from_secs(15);
-/// A stream on which not even a comment came for so long is opened anew; relays send one every 15 s.
+/// A stream on which not even a comment came for so long is opened anew; relays send one every 10 s.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A stream that lasted so long ended for a reason of its own: the next attempt starts with the shortest wait again.
 const STEADY: Duration = Duration::from_secs(10);

@@ -10,6 +10,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 use super::token::{Expected, KeySet, Rejected, verify};
+use crate::sentence;
 
 /// At most one fetch in this time.
 const FETCH_SPACING: Duration = Duration::from_secs(10);
@@ -63,7 +64,7 @@ impl ClusterKeys {
         let text = timeout(FETCH_TIMEOUT, self.client.request_text(request))
             .await
             .map_err(|_| fetch(&"no answer in time"))?
-            .map_err(|error| fetch(&error))?;
+            .map_err(|error| Error::Fetch(sentence::of_kube(&error)))?;
         KeySet::parse(&text).map_err(|error| fetch(&error))
     }
 }

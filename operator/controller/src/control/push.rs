@@ -11,7 +11,7 @@ use paramant_protocol::control::Directives;
 use tokio::sync::watch;
 
 use super::exchange::{self, Channel};
-use super::{Relay, Target, Wanted, mark, tls};
+use super::{Relay, Target, Wanted, tls};
 use crate::authority;
 use crate::backoff::Backoff;
 use crate::queue::Wake;
@@ -120,10 +120,8 @@ async fn attempt(relay: &Relay, delivery: &Delivery) -> Result<bool, Failed> {
     }
     let mut channel = Channel::open(connection).await?;
     let answer = channel.put_directives(&delivery.directives).await?;
-    // The same directives sent twice, the first answer lost: the relay holds them, which is all that was wanted.
-    let held = answer.held.as_ref() == Some(&mark(&delivery.directives));
-    if !answer.accepted && !held {
+    if !answer.accepted {
         tracing::warn!(relay = %relay.key, reason = answer.reason.as_deref().unwrap_or("none given"), "the relay refused directives");
     }
-    Ok(answer.accepted || held)
+    Ok(answer.accepted)
 }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::record::{claim_of, lease};
 use super::{Claim, Identity, LOOK_EVERY, Observed, RENEW_DEADLINE, RENEW_EVERY, Verdict, evaluate};
+use crate::sentence;
 
 /// One request about the Lease may take this long; two fit into [`RENEW_DEADLINE`].
 const CALL_TIMEOUT: Duration = Duration::from_secs(4);
@@ -202,7 +203,7 @@ impl Election {
             Ok(Ok(Some(lease))) => Look::Found(Box::new(lease)),
             Ok(Ok(None)) => Look::Absent,
             Ok(Err(error)) => {
-                tracing::warn!(%error, "cannot read the Lease");
+                tracing::warn!(error = sentence::of_kube(&error), "cannot read the Lease");
                 Look::Failed
             }
             Err(_) => Look::Failed,
@@ -225,7 +226,7 @@ impl Election {
             }
             Ok(Err(kube::Error::Api(status))) if status.code == 409 || status.code == 404 => Written::Raced,
             Ok(Err(error)) => {
-                tracing::warn!(%error, "cannot write the Lease");
+                tracing::warn!(error = sentence::of_kube(&error), "cannot write the Lease");
                 Written::Failed
             }
             Err(_) => Written::Failed,

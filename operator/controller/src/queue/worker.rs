@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Outcome, Schedule, Wake};
-use crate::key::RelayKey;
+use crate::key::Subject;
 use crate::metrics::Metrics;
 
 /// Reconciles at once. The API server's own fairness queues are the limit beyond this.
@@ -23,14 +23,14 @@ pub const RECONCILE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Wakes keys from anywhere in the process.
 #[derive(Debug, Clone, Default)]
 pub struct Queue {
-    schedule: Arc<Mutex<Schedule<RelayKey>>>,
+    schedule: Arc<Mutex<Schedule<Subject>>>,
     changed: Arc<Notify>,
 }
 
 impl Queue {
-    /// Asks for `key` to be reconciled.
-    pub fn wake(&self, key: RelayKey, wake: Wake) {
-        self.lock().wake(key, wake, Instant::now());
+    /// Asks for `subject` to be reconciled.
+    pub fn wake(&self, subject: impl Into<Subject>, wake: Wake) {
+        self.lock().wake(subject.into(), wake, Instant::now());
         self.changed.notify_one();
     }
 
@@ -43,10 +43,10 @@ impl Queue {
     /// Runs keys until `stop`, then lets the running ones end.
     pub async fn run<F, R>(&self, metrics: &Metrics, stop: CancellationToken, reconcile: F)
     where
-        F: Fn(RelayKey) -> R,
+        F: Fn(Subject) -> R,
         R: Future<Output = Outcome> + Send + 'static,
     {
-        let mut running: JoinSet<(RelayKey, Outcome)> = JoinSet::new();
+        let mut running: JoinSet<(Subject, Outcome)> = JoinSet::new();
         loop {
             let next = self.fill(&mut running, &reconcile);
             metrics.queue_length.set(i64::try_from(self.lengths().0).unwrap_or(i64::MAX));
@@ -63,9 +63,9 @@ impl Queue {
     }
 
     /// Starts what is due and there is room for. Returns when to look again, if there is room at all.
-    fn fill<F, R>(&self, running: &mut JoinSet<(RelayKey, Outcome)>, reconcile: &F) -> Option<Instant>
+    fn fill<F, R>(&self, running: &mut JoinSet<(Subject, Outcome)>, reconcile: &F) -> Option<Instant>
     where
-        F: Fn(RelayKey) -> R,
+        F: Fn(Subject) -> R,
         R: Future<Output = Outcome> + Send + 'static,
     {
         let mut schedule = self.lock();
@@ -77,11 +77,11 @@ impl Queue {
                 let outcome = match timeout(RECONCILE_TIMEOUT, AbortOnDrop(tokio::spawn(work))).await {
                     Ok(Ok(outcome)) => outcome,
                     Ok(Err(error)) => {
-                        tracing::error!(relay = %key, %error, "a reconcile ended abnormally");
+                        tracing::error!(subject = %key, %error, "a reconcile ended abnormally");
                         Outcome::Failed
                     }
                     Err(_) => {
-                        tracing::error!(relay = %key, "a reconcile took longer than {RECONCILE_TIMEOUT:?} and was given up");
+                        tracing::error!(subject = %key, "a reconcile took longer than {RECONCILE_TIMEOUT:?} and was given up");
                         Outcome::Failed
                     }
                 };
@@ -91,14 +91,14 @@ impl Queue {
         None
     }
 
-    fn ended(&self, ended: Result<(RelayKey, Outcome), tokio::task::JoinError>) {
+    fn ended(&self, ended: Result<(Subject, Outcome), tokio::task::JoinError>) {
         match ended {
             Ok((key, outcome)) => self.lock().finish(&key, outcome, Instant::now()),
             Err(error) => tracing::error!(%error, "a reconcile's supervisor ended abnormally"),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Schedule<RelayKey>> {
+    fn lock(&self) -> MutexGuard<'_, Schedule<Subject>> {
         self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -129,9 +129,10 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+    use crate::key::RelayKey;
 
-    fn key(n: usize) -> RelayKey {
-        RelayKey::new("n", format!("r{n}"))
+    fn key(n: usize) -> Subject {
+        RelayKey::new("n", format!("r{n}")).into()
     }
 
     #[tokio::test(start_paused = true)]
@@ -144,12 +145,12 @@ mod tests {
         }
         let stop = CancellationToken::new();
         let metrics = Metrics::new().unwrap();
-        let work = |key: RelayKey| {
+        let work = |subject: Subject| {
             let (now, most, done) = (now.clone(), most.clone(), done.clone());
             async move {
-                assert_ne!(key.name, "r1", "this one panics on purpose");
+                assert_ne!(subject, self::key(1), "this one panics on purpose");
                 most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                if key.name == "r0" {
+                if subject == self::key(0) {
                     std::future::pending::<()>().await;
                 }
                 tokio::time::sleep(Duration::from_millis(10)).await;

@@ -45,19 +45,17 @@ impl Inner {
         self.may_write()?;
         let text = |pointer: &str| intent.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         let (kind, name) = (text("/kind"), text("/metadata/name"));
+        let before = version(seen, kind, name);
+        if before.is_none() && self.going.is_going(&key.namespace) {
+            return Err(Stopped::NamespaceGoing);
+        }
         let api = self.dynamic(key, &resource(text("/apiVersion"), kind));
         // Forced: the fields in an intent are ours, whoever set them last.
         let params = PatchParams::apply(FIELD_MANAGER).force();
         self.count(kind, "apply");
         let written = api.patch(name, &params, &Patch::Apply(intent)).await;
-        let written = written.map_err(|error| self.stopped("apply", kind, error))?;
-        self.expectations.expect(
-            key,
-            kind,
-            name,
-            version(seen, kind, name),
-            written.metadata.resource_version,
-        );
+        let written = written.map_err(|error| self.stopped(key, "apply", kind, error))?;
+        self.expectations.expect(key, kind, name, before, written.metadata.resource_version);
         Ok(())
     }
 
@@ -88,7 +86,7 @@ impl Inner {
                 Ok(())
             }
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            Err(error) => Err(self.stopped("delete", kind, error)),
+            Err(error) => Err(self.stopped(key, "delete", kind, error)),
         }
     }
 

@@ -14,6 +14,7 @@ use paramant_operator_core::Event;
 
 use super::Inner;
 use crate::key::RelayKey;
+use crate::sentence;
 
 /// What reports: shown as the source.
 const CONTROLLER: &str = "paramant.app/operator";
@@ -24,12 +25,13 @@ impl Inner {
     pub(super) async fn announce(&self, key: &RelayKey, relay: &ParamantRelay, events: &[Event]) {
         let api: Api<KubeEvent> = Api::namespaced(self.client.clone(), &key.namespace);
         for event in events {
-            if self.may_write().is_err() {
+            if self.may_write().is_err() || self.going.is_going(&key.namespace) {
                 return;
             }
             self.count("Event", "create");
             if let Err(error) = api.create(&PostParams::default(), &self.event(key, relay, event)).await {
-                tracing::warn!(relay = %key, reason = %event.reason, %error, "an Event was lost");
+                self.going.note(&key.namespace, &error);
+                tracing::warn!(relay = %key, reason = %event.reason, error = sentence::of_kube(&error), "an Event was lost");
             }
         }
     }

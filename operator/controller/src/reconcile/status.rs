@@ -1,22 +1,19 @@
 //! The patch that turns the stored status into the next one.
 //!
-//! A merge patch of exactly the difference, with the observed resourceVersion as precondition: what others put into status
-//! (a restored backup, say) goes, and an unchanged status is no write at all. Pure.
+//! A merge patch of exactly the difference, with the observed resourceVersion as precondition: what others put into
+//! fields of ours (a restored backup, say) goes, and an unchanged status is no write at all. Pure.
 
-use paramant_crds::{ParamantRelay, ParamantRelayStatus};
+use kube::Resource;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 /// `None` when there is nothing to write.
-pub(super) fn patch(relay: &ParamantRelay, next: &ParamantRelayStatus) -> Option<Value> {
-    let stored = relay
-        .status
-        .as_ref()
-        .and_then(|status| serde_json::to_value(status).ok())
-        .unwrap_or_else(|| json!({}));
+pub(super) fn patch<K: Resource, S: Serialize>(object: &K, stored: Option<&S>, next: &S) -> Option<Value> {
+    let stored = stored.and_then(|status| serde_json::to_value(status).ok()).unwrap_or_else(|| json!({}));
     // Ours is a plain struct of strings, numbers and lists: it always becomes JSON.
     let next = serde_json::to_value(next).ok()?;
     let difference = difference(&stored, &next)?;
-    Some(json!({ "metadata": { "resourceVersion": relay.metadata.resource_version }, "status": difference }))
+    Some(json!({ "metadata": { "resourceVersion": object.meta().resource_version }, "status": difference }))
 }
 
 /// The merge patch (RFC 7396) from one value to another; `None` when they are equal.
@@ -42,6 +39,8 @@ fn difference(from: &Value, to: &Value) -> Option<Value> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use proptest::prelude::*;
+
+    use paramant_crds::{ParamantRelay, ParamantRelayStatus};
 
     use super::*;
 
@@ -103,10 +102,10 @@ mod tests {
         }))
         .unwrap();
         let stored = relay.status.clone().unwrap();
-        assert_eq!(patch(&relay, &stored), None);
+        assert_eq!(patch(&relay, relay.status.as_ref(), &stored), None);
         let next = ParamantRelayStatus { observed_generation: Some(2), ..stored };
         assert_eq!(
-            patch(&relay, &next),
+            patch(&relay, relay.status.as_ref(), &next),
             Some(json!({ "metadata": { "resourceVersion": "17" }, "status": { "observedGeneration": 2 } }))
         );
     }

@@ -14,20 +14,17 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use kube::api::Api;
-use kube::runtime::reflector::Store;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Resource, ResourceExt as _};
-use paramant_crds::ParamantRelay;
 use serde::de::DeserializeOwned;
 
 use super::Watches;
 use crate::backoff::Backoff;
-use crate::key::RelayKey;
+use crate::key::Subject;
 use crate::queue::Wake;
-use crate::queue::worker::Queue;
+use crate::sentence;
 use crate::stores::Scope;
-use crate::triggers;
 
 /// The first wait after a failed watch.
 const RETRY_MIN: Duration = Duration::from_millis(500);
@@ -36,36 +33,6 @@ const RETRY_MAX: Duration = Duration::from_secs(15);
 /// Failures in a row before a stream is a reason in `/readyz`: one or two happen whenever the API server restarts.
 const REPORT_AFTER: u32 = 3;
 
-/// Knows when every stream of a scope has its first list, and wakes all relays then.
-#[derive(Clone)]
-pub(super) struct Fill {
-    unfilled: Arc<AtomicUsize>,
-    queue: Queue,
-    relays: Store<ParamantRelay>,
-}
-
-impl Fill {
-    pub(super) fn new(queue: Queue, relays: Store<ParamantRelay>) -> Self {
-        Self { unfilled: Arc::default(), queue, relays }
-    }
-
-    pub(super) fn unfilled(&self) -> Arc<AtomicUsize> {
-        self.unfilled.clone()
-    }
-
-    pub(super) fn expect_one_more(&self) {
-        self.unfilled.fetch_add(1, Ordering::AcqRel);
-    }
-
-    fn one_filled(&self) {
-        if self.unfilled.fetch_sub(1, Ordering::AcqRel) == 1 {
-            for key in self.relays.state().iter().filter_map(|relay| triggers::relay(relay)) {
-                self.queue.wake(key, Wake::Now);
-            }
-        }
-    }
-}
-
 /// The properties of one stream that do not depend on its kind's type.
 pub(super) struct Stream {
     watches: Watches,
@@ -73,15 +40,21 @@ pub(super) struct Stream {
     topic: String,
     wake: Wake,
     wake_on_delete: Wake,
-    fill: Fill,
+    unfilled: Arc<AtomicUsize>,
 }
 
 impl Stream {
-    pub(super) fn new(watches: Watches, scope: &Scope, kind: &str, wake: Wake, fill: Fill) -> Self {
+    pub(super) fn new(
+        watches: Watches,
+        scope: &Scope,
+        kind: &str,
+        wake: Wake,
+        unfilled: Arc<AtomicUsize>,
+    ) -> Self {
         // A pod is deleted by its StatefulSet or by a roll and is looked for at once; other children by people, or with all else.
         let wake_on_delete = if wake == Wake::Child && kind != "Pod" { Wake::Lost } else { wake };
         let topic = format!("watch of {kind} in {scope}");
-        Self { watches, kind: kind.to_owned(), topic, wake, wake_on_delete, fill }
+        Self { watches, kind: kind.to_owned(), topic, wake, wake_on_delete, unfilled }
     }
 
     pub(super) async fn run<K>(
@@ -90,7 +63,7 @@ impl Stream {
         api: Api<K>,
         config: watcher::Config,
         prune: impl Fn(&mut K) + Send + 'static,
-        concerned: impl Fn(&K) -> Vec<RelayKey> + Send + Sync + 'static,
+        concerned: impl Fn(&K) -> Vec<Subject> + Send + Sync + 'static,
     ) where
         K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
         K::DynamicType: Clone + Eq + Hash + Send + Sync + Unpin,
@@ -123,7 +96,7 @@ impl Stream {
                 }
                 Event::InitDone => {
                     filled = true;
-                    self.fill.one_filled();
+                    self.unfilled.fetch_sub(1, Ordering::AcqRel);
                 }
                 Event::Apply(object) => {
                     tracing::trace!(kind = %self.kind, name = %object.name_any(), "changed");
@@ -142,13 +115,18 @@ impl Stream {
         }
     }
 
-    fn wake_all(&self, keys: impl IntoIterator<Item = RelayKey>, wake: Wake) {
-        keys.into_iter().for_each(|key| self.watches.queue.wake(key, wake));
+    fn wake_all(&self, subjects: impl IntoIterator<Item = Subject>, wake: Wake) {
+        for subject in subjects {
+            // Standings follow many relays; a flurry of these is one look.
+            let wake = if matches!(subject, Subject::Relay(_)) { wake } else { Wake::Child };
+            self.watches.queue.wake(subject, wake);
+        }
     }
 
     fn failed(&self, failures: u32, error: &watcher::Error) {
         self.watches.metrics.watch_errors.with_label_values(&[self.kind.as_str()]).inc();
-        tracing::debug!(topic = %self.topic, %error, failures, "a watch failed and is tried again");
+        let error = sentence::of(error);
+        tracing::debug!(topic = %self.topic, error, failures, "a watch failed and is tried again");
         if failures >= REPORT_AFTER {
             let sentence = format!("the {} fails; it is tried again by itself: {error}", self.topic);
             self.watches.health.report(&self.topic, self.watches.weight, sentence);
