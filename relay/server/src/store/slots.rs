@@ -134,9 +134,7 @@ impl KeySlots {
     /// # Errors
     /// [`SlotError::Gone`] when the slot does not hold the key of `id`.
     pub fn get(&self, slot: Slot, id: BlobId) -> Result<PayloadKey, SlotError> {
-        let mut bytes = Zeroizing::new([0; SLOT]);
-        self.file.read_exact_at(bytes.as_mut_slice(), offset(slot.0))?;
-        decode(&bytes, id).ok_or(SlotError::Gone)
+        decode(&*read_slot(&self.file, slot)?, id).ok_or(SlotError::Gone)
     }
 
     /// Waits until everything ordered so far is written.
@@ -207,10 +205,8 @@ impl Writer {
     }
 
     fn write_zeros(&self, slots: &[(Slot, BlobId)], freed: &mut Vec<u32>) -> io::Result<()> {
-        let mut bytes = Zeroizing::new([0; SLOT]);
         for (slot, id) in slots {
-            self.file.read_exact_at(bytes.as_mut_slice(), offset(slot.0))?;
-            if decode(&bytes, *id).is_some() {
+            if decode(&*read_slot(&self.file, *slot)?, *id).is_some() {
                 self.file.write_all_at(&[0; SLOT], offset(slot.0))?;
                 freed.push(slot.0);
             }
@@ -232,6 +228,16 @@ impl Writer {
         self.count = after;
         self.free.extend(first + 1..after);
         Ok(first)
+    }
+}
+
+/// A slot's bytes. Beyond the end of the file there is no key, as in an empty slot: so it is after a start with payloads in
+/// memory, whose rows speak of slots that went with the process before.
+fn read_slot(file: &File, slot: Slot) -> io::Result<Zeroizing<[u8; SLOT]>> {
+    let mut bytes = Zeroizing::new([0; SLOT]);
+    match file.read_exact_at(bytes.as_mut_slice(), offset(slot.0)) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Zeroizing::new([0; SLOT])),
+        result => result.map(|()| bytes),
     }
 }
 
