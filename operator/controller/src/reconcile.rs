@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 
 use self::expect::Expectations;
 use self::going::Going;
+use self::refusals::Refusals;
 use self::rivalry::Rivalries;
 use crate::backoff::jittered;
 use crate::control::ControlPlane;
@@ -35,6 +36,7 @@ mod expect;
 mod going;
 mod news;
 mod observe;
+mod refusals;
 mod rivalry;
 mod standing;
 mod status;
@@ -58,6 +60,7 @@ struct Inner {
     expectations: Expectations,
     going: Going,
     rivalries: Rivalries,
+    refusals: Refusals,
 }
 
 /// The parts a [`Reconciler`] is made of.
@@ -123,6 +126,7 @@ impl Reconciler {
             expectations,
             going,
             rivalries,
+            refusals: Refusals::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -186,6 +190,7 @@ impl Inner {
         self.control.forget(key);
         self.resolver.forget(key);
         self.expectations.forget(key);
+        self.refusals.forget(key);
         for former in self.rivalries.end(key) {
             self.queue.wake(former, Wake::Now);
         }

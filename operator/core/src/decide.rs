@@ -118,6 +118,7 @@ impl Pass<'_> {
             roll: &roll,
             facts: &facts,
             desired: &desired,
+            refused: seen.refused.as_ref(),
             unexposable: unexposable.as_deref(),
         };
         let mut next = status::status(subject, seen, &Evidence { durable: &durable, ..evidence }, now);
@@ -245,6 +246,9 @@ impl Pass<'_> {
         let rolled = durable.template.as_ref();
         let intent = rolled.map(|template| children::stateful_set(&self.subject, template, live));
         let sealed = intent.as_ref().and_then(children::seal_of);
+        let refused = self.seen.refused.as_ref().filter(|refused| {
+            refused.kind == "StatefulSet" && sealed.is_some() && refused.sealed.as_deref() == sealed
+        });
         let rolled_digest = rolled.map(Digest::of_json);
         let roll = status::stored_roll(&self.before, self.now);
         let rejected = desired.target().is_some_and(|target| {
@@ -262,6 +266,7 @@ impl Pass<'_> {
             pod: pod.fact(live, sealed),
             drain: drain::progress(&self.seen.report, pod.uid(), rules, &roll, self.now),
             probe: probe(self.report(pod), pod, believed, continuity),
+            refused: refused.map(|refused| refused.message.clone()),
             timing: Timing {
                 health: rules.health,
                 settle: rules.settle,

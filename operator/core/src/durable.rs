@@ -83,6 +83,8 @@ pub struct Issued {
     pub log_high_water: Option<LogMark>,
 }
 
+/// Stands for a last good template that is the rolled one: nearly always, and a thousand relays are held in memory.
+const SAME: &str = "template";
 /// How many rejections are kept.
 const MOST_REJECTIONS: usize = 16;
 
@@ -91,11 +93,16 @@ impl Durable {
     pub fn read(state: Option<&ConfigMap>) -> Self {
         let empty = BTreeMap::new();
         let data = state.and_then(|state| state.data.as_ref()).unwrap_or(&empty);
+        let template = json::<Value>(data, "template").filter(Value::is_object);
+        let last_good = match json::<Value>(data, "lastGood") {
+            Some(Value::String(same)) if same == SAME => template.clone(),
+            other => other.filter(Value::is_object),
+        };
         Self {
             relay_uid: data.get("relayUid").cloned(),
             image: json(data, "image"),
-            template: json::<Value>(data, "template").filter(Value::is_object),
-            last_good: json::<Value>(data, "lastGood").filter(Value::is_object),
+            template,
+            last_good,
             rejected: json(data, "rejected").unwrap_or_default(),
             retried: data.get("retried").and_then(|text| text.parse().ok()),
             log: json(data, "logHighWater"),
@@ -106,12 +113,13 @@ impl Durable {
 
     /// The keys and values of the ConfigMap.
     pub fn to_data(&self) -> BTreeMap<String, String> {
+        let same = self.last_good.is_some() && self.last_good == self.template;
         let rejected = (!self.rejected.is_empty()).then_some(&self.rejected);
         [
             ("relayUid", self.relay_uid.clone()),
             ("image", text(self.image.as_ref())),
             ("template", text(self.template.as_ref())),
-            ("lastGood", text(self.last_good.as_ref())),
+            ("lastGood", if same { text(Some(&SAME)) } else { text(self.last_good.as_ref()) }),
             ("rejected", text(rejected)),
             ("retried", self.retried.as_ref().map(Digest::to_string)),
             ("logHighWater", text(self.log.as_ref())),
@@ -159,4 +167,83 @@ fn json<T: DeserializeOwned>(data: &BTreeMap<String, String>, key: &str) -> Opti
 fn text(value: Option<&impl Serialize>) -> Option<String> {
     let value = value?;
     paramant_protocol::canonical::to_string(value).or_else(|_| serde_json::to_string(value)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use serde_json::json;
+
+    use super::*;
+
+    fn digest(n: u8) -> Digest {
+        Digest::of_json(&json!(n))
+    }
+
+    fn full() -> Durable {
+        Durable {
+            relay_uid: Some("u-1".into()),
+            image: Some(ResolvedImage { reference: "r.example/a/b:1".into(), digest: digest(1) }),
+            template: Some(json!({"spec": {"containers": []}})),
+            last_good: Some(json!({"spec": {}})),
+            rejected: vec![Rejection {
+                template: digest(2),
+                image: None,
+                reason: "no".into(),
+                at: Timestamp::UNIX_EPOCH,
+            }],
+            retried: Some(digest(3)),
+            log: Some(LogHighWater {
+                mark: LogMark { size: 7, root: "00".into() },
+                at: Timestamp::UNIX_EPOCH,
+            }),
+            control_key: Some("ab".into()),
+            directives: Some(Issued { seq: 4, drain: DrainDirective::default(), log_high_water: None }),
+        }
+    }
+
+    fn map(data: BTreeMap<String, String>) -> ConfigMap {
+        ConfigMap { data: Some(data), ..ConfigMap::default() }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for durable in [full(), Durable::default(), Durable { last_good: full().template, ..full() }] {
+            assert_eq!(Durable::read(Some(&map(durable.to_data()))), durable);
+        }
+        assert_eq!(Durable::read(None), Durable::default());
+        let same = Durable { last_good: full().template, ..full() };
+        assert_eq!(same.to_data()["lastGood"], "\"template\"", "kept once");
+    }
+
+    #[test]
+    fn one_damaged_entry_costs_only_itself() {
+        for key in full().to_data().into_keys() {
+            let mut data = full().to_data();
+            data.insert(key.clone(), "{".into());
+            let read = Durable::read(Some(&map(data)));
+            let kept = read.to_data().into_iter().filter(|(_, value)| value != "{").count();
+            assert_eq!(kept, full().to_data().len() - 1, "{key}");
+        }
+    }
+
+    #[test]
+    fn rejections_are_bounded_and_named_by_template_or_image() {
+        let mut durable = Durable::default();
+        for n in 0..40 {
+            let image = (n % 2 == 0).then(|| digest(n + 100));
+            durable.reject(Rejection {
+                template: digest(n),
+                image,
+                reason: "no".into(),
+                at: Timestamp::UNIX_EPOCH,
+            });
+        }
+        assert_eq!(durable.rejected.len(), MOST_REJECTIONS);
+        assert!(durable.rejection(&digest(39), &digest(0)).is_some());
+        assert!(durable.rejection(&digest(0), &digest(138)).is_some());
+        assert!(durable.rejection(&digest(0), &digest(1)).is_none());
+        durable.retry(Some(&digest(138)));
+        assert!(durable.rejection(&digest(0), &digest(138)).is_none());
+    }
 }

@@ -32,7 +32,9 @@ pub use decide::decide;
 pub use decision::{Decision, DeletedKind, Deletion, Event, EventType, ImageRef};
 pub use digest::Digest;
 pub use durable::Durable;
-pub use observation::{Children, Context, Observation, Referenced, Report, Resolution, Rival, Shared};
+pub use observation::{
+    Children, Context, Observation, Referenced, Refused, Report, Resolution, Rival, Shared,
+};
 pub use standing::{license_status, policy_status};
 
 /// An annotation by which a person agrees to a changed control key: its value is the key's SHA-256, lower-case hex.

@@ -153,6 +153,8 @@ pub struct Facts {
     pub drain: DrainProgress,
     /// The health of a new pod.
     pub probe: Probe,
+    /// The API server refuses the StatefulSet with the rolled template, and says why.
+    pub refused: Option<String>,
     /// How long things may take.
     pub timing: Timing,
 }
@@ -317,6 +319,9 @@ fn replacing(roll: &Roll, facts: &Facts, now: Timestamp) -> Roll {
             _ => Roll::idle(now),
         };
     }
+    if let Some(why) = &facts.refused {
+        return fail(roll, facts, now, format!("the API server refuses the new StatefulSet: {why}"));
+    }
     match &facts.pod {
         PodFact::New { .. } => Roll { step: Step::Probing, target: roll.target.clone(), ..Roll::idle(now) },
         PodFact::Old { uid, .. } if roll.victim.as_ref() != Some(uid) => {
@@ -337,6 +342,9 @@ fn rolling_back(roll: &Roll, facts: &Facts, now: Timestamp) -> Roll {
     }
     if facts.rolled != facts.last_good {
         return roll.clone();
+    }
+    if facts.refused.is_some() {
+        return Roll::idle(now);
     }
     match &facts.pod {
         PodFact::New { unready_since: None, .. } => Roll::idle(now),

@@ -31,6 +31,8 @@ pub struct Observation {
     pub report: Report,
     /// What is known about the image that was last asked for by [`crate::Decision::resolve`].
     pub resolution: Resolution,
+    /// The last child the API server refused to take, until it takes it.
+    pub refused: Option<Refused>,
     /// Other relays that report the same identity or log, or ask for the same log origin; in any order.
     pub rivals: Vec<Rival>,
 }
@@ -144,6 +146,20 @@ pub enum Resolution {
         /// Why, in one sentence that does not change from attempt to attempt.
         reason: String,
     },
+}
+
+/// An intent that the API server answered with "no": invalid, denied by an admission policy, over a quota. Not a conflict,
+/// and not an API server that is away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Its kind.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// The digest the refused intent was sealed with ([`crate::children::seal_of`]): another intent is another question.
+    pub sealed: Option<String>,
+    /// The API server's answer.
+    pub message: String,
 }
 
 /// Another relay with which this one shares what must be its own.

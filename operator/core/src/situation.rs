@@ -10,7 +10,7 @@ use crate::conditions::Truth;
 use crate::durable::Durable;
 use crate::log_check::Continuity;
 use crate::machine::{Facts, Roll};
-use crate::observation::Report;
+use crate::observation::{Refused, Report};
 use crate::pod::{PodView, Trouble};
 use crate::target::{Desired, Unresolved};
 
@@ -46,6 +46,8 @@ pub struct Evidence<'a> {
     pub facts: &'a Facts,
     /// What the spec wants.
     pub desired: &'a Desired,
+    /// A child the API server refuses.
+    pub refused: Option<&'a Refused>,
     /// The relay shall be reached in a way this cluster does not have.
     pub unexposable: Option<&'a str>,
 }
@@ -105,6 +107,9 @@ impl Situation {
         if let Some(situation) = rolling(it) {
             return with(situation);
         }
+        if let Some(refused) = it.refused {
+            return with(refuse(it, refused));
+        }
         with(match &it.pod.trouble {
             Some(_) => troubled(it),
             None => serving(it, blocked.as_ref()),
@@ -141,6 +146,22 @@ fn stuck(reason: &'static str, message: String) -> Situation {
         reconciling: None,
         degraded: None,
         blocked: None,
+    }
+}
+
+/// A child that cannot be made or changed. What runs goes on; a person must change what was asked for, or what forbids it.
+fn refuse(it: &Evidence<'_>, refused: &Refused) -> Situation {
+    let answer: String = refused.message.chars().take(600).collect();
+    let message = format!("the API server refuses the {} {}: {answer}", refused.kind, refused.name);
+    let situation = stuck("ChildRefused", message.clone());
+    if it.durable.last_good.is_none() {
+        return situation;
+    }
+    Situation {
+        phase: Phase::Degraded,
+        ready: ready_now(it),
+        degraded: Some(("ChildRefused", message)),
+        ..situation
     }
 }
 

@@ -29,7 +29,9 @@ impl Inner {
         }
         let mut outcome = Ok(());
         for intent in &decision.apply {
-            if let Err(stopped) = self.apply(key, seen, intent).await {
+            let applied = self.apply(key, seen, intent).await;
+            self.refusals.note(key, intent, applied.as_ref().copied());
+            if let Err(stopped) = applied {
                 tracing::debug!(relay = %key, %stopped, "a child was not applied");
                 outcome = Err(stopped);
             }

@@ -24,7 +24,8 @@ impl Inner {
             self.queue.wake(met, Wake::Now);
         }
         let (children, resolution) = (stores.children(key), self.resolver.resolution(key));
-        Observation { relay, policy, license, children, report, resolution, rivals }
+        let refused = self.refusals.of(key);
+        Observation { relay, policy, license, children, report, resolution, refused, rivals }
     }
 }
 

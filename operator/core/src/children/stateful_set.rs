@@ -73,7 +73,7 @@ fn claim_template(subject: &Subject<'_>) -> PersistentVolumeClaim {
     }
 }
 
-/// The part of a live claim template that was ours, without the status the API server shows beside it.
+/// The part of a live claim template that was ours, without what the API server filled in.
 fn as_made(live: &PersistentVolumeClaim) -> PersistentVolumeClaim {
     PersistentVolumeClaim {
         metadata: ObjectMeta {
@@ -81,7 +81,12 @@ fn as_made(live: &PersistentVolumeClaim) -> PersistentVolumeClaim {
             labels: live.metadata.labels.clone(),
             ..ObjectMeta::default()
         },
-        spec: live.spec.clone(),
+        spec: live.spec.as_ref().map(|spec| PersistentVolumeClaimSpec {
+            access_modes: spec.access_modes.clone(),
+            storage_class_name: spec.storage_class_name.clone(),
+            resources: spec.resources.clone(),
+            ..PersistentVolumeClaimSpec::default()
+        }),
         status: None,
     }
 }

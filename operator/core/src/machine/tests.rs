@@ -35,6 +35,7 @@ fn rest() -> Facts {
         pod: healthy("p1"),
         drain: DrainProgress::Running,
         probe: Probe::Wait,
+        refused: None,
         timing: Timing {
             health: Duration::from_secs(60),
             settle: Duration::from_secs(300),
@@ -220,6 +221,18 @@ fn a_new_pod_is_probed_and_one_that_is_never_made_is_rolled_back() {
 }
 
 #[test]
+fn a_template_that_the_api_server_refuses_is_taken_back_at_once() {
+    let refused = Facts { refused: Some("invalid affinity".into()), ..written(PodFact::Unknown) };
+    let roll = next(&in_step(Step::Replacing), &refused, at(1));
+    assert_eq!(roll.step, Step::RollingBack);
+    assert!(roll.failure.unwrap().contains("invalid affinity"));
+    let first = Facts { last_good: None, ..refused.clone() };
+    assert_eq!(step(Step::Replacing, &first, 1), Step::Idle, "with nothing to go back to, an edit must help");
+    let stuck = Facts { last_good: Some(digest(2)), ..refused };
+    assert_eq!(step(Step::RollingBack, &stuck, 1), Step::Idle, "nor may going back wait for ever");
+}
+
+#[test]
 fn probing_passes_only_when_everything_holds_and_fails_at_its_time() {
     let passing = |pod| Facts { probe: Probe::Pass, ..written(pod) };
     assert_eq!(step(Step::Probing, &passing(healthy("p2")), 1), Step::Settling);
@@ -338,6 +351,7 @@ fn facts() -> impl Strategy<Value = Facts> {
         pods(),
         prop_oneof![Just(DrainProgress::Running), Just(DrainProgress::Done), Just(DrainProgress::GoOn)],
         prop_oneof![Just(Probe::Wait), Just(Probe::Pass), Just(Probe::Fail("lost".into()))],
+        proptest::option::of(Just("no".to_owned())),
     )
         .prop_map(
             |(
@@ -346,6 +360,7 @@ fn facts() -> impl Strategy<Value = Facts> {
                 pod,
                 drain,
                 probe,
+                refused,
             )| Facts {
                 rolled: rolled.map(digest),
                 desired: desired.map(target),
@@ -355,6 +370,7 @@ fn facts() -> impl Strategy<Value = Facts> {
                 pod,
                 drain,
                 probe,
+                refused,
                 timing: rest().timing,
             },
         )

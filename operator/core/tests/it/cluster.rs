@@ -7,11 +7,11 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use paramant_crds::relay::Step;
 use paramant_crds::{ParamantRelay, ParamantRelayStatus};
-use paramant_operator_core::children::RELAY_LABEL;
+use paramant_operator_core::children::{RELAY_LABEL, seal_of};
 use paramant_operator_core::covers;
 use paramant_operator_core::{
-    Children, Context, Decision, DeletedKind, Digest, Event, Observation, Referenced, Report, Resolution,
-    decide,
+    Children, Context, Decision, DeletedKind, Digest, Event, Observation, Referenced, Refused, Report,
+    Resolution, decide,
 };
 use paramant_protocol::control::{
     CONTROL_SCHEMA, Directives, DirectivesMark, DrainReport, DrainSource, DrainState, IdentityReport,
@@ -72,6 +72,9 @@ pub(crate) struct Cluster {
     pub(crate) uploads: u64,
     pub(crate) unschedulable: bool,
     pub(crate) sent: Option<Directives>,
+    /// What the API server does not take.
+    pub(crate) refuses: fn(&Value) -> bool,
+    refused: Option<Refused>,
     applied: BTreeMap<(String, String), Value>,
     counter: u64,
 }
@@ -107,6 +110,8 @@ impl Cluster {
             uploads: 0,
             unschedulable: false,
             sent: None,
+            refuses: |_| false,
+            refused: None,
             applied: BTreeMap::new(),
             counter: 0,
         };
@@ -231,6 +236,7 @@ impl Cluster {
                 None => Report::Unknown,
             }),
             resolution: self.resolution.clone(),
+            refused: self.refused.clone(),
             rivals: Vec::new(),
         }
     }
@@ -322,6 +328,17 @@ impl Cluster {
             }
         }
         for intent in decision.apply {
+            let kind = intent["kind"].as_str().unwrap().to_owned();
+            if (self.refuses)(&intent) {
+                self.refused = Some(Refused {
+                    kind,
+                    name: intent["metadata"]["name"].as_str().unwrap().to_owned(),
+                    sealed: seal_of(&intent).map(str::to_owned),
+                    message: "spec.template.spec.affinity: Invalid value".into(),
+                });
+                continue;
+            }
+            self.refused = self.refused.take().filter(|refused| refused.kind != kind);
             self.deeds.push(Deed::Apply(format!(
                 "{}/{}",
                 intent["kind"].as_str().unwrap(),
