@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use crate::backoff::jittered;
 use crate::health::{Health, Weight};
 use crate::queue::Wake;
-use crate::rights::{self, Grant};
+use crate::rights::{self, Grant, Missing};
 use crate::schema;
 use crate::stores::{Scope, World};
 use crate::watches::Watches;
@@ -79,23 +79,45 @@ async fn check_schema(client: &Client, health: &Health, fit: &Fit) -> bool {
 /// Waits until every one of `grants` is there.
 pub async fn granted(client: &Client, scope: &Scope, grants: &[Grant], health: &Health, weight: Weight) {
     let topic = format!("rights in {scope}");
+    let mut asked: Vec<Grant> = grants.to_vec();
     loop {
-        let (sentence, wait) = match rights::missing(client, scope, grants).await {
-            Ok(missing) if missing.is_empty() => {
-                health.resolve(&topic);
-                return;
-            }
-            Ok(missing) => (
-                format!(
-                    "this operator lacks rights in {scope}: {}; install the chart's roles",
-                    missing.join(", ")
-                ),
-                RIGHTS_RETRY,
-            ),
-            Err(error) => (error.to_string(), RETRY),
+        let (sentence, wait) = match rights::missing(client, scope, &asked).await {
+            Ok(missing) => match missing.first() {
+                None if asked.len() == grants.len() => {
+                    health.resolve(&topic);
+                    return;
+                }
+                None => {
+                    asked = grants.to_vec();
+                    continue;
+                }
+                // Each question is a request: until the first of them is answered otherwise, the rest need not be asked.
+                Some(first) if asked.len() == grants.len() => {
+                    asked = vec![first.grant];
+                    let sentence = format!(
+                        "this operator lacks rights in {scope}: {}; install the chart's roles",
+                        named(&missing)
+                    );
+                    (Some(sentence), RIGHTS_RETRY)
+                }
+                Some(_) => (None, RIGHTS_RETRY),
+            },
+            Err(error) => (Some(error.to_string()), RETRY),
         };
-        health.report(&topic, weight, sentence);
+        if let Some(sentence) = sentence {
+            health.report(&topic, weight, sentence);
+        }
         sleep(jittered(wait)).await;
+    }
+}
+
+/// A few of the missing rights, and how many there are: without a role, all of them are missing.
+fn named(missing: &[Missing]) -> String {
+    const NAMED: usize = 6;
+    let some: Vec<String> = missing.iter().take(NAMED).map(ToString::to_string).collect();
+    match missing.len().checked_sub(NAMED) {
+        Some(more) if more > 0 => format!("{} and {more} more", some.join(", ")),
+        _ => some.join(", "),
     }
 }
 
@@ -145,7 +167,7 @@ pub async fn http_route(client: &Client, scopes: &[Scope], health: &Health) -> O
             Ok(missing) => {
                 let sentence = format!(
                     "relays cannot be exposed through a gateway: this operator lacks {} in {scope}",
-                    missing.join(", ")
+                    named(&missing)
                 );
                 health.report("gateway", Weight::Degraded, sentence);
                 return None;

@@ -4,6 +4,7 @@
 //! that is not covered by one of them. They are asked for one by one before the first watch, so that a missing right is a
 //! sentence in `/readyz` and never a stream of refusals.
 
+use std::fmt;
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
@@ -35,6 +36,16 @@ pub struct Grant {
     pub verbs: &'static [&'static str],
 }
 
+impl Grant {
+    /// The resource and its subresource.
+    fn parts(&self) -> (&'static str, Option<&'static str>) {
+        match self.resource.split_once('/') {
+            Some((resource, subresource)) => (resource, Some(subresource)),
+            None => (self.resource, None),
+        }
+    }
+}
+
 const fn grant(group: &'static str, resource: &'static str, verbs: &'static [&'static str]) -> Grant {
     Grant { group, resource, name: None, verbs }
 }
@@ -49,8 +60,6 @@ pub const IN_SCOPE: &[Grant] = &[
     grant("paramant.app", "paramantpolicies", READ),
     grant("paramant.app", "paramantlicenses", READ),
     grant("paramant.app", "paramantrelays/status", &["patch"]),
-    grant("paramant.app", "paramantpolicies/status", &["patch"]),
-    grant("paramant.app", "paramantlicenses/status", &["patch"]),
     grant("paramant.app", "paramantpolicies/status", &["patch"]),
     grant("paramant.app", "paramantlicenses/status", &["patch"]),
     // For `blockOwnerDeletion` in owner references, where that is enforced.
@@ -81,14 +90,33 @@ pub const AT_HOME: &[Grant] = &[
 #[error("cannot ask the API server which rights this operator has: {0}")]
 pub struct CannotAsk(String);
 
-/// Which of these rights are missing, each as `verb group/resource`.
-pub async fn missing(client: &Client, scope: &Scope, grants: &[Grant]) -> Result<Vec<String>, CannotAsk> {
+/// One right that is not there; shown as `verb resource.group/subresource`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Missing {
+    /// The line of the Role it belongs to.
+    pub grant: Grant,
+    verb: &'static str,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (resource, part) = self.grant.parts();
+        write!(f, "{} {resource}", self.verb)?;
+        if !self.grant.group.is_empty() {
+            write!(f, ".{}", self.grant.group)?;
+        }
+        part.map_or(Ok(()), |part| write!(f, "/{part}"))
+    }
+}
+
+/// Which of these rights are missing.
+pub async fn missing(client: &Client, scope: &Scope, grants: &[Grant]) -> Result<Vec<Missing>, CannotAsk> {
     let asked: Vec<_> = grants
         .iter()
         .flat_map(|grant| grant.verbs.iter().map(|verb| review(client, scope, *grant, verb)))
         .collect();
     let answers = stream::iter(asked).buffered(REVIEWS_AT_ONCE);
-    let answers: Vec<Result<Option<String>, CannotAsk>> = answers.collect().await;
+    let answers: Vec<Result<Option<Missing>, CannotAsk>> = answers.collect().await;
     answers.into_iter().filter_map(Result::transpose).collect()
 }
 
@@ -97,11 +125,8 @@ async fn review(
     scope: &Scope,
     grant: Grant,
     verb: &'static str,
-) -> Result<Option<String>, CannotAsk> {
-    let (resource, subresource) = match grant.resource.split_once('/') {
-        Some((resource, subresource)) => (resource, Some(subresource)),
-        None => (grant.resource, None),
-    };
+) -> Result<Option<Missing>, CannotAsk> {
+    let (resource, subresource) = grant.parts();
     let attributes = ResourceAttributes {
         group: Some(grant.group.to_owned()),
         resource: Some(resource.to_owned()),
@@ -123,8 +148,7 @@ async fn review(
         .map_err(|error| CannotAsk(sentence::of_kube(&error)))?
         .status
         .is_some_and(|status| status.allowed);
-    let group = if grant.group.is_empty() { String::new() } else { format!(".{}", grant.group) };
-    Ok((!allowed).then(|| format!("{verb} {}{group}", grant.resource)))
+    Ok((!allowed).then_some(Missing { grant, verb }))
 }
 
 #[cfg(test)]
@@ -189,5 +213,17 @@ mod tests {
             "the search finds a right on Secrets"
         );
         assert!(IN_SCOPE.iter().all(|grant| !grant.resource.starts_with("secrets") && grant.resource != "*"));
+    }
+
+    #[test]
+    fn a_missing_right_reads_as_kubectl_writes_resources() {
+        let missing = |group, resource| {
+            Missing { grant: grant(group, resource, &["patch"]), verb: "patch" }.to_string()
+        };
+        assert_eq!(missing("", "pods"), "patch pods");
+        assert_eq!(
+            missing("paramant.app", "paramantrelays/status"),
+            "patch paramantrelays.paramant.app/status"
+        );
     }
 }
