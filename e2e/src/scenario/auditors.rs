@@ -21,7 +21,7 @@ pub(crate) fn paramant_audit_raw(bed: &Bed, url: &str, vkeys: &[String]) -> Resu
 /// Runs Tessera's fsck and keeps its verdict, whatever it is.
 pub(crate) fn fsck_raw(bed: &Bed, url: &str, vkey: &str) -> Result<Output> {
     let mut command = Command::new(bed.programs.join("judge-fsck"));
-    command.arg("--vkey").arg(vkey).arg(format!("{url}/log/"));
+    command.args(["-vkey", vkey, "-log", &format!("{url}/log/")]);
     process::run(&mut command, None, LIMIT)
 }
 

@@ -13,7 +13,10 @@ pub(crate) const OPERATOR: &str = "system:serviceaccount:paramant-system:paraman
 
 /// Rights that a short run does not use, each with its reason.
 const UNUSED: &[(&str, &str)] = &[
-    ("update paramantrelays/finalizers.paramant.app", "asked for by the admission of owner references, never a request"),
+    (
+        "update paramantrelays/finalizers.paramant.app",
+        "asked for by the admission of owner references, never a request",
+    ),
     ("list httproutes.gateway.networking.k8s.io", "the test bed has no Gateway API"),
     ("watch httproutes.gateway.networking.k8s.io", "the test bed has no Gateway API"),
     ("create httproutes.gateway.networking.k8s.io", "the test bed has no Gateway API"),
