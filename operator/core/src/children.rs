@@ -27,7 +27,8 @@ pub use self::config::{CA_KEY, RELAY_KEY, config};
 pub use self::exposure::{HTTP_ROUTE_API_VERSION, http_route, ingress};
 pub use self::network_policy::network_policy;
 pub use self::pod_template::{
-    PodWishes, grants, image_digest, licence_secret, pod_template, restarted_at, static_settings,
+    PodWishes, admin_secret, grants, image_digest, licence_secret, pod_template, restarted_at,
+    static_settings,
 };
 pub use self::service_account::service_account;
 pub use self::services::{headless, service};

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use paramant_crds::ParamantRelayStatus;
 use paramant_crds::annotation::PAUSED;
-use paramant_protocol::control::{DirectivesMark, RelayState};
+use paramant_protocol::control::{AdminReport, DirectivesMark, RelayState};
 use serde_json::Value;
 
 use crate::children::{self, Subject};
@@ -107,6 +107,7 @@ impl Pass<'_> {
         };
 
         let unexposable = self.unexposable();
+        let admin_missing = self.admin_missing(&durable, believed);
         let nothing = Durable::default();
         let evidence = Evidence {
             hold: hold.as_ref(),
@@ -119,6 +120,7 @@ impl Pass<'_> {
             facts: &facts,
             desired: &desired,
             refused: seen.refused.as_ref(),
+            admin_missing: admin_missing.as_deref(),
             unexposable: unexposable.as_deref(),
         };
         let mut next = status::status(subject, seen, &Evidence { durable: &durable, ..evidence }, now);
@@ -477,6 +479,17 @@ impl Pass<'_> {
             kind: DeletedKind::StatefulSetOrphan,
             name: self.subject.name.to_owned(),
             uid: set.metadata.uid.clone()?,
+        })
+    }
+
+    /// The operator sees no Secret; the relay says whether it found a token where the rolled template mounts one.
+    fn admin_missing(&self, durable: &Durable, believed: Option<&RelayState>) -> Option<String> {
+        let missing = matches!(believed?.admin, AdminReport::SetupCode | AdminReport::Redeemed);
+        let mounted = children::admin_secret(durable.template.as_ref()?)?;
+        missing.then(|| {
+            format!(
+                "the relay serves, but finds no admin token: create the Secret {mounted} with the key that spec.admin names; until then a set-up code in the pod's log counts"
+            )
         })
     }
 

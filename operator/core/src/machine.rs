@@ -270,7 +270,7 @@ fn until(gate: &crate::gate::Gate) -> Option<Timestamp> {
 fn wants_roll(facts: &Facts, desired: &Target) -> bool {
     let differs = facts.rolled.as_ref() != Some(&desired.template);
     // Written but not rolled: status was lost between the two, or `kubectl rollout restart` spoke.
-    let behind = matches!(facts.pod, PodFact::Old { .. });
+    let behind = matches!(facts.pod, PodFact::Old { .. }) && facts.refused.is_none();
     !facts.rejected && (differs || behind)
 }
 

@@ -48,6 +48,8 @@ pub struct Evidence<'a> {
     pub desired: &'a Desired,
     /// A child the API server refuses.
     pub refused: Option<&'a Refused>,
+    /// The admin Secret that the spec names and the relay does not find.
+    pub admin_missing: Option<&'a str>,
     /// The relay shall be reached in a way this cluster does not have.
     pub unexposable: Option<&'a str>,
 }
@@ -330,10 +332,14 @@ fn serving(it: &Evidence<'_>, blocked: Option<&Said>) -> Situation {
         situation.phase = Phase::Degraded;
         situation.message.clone_from(&message);
         situation.degraded = Some(("ControlUnreachable", message));
-    } else if let Some(why) = it.unexposable {
+    } else if let Some((reason, why)) = it
+        .unexposable
+        .map(|why| ("NotExposed", why))
+        .or(it.admin_missing.map(|why| ("AdminTokenMissing", why)))
+    {
         situation.phase = Phase::Degraded;
         situation.message = why.to_owned();
-        situation.degraded = Some(("NotExposed", why.to_owned()));
+        situation.degraded = Some((reason, why.to_owned()));
     }
     situation
 }

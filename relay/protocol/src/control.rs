@@ -47,6 +47,24 @@ pub struct RelayState {
     pub directives: Option<DirectivesMark>,
     /// Lower-case hex SHA-256 of the CA bundle the relay accepts operators from, as it reads it now.
     pub ca_bundle_sha256: String,
+    /// How an admin signs in.
+    #[serde(default)]
+    pub admin: AdminReport,
+}
+
+/// How an admin signs in. Says nothing of the token itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AdminReport {
+    /// By the token in the mounted file.
+    TokenFile,
+    /// By the token that a set-up code was redeemed for; there is no token file, or it is empty.
+    Redeemed,
+    /// Not yet: a set-up code in the relay's log waits to be redeemed; there is no token file, or it is empty.
+    SetupCode,
+    /// The relay does not say.
+    #[default]
+    #[serde(other)]
+    Unknown,
 }
 
 /// The relay's own keys, as an outsider may know them.

@@ -8,6 +8,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use paramant_protocol::control::AdminReport;
 use paramant_protocol::entry::body::AdminChange;
 use paramant_protocol::leaf;
 use rusqlite::OptionalExtension;
@@ -110,6 +111,18 @@ impl AdminAccess {
             None => *self.0.redeemed.read().unwrap_or_else(PoisonError::into_inner),
         };
         valid.is_some_and(|valid| bool::from(valid.ct_eq(&presented)))
+    }
+
+    /// How an admin signs in, for the operator.
+    #[must_use]
+    pub fn report(&self) -> AdminReport {
+        if self.token_in_file().is_some() {
+            AdminReport::TokenFile
+        } else if self.awaits_setup() {
+            AdminReport::SetupCode
+        } else {
+            AdminReport::Redeemed
+        }
     }
 
     /// Whether a set-up code is waiting to be redeemed.

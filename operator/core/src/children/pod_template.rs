@@ -32,6 +32,8 @@ const SETTINGS_ANNOTATION: &str = "paramant.app/settings";
 const WISH_ANNOTATION: &str = "paramant.app/wish";
 /// The name of the volume that holds the licence Secret.
 const LICENSE_VOLUME: &str = "license";
+/// The name of the volume that holds the admin Secret.
+const ADMIN_VOLUME: &str = "admin";
 
 /// What the template says beyond the spec.
 #[derive(Debug, Clone, Copy)]
@@ -214,7 +216,7 @@ fn volumes(subject: &Subject<'_>, licence_secret: Option<&str>) -> Vec<Volume> {
         let reference = &admin.token_secret_ref;
         volumes.push(Volume {
             secret: Some(secret(reference.name.as_str(), vec![item(reference.key(), "token")])),
-            ..named("admin")
+            ..named(ADMIN_VOLUME)
         });
     }
     if let Some(name) = licence_secret {
@@ -238,7 +240,7 @@ fn mounts(subject: &Subject<'_>, licence_secret: Option<&str>) -> Vec<VolumeMoun
         mount("operator-token", TOKEN_DIR, Some(true)),
     ];
     if subject.spec.admin.is_some() {
-        mounts.push(mount("admin", ADMIN_DIR, Some(true)));
+        mounts.push(mount(ADMIN_VOLUME, ADMIN_DIR, Some(true)));
     }
     if licence_secret.is_some() {
         mounts.push(mount(LICENSE_VOLUME, LICENSE_DIR, Some(true)));
@@ -286,9 +288,18 @@ pub fn image_digest(template: &Value) -> Option<Digest> {
 
 /// The licence Secret a template mounts.
 pub fn licence_secret(template: &Value) -> Option<&str> {
+    mounted_secret(template, LICENSE_VOLUME)
+}
+
+/// The admin Secret a template mounts.
+pub fn admin_secret(template: &Value) -> Option<&str> {
+    mounted_secret(template, ADMIN_VOLUME)
+}
+
+fn mounted_secret<'t>(template: &'t Value, volume: &str) -> Option<&'t str> {
     let volumes = template.pointer("/spec/volumes")?.as_array()?;
-    let volume = volumes.iter().find(|volume| volume.get("name") == Some(&json!(LICENSE_VOLUME)))?;
-    volume.pointer("/secret/secretName")?.as_str()
+    let found = volumes.iter().find(|it| it.get("name").and_then(Value::as_str) == Some(volume))?;
+    found.pointer("/secret/secretName")?.as_str()
 }
 
 /// When somebody last asked for a restart, as a template says.

@@ -14,8 +14,8 @@ use paramant_operator_core::{
     Resolution, decide,
 };
 use paramant_protocol::control::{
-    CONTROL_SCHEMA, Directives, DirectivesMark, DrainReport, DrainSource, DrainState, IdentityReport,
-    LicenseReport, LicenseSource, LogReport, RelayState,
+    AdminReport, CONTROL_SCHEMA, Directives, DirectivesMark, DrainReport, DrainSource, DrainState,
+    IdentityReport, LicenseReport, LicenseSource, LogReport, RelayState,
 };
 use serde_json::{Map, Value, json};
 
@@ -625,6 +625,7 @@ pub(crate) fn relay_state(now: Timestamp) -> RelayState {
         },
         directives: None,
         ca_bundle_sha256: hash(4),
+        admin: AdminReport::SetupCode,
     }
 }
 

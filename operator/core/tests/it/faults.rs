@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use paramant_crds::relay::Step;
 use paramant_operator_core::{ACCEPT_CONTROL_KEY, Durable, Report, Rival, Shared, decide};
+use paramant_protocol::control::AdminReport;
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, Fault, NAME, digest, hash, image};
@@ -328,6 +329,22 @@ fn another_child_that_is_refused_is_named_and_what_runs_goes_on() {
     assert_eq!((cluster.phase(), cluster.condition("Degraded").1.as_str()), ("Degraded", "ChildRefused"));
     assert_eq!(cluster.condition("Ready").0, "True");
     cluster.refuses = |_| false;
+    cluster.settle();
+    assert_eq!(cluster.phase(), "Ready");
+}
+
+#[test]
+fn a_missing_admin_secret_is_named_and_its_arrival_is_noticed() {
+    let mut cluster =
+        Cluster::with(json!({ "image": image(1), "admin": {"tokenSecretRef": {"name": "health-admin"}} }));
+    cluster.settle();
+    assert_eq!(
+        (cluster.phase(), cluster.condition("Degraded").1.as_str()),
+        ("Degraded", "AdminTokenMissing")
+    );
+    assert!(cluster.message().contains("health-admin"));
+    assert_eq!(cluster.condition("Ready").0, "True", "it serves all the same");
+    cluster.process.as_mut().unwrap().state.admin = AdminReport::TokenFile;
     cluster.settle();
     assert_eq!(cluster.phase(), "Ready");
 }

@@ -63,6 +63,7 @@ impl StateReader {
             log: self.log().await,
             directives: core.directives.mark(),
             ca_bundle_sha256: self.ca.sha256(),
+            admin: self.app.store.admin.report(),
         }
     }
 
