@@ -130,7 +130,8 @@ impl Deriver {
         for ((tree, nodes), started) in Tree::BOTH.into_iter().zip(completed).zip(&mut self.started) {
             for (node, hash) in nodes {
                 let level = node.level / HEIGHT;
-                let Some(tile) = started.get_mut(usize::from(level)).filter(|_| node.level.is_multiple_of(HEIGHT))
+                let Some(tile) =
+                    started.get_mut(usize::from(level)).filter(|_| node.level.is_multiple_of(HEIGHT))
                 else {
                     continue;
                 };
