@@ -9,11 +9,13 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use paramant_operator_core::observation::Report;
 use paramant_protocol::control::{Directives, DirectivesMark, RelayState};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::authority::leaf::Leaves;
 use crate::key::RelayKey;
@@ -31,6 +33,9 @@ pub mod token;
 
 /// The port of the control listener in every relay pod.
 pub const CONTROL_PORT: u16 = 7443;
+
+/// Two reports within this time are restless: a drain that is asked for and begins is one report.
+const RESTLESS_WITHIN: Duration = Duration::from_millis(100);
 
 /// Where a relay is, and by which key it is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,13 +100,15 @@ struct Relay {
     shared: Arc<Shared>,
     wanted: watch::Sender<Wanted>,
     known: Mutex<Known>,
-    /// Counts up when something in `known` changed that [`push`] waits for.
+    /// The key that may be spoken to; also stirred when [`push`] shall look again.
     trusted: watch::Sender<Option<Trusted>>,
 }
 
 #[derive(Default)]
 struct Known {
     report: Report,
+    /// When a report last woke the relay.
+    woken: Option<Instant>,
     /// What the relay took, and in which pod.
     acknowledged: Option<(String, Directives)>,
 }
@@ -124,6 +131,14 @@ impl Relay {
         if let Some(wake) = wake {
             self.shared.queue.wake(self.key.clone(), wake);
         }
+    }
+
+    /// A relay that changes its mind many times a second is looked at with the calm of a busy child, not each time at once.
+    fn calmed(&self, wake: Wake) -> Wake {
+        let mut known = self.known();
+        let restless = known.woken.is_some_and(|at| at.elapsed() < RESTLESS_WITHIN);
+        known.woken = Some(Instant::now());
+        if restless { Wake::Child } else { wake }
     }
 
     /// The key a connection to `target` must show, if one is known.

@@ -2,7 +2,7 @@
 //!
 //! `/livez` and `/readyz` answer 200 or 503 with their reasons as lines of text; `/debug/state` shows queue, watches and
 //! relays as JSON, without any secret. Connections are few and short: headers must arrive in time, and more than
-//! [`MAX_CONNECTIONS`] at once are made to wait.
+//! a few at once are made to wait.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};

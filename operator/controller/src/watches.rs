@@ -1,7 +1,7 @@
 //! The watch streams: one per kind and scope, each with its own backoff, each feeding one local store.
 //!
 //! kube's `Controller` would select all triggers into one stream with one backoff, where one failing watch silences the
-//! rest. Here each stream is a task of its own ([`stream`]); its errors are counted and end there. What arrives is pruned to
+//! rest. Here each stream is a task of its own (`stream.rs`); its errors are counted and end there. What arrives is pruned to
 //! what decisions read, stored, and turned into wakes.
 
 use std::fmt::Debug;

@@ -209,13 +209,14 @@ fn take_state(relay: &Relay, target: &Target, state: RelayState) {
         }
         _ => Some(Wake::Now),
     };
+    let wake = wake.map(|wake| relay.calmed(wake));
     let report =
         Report::Reachable { state: Arc::new(state), pod_uid: target.pod_uid.clone(), at: Timestamp::now() };
     relay.report(report, wake);
 }
 
 /// How soon a change of state matters. Sizes and counters alone do not, unless a drain is counting them down.
-fn urgency(before: &RelayState, after: &RelayState) -> Option<Wake> {
+pub(super) fn urgency(before: &RelayState, after: &RelayState) -> Option<Wake> {
     if without_counters(before) != without_counters(after) || after.log.size < before.log.size {
         return Some(Wake::Now);
     }

@@ -2,8 +2,6 @@
 
 mod fake_relay;
 
-use std::time::Duration;
-
 use futures::future::BoxFuture;
 use paramant_protocol::control::{CONTROL_SERVER_NAME, DrainDirective};
 
@@ -272,4 +270,34 @@ async fn a_forgotten_relay_has_no_tasks_left() {
     bench.plane.forget(&key());
     eventually("the stream is closed", || relay.open_streams() == 0).await;
     assert!(matches!(bench.plane.report(&key()), Report::Unknown));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restless_relay_is_calmed_and_a_quiet_one_is_heard_at_once() {
+    let relay = Bench::new().plane.relay(&key());
+    assert_eq!(relay.calmed(Wake::Now), Wake::Now);
+    assert_eq!(relay.calmed(Wake::Now), Wake::Child);
+    tokio::time::advance(RESTLESS_WITHIN).await;
+    assert_eq!(relay.calmed(Wake::Now), Wake::Now);
+}
+
+#[test]
+fn growth_of_the_log_wakes_nobody_and_a_shrunken_log_everybody() {
+    let quiet = fake_relay::a_state();
+    let change = |change: fn(&mut paramant_protocol::control::RelayState)| {
+        let mut state = quiet.clone();
+        change(&mut state);
+        follow::urgency(&quiet, &state)
+    };
+    assert_eq!(change(|_| {}), None);
+    assert_eq!(change(|state| state.log.size = 9), None);
+    assert_eq!(change(|state| state.drain.uploads = 1), None);
+    assert_eq!(
+        change(|state| state.drain.state = paramant_protocol::control::DrainState::Draining),
+        Some(Wake::Now)
+    );
+    assert_eq!(change(|state| state.ready = false), Some(Wake::Now));
+    let mut grown = quiet.clone();
+    grown.log.size = 9;
+    assert_eq!(follow::urgency(&grown, &quiet), Some(Wake::Now));
 }

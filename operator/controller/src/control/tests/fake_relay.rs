@@ -152,7 +152,7 @@ impl Inside {
 
     fn state(&self) -> RelayState {
         let spki = if self.manner == Manner::LyingState { "f".repeat(64) } else { self.spki.clone() };
-        let mut state: RelayState = serde_json::from_value(state()).unwrap();
+        let mut state = a_state();
         state.identity.control_spki_sha256 = spki;
         state.directives = self.held.borrow().clone();
         state
@@ -160,15 +160,16 @@ impl Inside {
 }
 
 /// A quiet relay's state.
-fn state() -> serde_json::Value {
-    json!({
+pub(super) fn a_state() -> RelayState {
+    let state = json!({
         "schema": 1, "version": "0.1.0", "startedAt": "2026-01-01T00:00:00Z", "ready": true,
         "identity": { "fingerprint": "ab", "controlSpkiSha256": "" },
         "drain": { "state": "Serving", "uploads": 0, "claims": 0, "unclaimed": 0 },
         "license": { "tier": "Community", "source": "None", "maxUsers": 5, "activeUsers": 0 },
         "log": { "origin": "o", "size": 0, "root": "" },
         "caBundleSha256": "",
-    })
+    });
+    serde_json::from_value(state).unwrap()
 }
 
 async fn proof(State(inside): State<Arc<Inside>>) -> Result<Json<Proof>, StatusCode> {
