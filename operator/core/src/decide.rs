@@ -108,6 +108,14 @@ impl Pass<'_> {
 
         let unexposable = self.unexposable();
         let admin_missing = self.admin_missing(&durable, believed);
+        let intents = self.intents(&durable, hold.as_ref());
+        // A refusal counts as long as the very same intent is what would be applied next.
+        let refused = seen.refused.as_ref().filter(|refused| {
+            intents.iter().any(|intent| {
+                intent.get("kind").and_then(Value::as_str) == Some(refused.kind.as_str())
+                    && children::seal_of(intent) == refused.sealed.as_deref()
+            })
+        });
         let nothing = Durable::default();
         let evidence = Evidence {
             hold: hold.as_ref(),
@@ -119,7 +127,7 @@ impl Pass<'_> {
             roll: &roll,
             facts: &facts,
             desired: &desired,
-            refused: seen.refused.as_ref(),
+            refused,
             admin_missing: admin_missing.as_deref(),
             unexposable: unexposable.as_deref(),
         };
@@ -129,7 +137,6 @@ impl Pass<'_> {
         }
 
         let directives = self.directives(&mut durable, &rules, &roll, &facts, hold.as_ref(), believed);
-        let intents = self.intents(&durable, hold.as_ref());
         // Also after a refusal: whoever keeps the registry may still push what is missing. The asker paces itself.
         let unresolved = matches!(desired, Desired::Unresolved(_));
         let wakes = [machine::wake(&roll, &facts), drain::renewal(&roll, &rules, &facts.timing, now)];

@@ -452,7 +452,7 @@ impl Cluster {
         let faults = self.faults.clone();
         let Some(pod) = self.get_mut("Pod", "health-0") else { return };
         let image = pod["spec"]["containers"][0]["image"].as_str().unwrap().to_owned();
-        let digest = image.split_once('@').unwrap().1.to_owned();
+        let digest = image.split_once('@').map_or("", |(_, digest)| digest).to_owned();
         let condition = |type_: &str, status: bool, before: &Value| {
             let status = if status { "True" } else { "False" };
             let all = before.as_array().cloned().unwrap_or_default();
@@ -502,7 +502,7 @@ impl Cluster {
             return;
         }
         let pod_uid = pod["metadata"]["uid"].as_str().unwrap().to_owned();
-        let digest = self.pod_image().split_once('@').unwrap().1.to_owned();
+        let digest = self.pod_image().split_once('@').map_or(String::new(), |(_, digest)| digest.to_owned());
         let lost = self.faults.get(&digest) == Some(&Fault::LosesTheLog);
         let (now, uploads) = (self.now, self.uploads);
         let process = self.process.get_or_insert_with(|| Process {
