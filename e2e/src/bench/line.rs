@@ -27,7 +27,7 @@ pub(crate) fn print_at_most(name: &str, value: f64, unit: &str, goal: f64) {
 pub(crate) fn refuse_memory(directory: &Path) -> Result<()> {
     const TMPFS: i64 = 0x0102_1994;
     const RAMFS: i64 = 0x8584_58f6;
-    let kind = i64::try_from(rustix::fs::statfs(directory)?.f_type).unwrap_or_default();
+    let kind = rustix::fs::statfs(directory)?.f_type;
     if kind == TMPFS || kind == RAMFS {
         bail!("{} is in memory; name a directory on a disk with --directory", directory.display());
     }
