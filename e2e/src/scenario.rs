@@ -53,7 +53,7 @@ const ALL: &[Scenario] = scenarios![
     "rights", "no 403, every granted right used, no right on Secrets", rights::run;
 ];
 
-/// Runs all scenarios, or those named, and stops at the first that fails.
+/// Runs all scenarios, or those named; one that fails does not hide the others.
 pub(crate) fn run(bed: &Bed, names: &[String]) -> Result<()> {
     for name in names {
         if !ALL.iter().any(|scenario| scenario.name == name) {
@@ -67,12 +67,21 @@ pub(crate) fn run(bed: &Bed, names: &[String]) -> Result<()> {
         crate::demo::install(bed)?;
         crate::steps::seen((), "")
     })?;
+    let mut failed = Vec::new();
     for scenario in
         ALL.iter().filter(|scenario| names.is_empty() || names.iter().any(|name| name == scenario.name))
     {
-        steps.step(&format!("{}: {}", scenario.name, scenario.shows), || (scenario.run)(bed))?;
+        if let Err(error) =
+            steps.step(&format!("{}: {}", scenario.name, scenario.shows), || (scenario.run)(bed))
+        {
+            println!("       {error:#}");
+            failed.push(scenario.name);
+        }
     }
     println!("{}", steps.summary());
+    if !failed.is_empty() {
+        bail!("{} of the scenarios failed: {}", failed.len(), failed.join(", "));
+    }
     Ok(())
 }
 

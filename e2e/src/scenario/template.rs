@@ -10,8 +10,13 @@ use crate::{bed::Bed, process::wait_for, steps::Seen, steps::seen};
 
 pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     let fixture = Fixture::new(bed, "template")?;
-    let relay = fixture.relay("health")?;
-    relay.roundtrip(4096)?;
+    bed.apply(&format!(
+        "apiVersion: paramant.app/v1alpha1\nkind: ParamantPolicy\nmetadata: {{ name: quick, namespace: {} }}\nspec: {{ updates: {{ settle: 5s }}, drain: {{ settle: 1s }} }}\n",
+        fixture.namespace
+    ))?;
+    fixture.apply("health", "  policyRef: { name: quick }\n")?;
+    fixture.ready("health")?;
+    fixture.connect("health")?.roundtrip(4096)?;
     let old = pod(&fixture)?;
     let next = bed.image("paramant-relay-next")?.to_owned();
 
@@ -41,6 +46,12 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     bed.kubectl(&["-n", &fixture.namespace, "annotate", "prelay", "health", "paramant.app/paused-"])?;
     let rolled = rolled_to(&fixture, &next)?;
     fixture.ready("health")?;
+    wait_for("the roll to be over", READY, || {
+        Ok(match fixture.condition("health", "Reconciling")? {
+            Some((status, _, _)) if status == "False" => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+    })?;
     let registry = next.split('/').next().unwrap_or_default();
     let patch = format!("{{\"spec\":{{\"image\":\"{registry}/paramant-relay:does-not-exist\"}}}}");
     bed.kubectl(&["-n", &fixture.namespace, "patch", "prelay", "health", "--type", "merge", "-p", &patch])?;
