@@ -1,0 +1,86 @@
+//! What is believed: the durable copy, rebuilt where it is missing, and the relay's words, where it may be believed.
+
+use paramant_protocol::control::RelayState;
+
+use super::Pass;
+use crate::children;
+use crate::covers::covers;
+use crate::durable::Durable;
+use crate::observation::Report;
+use crate::pod::PodView;
+use crate::target::Desired;
+
+impl Pass<'_> {
+    /// A relay made again over what an earlier one left continues its log, its key and its rejections, not its template.
+    pub(super) fn adopt_identity(&self, durable: &mut Durable) {
+        let uid = self.subject.uid;
+        if durable.relay_uid.as_deref().is_some_and(|earlier| earlier != uid) {
+            durable.template = None;
+            durable.last_good = None;
+            durable.directives = None;
+        }
+        durable.relay_uid = Some(uid.to_owned());
+        match &self.seen.report {
+            Report::Reachable { state, .. } if durable.control_key.is_none() => {
+                durable.control_key = Some(state.identity.control_spki_sha256.clone());
+            }
+            Report::KeyChanged { found, .. } => {
+                let annotations = self.seen.relay.metadata.annotations.as_ref();
+                if annotations.and_then(|all| all.get(crate::ACCEPT_CONTROL_KEY)) == Some(found) {
+                    durable.control_key = Some(found.clone());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The rolled template, where none is remembered: of a StatefulSet that exists it is what that has; nothing runs yet
+    /// otherwise, and it is what the spec wants.
+    pub(super) fn adopt_template(&self, durable: &mut Durable, desired: &Desired) {
+        match (&durable.template, self.seen.children.stateful_set.as_deref()) {
+            (None, Some(live)) => {
+                let live = children::live_template(live);
+                let same = desired.template().filter(|wanted| covers(wanted, &live));
+                durable.template = Some(same.cloned().unwrap_or(live));
+            }
+            (None, None) => durable.template = desired.template().cloned(),
+            // Applying never succeeded, or somebody removed a StatefulSet that never served.
+            (Some(_), None) if durable.last_good.is_none() && self.seen.children.pods.is_empty() => {
+                if let Some(wanted) = desired.template() {
+                    durable.template = Some(wanted.clone());
+                }
+            }
+            (Some(_), _) => {}
+        }
+    }
+
+    /// The relay's own words, if this pod said them with the pinned key.
+    pub(super) fn believed<'s>(&'s self, durable: &Durable, pod: &PodView<'_>) -> Option<&'s RelayState> {
+        match &self.seen.report {
+            Report::Reachable { state, pod_uid, .. } => {
+                let same_pod = pod.uid() == Some(pod_uid.as_str());
+                let same_key =
+                    durable.control_key.as_deref() == Some(state.identity.control_spki_sha256.as_str());
+                (same_pod && same_key).then_some(state)
+            }
+            _ => None,
+        }
+    }
+
+    /// The report, unless it is about a pod that is gone.
+    pub(super) fn report(&self, pod: &PodView<'_>) -> &Report {
+        match &self.seen.report {
+            Report::Reachable { pod_uid, .. } | Report::KeyChanged { pod_uid, .. }
+                if pod.uid() != Some(pod_uid) =>
+            {
+                &Report::Unknown
+            }
+            Report::KeyChanged { found, .. } => {
+                let annotations = self.seen.relay.metadata.annotations.as_ref();
+                let agreed = annotations.and_then(|all| all.get(crate::ACCEPT_CONTROL_KEY)) == Some(found);
+                if agreed { &Report::Unknown } else { &self.seen.report }
+            }
+            report => report,
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The children as they should be, compared with those that live: what to apply, and what to take away.
+
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use serde_json::Value;
+
+use super::Pass;
+use crate::children;
+use crate::covers::{Quantity, covers};
+use crate::decision::{DeletedKind, Deletion};
+use crate::durable::Durable;
+use crate::machine::{Roll, Step};
+use crate::observation::Children;
+use crate::situation::Hold;
+
+impl Pass<'_> {
+    /// The durable copy, if what is stored does not cover it.
+    pub(super) fn state(&self, durable: &Durable) -> Option<Value> {
+        let intent = children::state(&self.subject, durable);
+        (!is_covered(&intent, live(self.seen.children.state.as_deref()))).then_some(intent)
+    }
+
+    /// The children that are not as they should be, in the order in which they need each other.
+    pub(super) fn intents(&self, durable: &Durable, hold: Option<&Hold>) -> Vec<Value> {
+        let Self { seen, context, ref subject, .. } = *self;
+        let Children { stateful_set, config, claim, .. } = &seen.children;
+        if hold.is_some() {
+            // Nothing but the CA certificates, so that the operator's own rotation never waits for a person.
+            let kept =
+                config.as_deref().and_then(|live| live.data.as_ref()?.get(children::RELAY_KEY).cloned());
+            let intent = kept.map(|kept| children::config(subject, kept, &context.ca_bundle_pem));
+            return intent
+                .into_iter()
+                .filter(|intent| !is_covered(intent, live(config.as_deref())))
+                .collect();
+        }
+        let Some(template) = &durable.template else { return Vec::new() };
+        let fixed =
+            children::static_settings(template).unwrap_or_else(|| children::StaticSettings::wanted(subject));
+        let relay_yaml = children::relay_yaml(subject, &fixed);
+        let all = &seen.children;
+        let mut intents = vec![
+            (children::service_account(subject), live(all.service_account.as_deref())),
+            (
+                children::network_policy(subject, &context.operator_namespace),
+                live(all.network_policy.as_deref()),
+            ),
+            (children::config(subject, relay_yaml, &context.ca_bundle_pem), live(config.as_deref())),
+            (children::headless(subject), live(all.headless.as_deref())),
+            (children::service(subject), live(all.service.as_deref())),
+            (
+                children::stateful_set(subject, template, stateful_set.as_deref()),
+                live(stateful_set.as_deref()),
+            ),
+        ];
+        if let Some(intent) = claim.as_deref().and_then(|claim| children::claim(subject, claim)) {
+            intents.push((intent, live(claim.as_deref())));
+        }
+        if let Some(intent) = children::ingress(subject) {
+            intents.push((intent, live(all.ingress.as_deref())));
+        }
+        if let Some(intent) = children::http_route(subject).filter(|_| context.gateway_api) {
+            intents.push((intent, all.http_route.as_deref().cloned()));
+        }
+        intents
+            .into_iter()
+            .filter(|(intent, live)| !is_covered(intent, live.clone()))
+            .map(|(intent, _)| intent)
+            .collect()
+    }
+
+    /// Ways in that the spec no longer has, if they are ours.
+    pub(super) fn surplus(&self, hold: Option<&Hold>) -> Vec<Deletion> {
+        if hold.is_some() {
+            return Vec::new();
+        }
+        let mut surplus = Vec::new();
+        let expose = self.subject.spec.expose.as_ref();
+        let name = self.subject.name.to_owned();
+        let owned = |owners: Option<&Value>| {
+            owners.and_then(Value::as_array).is_some_and(|all| {
+                all.iter().any(|owner| owner.get("uid").and_then(Value::as_str) == Some(self.subject.uid))
+            })
+        };
+        let mut consider = |kind, wanted: bool, live: Option<Value>| {
+            let Some(live) = live.filter(|_| !wanted) else { return };
+            let uid = live.pointer("/metadata/uid").and_then(Value::as_str);
+            let going = live.pointer("/metadata/deletionTimestamp").is_some();
+            if let (Some(uid), true, false) = (uid, owned(live.pointer("/metadata/ownerReferences")), going) {
+                surplus.push(Deletion { kind, name: name.clone(), uid: uid.to_owned() });
+            }
+        };
+        let by_class = expose.is_some_and(|expose| expose.ingress_class_name.is_some());
+        let by_gateway = expose.is_some_and(|expose| expose.gateway.is_some());
+        consider(DeletedKind::Ingress, by_class, live(self.seen.children.ingress.as_deref()));
+        consider(DeletedKind::HttpRoute, by_gateway, self.seen.children.http_route.as_deref().cloned());
+        surplus
+    }
+
+    /// A StatefulSet whose claim template asks for less than the claim has been given: the template cannot be changed in
+    /// place, so the set is made anew around its pod. Only at rest, and only after the claim itself has grown.
+    pub(super) fn outgrown(&self, roll: &Roll) -> Option<Deletion> {
+        let set = self.seen.children.stateful_set.as_deref()?;
+        let wanted = self.subject.spec.storage_or_default().size_or_default();
+        let wanted: Quantity = wanted.as_str().parse().ok()?;
+        let asked = |claim: &PersistentVolumeClaim| -> Option<Quantity> {
+            claim.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?.get("storage")?.0.parse().ok()
+        };
+        let in_template = asked(set.spec.as_ref()?.volume_claim_templates.as_ref()?.first()?)?;
+        let in_claim = asked(self.seen.children.claim.as_deref()?)?;
+        let at_rest = roll.step == Step::Idle && set.metadata.deletion_timestamp.is_none();
+        (at_rest && in_template < wanted && in_claim >= wanted).then_some(Deletion {
+            kind: DeletedKind::StatefulSetOrphan,
+            name: self.subject.name.to_owned(),
+            uid: set.metadata.uid.clone()?,
+        })
+    }
+}
+
+/// The JSON of a live object.
+fn live<T: serde::Serialize>(object: Option<&T>) -> Option<Value> {
+    serde_json::to_value(object?).ok()
+}
+
+fn is_covered(intent: &Value, live: Option<Value>) -> bool {
+    live.is_some_and(|live| covers(intent, &live))
+}
