@@ -25,6 +25,8 @@ pub(crate) struct Request {
     pub(crate) name: String,
     /// HTTP status of the answer.
     pub(crate) code: u64,
+    /// Whether admission refused it because its namespace is going: allowed by every rule, and nobody could know before.
+    pub(crate) namespace_is_going: bool,
 }
 
 /// The end of the log now, to read from later.
@@ -56,6 +58,8 @@ pub(crate) fn since(log: &Path, mark: u64) -> Result<Vec<Request>> {
             namespace: text(&object["namespace"]),
             name: text(&object["name"]),
             code: event["responseStatus"]["code"].as_u64().unwrap_or_default(),
+            namespace_is_going: event["annotations"]["authorization.k8s.io/decision"] == "allow"
+                && text(&event["responseStatus"]["message"]).contains("because it is being terminated"),
         });
     }
     Ok(requests)

@@ -63,7 +63,7 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     })?;
     let refused: Vec<_> = audit_log::since(&log, start)?
         .into_iter()
-        .filter(|request| request.user == OPERATOR && request.code == 403)
+        .filter(|request| request.user == OPERATOR && request.code == 403 && !request.namespace_is_going)
         .map(|request| format!("{} {} in “{}”", request.verb, request.resource, request.namespace))
         .collect();
     if !refused.is_empty() {
