@@ -36,7 +36,11 @@ pub fn events(before: &ParamantRelayStatus, next: &ParamantRelayStatus) -> Vec<E
 /// The reason that matters most.
 fn lead(status: &ParamantRelayStatus) -> Option<&str> {
     let abnormal = [STALLED, RECONCILING, DEGRADED].into_iter().find(|type_| is_true(status, type_));
-    find(&status.conditions, abnormal.unwrap_or(READY)).map(|condition| condition.reason.as_str())
+    match (abnormal, status.phase) {
+        (None, Some(Phase::Draining)) => Some("Draining"),
+        (None, Some(Phase::Drained)) => Some("Drained"),
+        _ => find(&status.conditions, abnormal.unwrap_or(READY)).map(|condition| condition.reason.as_str()),
+    }
 }
 
 /// One condition that turned, or that changed its reason while turned.

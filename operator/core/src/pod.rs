@@ -55,6 +55,12 @@ impl<'a> PodView<'a> {
         let trouble = match pod {
             _ if ready => None,
             Some(pod) => Some(trouble(pod, children.claim.as_deref(), said_before, now)),
+            None if children.stateful_set.is_none() => Some(Trouble {
+                reason: "Installing",
+                message: "the relay's StatefulSet is being made".to_owned(),
+                stuck: false,
+                wrong: false,
+            }),
             None => Some(Trouble {
                 reason: "PodMissing",
                 message: format!(

@@ -87,7 +87,7 @@ pub fn pod_template(subject: &Subject<'_>, wishes: PodWishes<'_>) -> Value {
     // As the person wrote them: the schema keeps them open, and the API server judges them.
     for (field, value) in [
         ("tolerations", objects(pod.tolerations)),
-        ("topologySpreadConstraints", objects(pod.topology_spread_constraints)),
+        ("topologySpreadConstraints", objects(spread(pod.topology_spread_constraints))),
         ("affinity", (!pod.affinity.is_empty()).then_some(Value::Object(pod.affinity))),
     ] {
         if let (Some(value), Some(spec)) = (value, spec.as_object_mut()) {
@@ -95,6 +95,16 @@ pub fn pod_template(subject: &Subject<'_>, wishes: PodWishes<'_>) -> Value {
         }
     }
     json!({ "metadata": { "labels": labels, "annotations": annotations }, "spec": spec })
+}
+
+/// A constraint without a selector matches no pod at all; what is meant is: spread relays.
+fn spread(mut constraints: Vec<Map<String, Value>>) -> Vec<Map<String, Value>> {
+    for constraint in &mut constraints {
+        constraint
+            .entry("labelSelector")
+            .or_insert_with(|| json!({ "matchLabels": { "app.kubernetes.io/name": super::APP_NAME } }));
+    }
+    constraints
 }
 
 fn objects(items: Vec<Map<String, Value>>) -> Option<Value> {

@@ -163,6 +163,11 @@ fn wishes_for_the_pod_arrive_as_written_and_take_nothing_that_is_ours() {
     assert_eq!(spec["nodeSelector"], json!({"disk": "ssd"}));
     assert_eq!(spec["tolerations"], json!([{"key": "relay", "operator": "Exists"}]));
     assert_eq!(spec["affinity"], json!({"podAntiAffinity": {}}));
+    assert_eq!(
+        spec["topologySpreadConstraints"][0]["labelSelector"],
+        json!({"matchLabels": {"app.kubernetes.io/name": "paramant-relay"}}),
+        "without one it would match nothing"
+    );
     assert_eq!(spec["imagePullSecrets"], json!([{"name": "pull"}]));
     assert_eq!(
         spec["containers"][0]["resources"],

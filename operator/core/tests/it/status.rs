@@ -26,6 +26,20 @@ fn an_install_and_a_roll_tell_their_story_in_events() {
 }
 
 #[test]
+fn a_drain_is_told_as_a_drain() {
+    let mut cluster = Cluster::serving();
+    cluster.events.clear();
+    cluster.uploads = 1;
+    cluster.edit(|spec| spec["drain"] = json!(true));
+    cluster.settle();
+    cluster.uploads = 0;
+    cluster.settle();
+    cluster.edit(|spec| spec["drain"] = json!(false));
+    cluster.settle();
+    assert_eq!(reasons(&cluster), ["Draining", "Drained", "Serving"]);
+}
+
+#[test]
 fn trouble_is_a_warning() {
     let mut cluster = Cluster::serving();
     cluster.events.clear();
