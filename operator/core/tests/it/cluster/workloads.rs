@@ -114,7 +114,10 @@ impl Cluster {
         }
         let pod_uid = pod["metadata"]["uid"].as_str().unwrap().to_owned();
         let digest = self.pod_image().split_once('@').map_or(String::new(), |(_, digest)| digest.to_owned());
-        let lost = self.faults.get(&digest) == Some(&Fault::LosesTheLog);
+        // What was never seen cannot be missed: a log that starts small is a small log.
+        let state = self.get("ConfigMap", "health-state");
+        let seen = state.and_then(|state| state["data"]["logHighWater"].as_str());
+        let lost = self.faults.get(&digest) == Some(&Fault::LosesTheLog) && seen.is_some();
         let (now, uploads) = (self.now, self.uploads);
         let process = self.process.get_or_insert_with(|| Process {
             pod_uid,
