@@ -12,7 +12,10 @@ const TOGGLES: usize = 100;
 
 pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     let fixture = Fixture::new(bed, "drain")?;
-    let relay = fixture.relay("health")?;
+    // Asking in a tight loop is the measurement; the usual rate would refuse it.
+    fixture.apply("health", "  limits: { requestsPerMinute: 100000 }\n")?;
+    fixture.ready("health")?;
+    let relay = fixture.connect("health")?;
     let mut delays = Vec::with_capacity(TOGGLES);
     for toggle in 0..TOGGLES {
         let (bytes, digest) = random_blob(512)?;
@@ -55,6 +58,7 @@ fn until(relay: &crate::relay::Relay, wanted: u16) -> Result<Duration> {
         if status != 200 && status != 503 {
             bail!("an upload answered {status}: {body}");
         }
+        std::thread::sleep(Duration::from_millis(2));
         if began.elapsed() > Duration::from_secs(30) {
             bail!("uploads still answer {status} 30 s after the toggle, expected {wanted}");
         }
