@@ -1,4 +1,4 @@
-//! The rules of [`clause`](crate::clause), in Rust, with the same messages.
+//! The rules of [`clause`], in Rust, with the same messages.
 //!
 //! The operator runs them on every object it reads (one may be older than a rule), the plugin before it patches. Pure.
 //! Beyond the clauses they say when a size or a span cannot be read, which the API server's patterns refuse as well.

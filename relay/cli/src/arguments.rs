@@ -47,7 +47,7 @@ pub(crate) enum Command {
 /// Which relay, and how to reach it.
 #[derive(Args, Clone)]
 pub(crate) struct Relay {
-    /// Address of the relay, such as https://relay.example.
+    /// Address of the relay, such as `https://relay.example`.
     #[arg(long, env = "PARAMANT_RELAY", value_name = "URL")]
     pub(crate) relay: String,
     #[command(flatten)]
@@ -229,7 +229,7 @@ pub(crate) struct Verify {
 
 #[derive(Args)]
 pub(crate) struct Audit {
-    /// Address of the relay, such as https://relay.example.
+    /// Address of the relay, such as `https://relay.example`.
     pub(crate) url: String,
     #[command(flatten)]
     pub(crate) connection: Connection,

@@ -3,7 +3,7 @@
 //! Every byte of every bundle and tile under the checkpoint is compared; every signature line of a known key must be there
 //! and verify; every tree head and every root that the JSON interface shows must be the one the entries give. A finding is a
 //! check that does not hold, never an error: errors are for answers that did not come. Pages of the JSON interface are
-//! compared whole up to [`pages::WHOLE`] entries, beyond that at both ends.
+//! compared whole up to `pages::WHOLE` entries, beyond that at both ends.
 
 mod entries;
 mod heads;

@@ -1,6 +1,6 @@
 //! PQHB v1, the envelope published clients upload (protocol §5.1): big-endian, length-prefixed, padded to a block.
 //!
-//! A relay reads as much of it as [`check`] does and nothing of what it holds; clients build and parse it. Parsing borrows
+//! A relay reads as much of it as [`check()`] does and nothing of what it holds; clients build and parse it. Parsing borrows
 //! from the blob; building writes once into a buffer of the padded size.
 
 pub mod check;

@@ -1,6 +1,6 @@
 //! Whether new uploads are taken, and how far a drain has come.
 //!
-//! Who asks is decided by [`requests`], a pure function of what was asked and the time: every source but spec and policy
+//! Who asks is decided by `requests`, a pure function of what was asked and the time: every source but spec and policy
 //! carries its own end, which this process enforces alone, so an operator that dies leaves no relay drained for ever. Counting
 //! is by guards that end with the work they stand for. An upload that began before the drain runs to its end; reads are
 //! never refused. The switch is under one lock: once [`Drain::direct`] has returned, no upload can still slip in.

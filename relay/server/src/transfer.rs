@@ -2,7 +2,7 @@
 //!
 //! [`Transfers`] owns the order of every step; the modules below each hold one. Bytes are opaque here: they arrive sealed by
 //! the sender, are sealed again at rest, and leave once. Handlers in `public` call it; nothing here knows HTTP but
-//! [`sending`], whose stream is a response body.
+//! `sending`, whose stream is a response body.
 
 mod accept;
 pub mod base64_stream;
