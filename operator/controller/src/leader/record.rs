@@ -33,7 +33,7 @@ pub(super) fn lease(
     let old = before.map(claim_of);
     let held_before = old.as_ref().is_some_and(|claim| claim.holder == holder);
     let transitions = match &old {
-        None => 1,
+        None => first_epoch(now),
         Some(claim) if held_before || holder.is_none() => claim.transitions,
         Some(claim) => claim.transitions + 1,
     };
@@ -53,6 +53,12 @@ pub(super) fn lease(
     (Lease { metadata, spec: Some(spec) }, transitions)
 }
 
+/// Where a new Lease begins to count: the minute it was made. Relays refuse a lower epoch than they hold, so a Lease that
+/// somebody deleted must not begin at one again; it outranks the old one unless leaders changed more than once a minute.
+fn first_epoch(now: Timestamp) -> u64 {
+    u64::try_from(now.as_second() / 60).unwrap_or(0).max(1)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -67,5 +73,18 @@ mod tests {
         let (again, two) = lease("l", Some(&released), Some("a_1".to_owned()), now);
         let (_, three) = lease("l", Some(&again), Some("a_2".to_owned()), now);
         assert_eq!((one, still_one, also_one, two, three), (1, 1, 1, 2, 3));
+    }
+
+    #[test]
+    fn a_lease_made_again_outranks_the_one_that_was_deleted() {
+        let then: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let later: Timestamp = "2026-01-01T01:00:00Z".parse().unwrap();
+        let (mut old, mut epoch) = lease("l", None, Some("a_0".to_owned()), then);
+        for round in 1..30 {
+            (old, epoch) = lease("l", Some(&old), Some(format!("a_{round}")), then);
+        }
+        let (_, again) = lease("l", None, Some("a_31".to_owned()), later);
+        assert!(again > epoch, "{again} after {epoch}");
+        assert!(i32::try_from(again).is_ok());
     }
 }
