@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use super::fixture::Fixture;
-use crate::{bed::Bed, demo::patch_drain, steps::Seen, steps::seen};
+use crate::{bed::Bed, demo::patch_drain, process::wait_for, steps::Seen, steps::seen};
 
 pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     let fixture = Fixture::new(bed, "kubectl")?;
@@ -69,7 +69,31 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
             planted.stderr
         );
     }
+    exposure(&fixture)?;
     seen((), "columns, events, conditions and explain read well; a second apply changes nothing")
+}
+
+/// An Ingress comes, changes and goes with `spec.expose`.
+fn exposure(fixture: &Fixture<'_>) -> Result<()> {
+    let patch = |value: &str| {
+        let patch = format!("{{\"spec\":{{\"expose\":{value}}}}}");
+        let arguments =
+            ["-n", &fixture.namespace, "patch", "prelay", "health", "--type", "merge", "-p", &patch];
+        fixture.bed.kubectl(&arguments)
+    };
+    let host = |wanted: Option<&str>| {
+        wait_for(&format!("an Ingress for {wanted:?}"), Duration::from_secs(30), || {
+            let path = "jsonpath={.items[*].spec.rules[*].host}";
+            let found = fixture.bed.kubectl(&["-n", &fixture.namespace, "get", "ingress", "-o", path])?;
+            Ok(if found == wanted.unwrap_or_default() { Ok(()) } else { Err(format!("found “{found}”")) })
+        })
+    };
+    patch(r#"{"host":"one.example","ingressClassName":"none"}"#)?;
+    host(Some("one.example"))?;
+    patch(r#"{"host":"two.example"}"#)?;
+    host(Some("two.example"))?;
+    patch("null")?;
+    host(None)
 }
 
 fn expect(text: &str, needle: &str, from: &str) -> Result<()> {
