@@ -9,6 +9,8 @@ pub mod api_client;
 pub mod authority;
 pub mod backoff;
 pub mod control;
+#[cfg(test)]
+mod fake_api;
 pub mod health;
 pub mod key;
 pub mod leader;

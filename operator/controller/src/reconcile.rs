@@ -245,3 +245,6 @@ impl Inner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,6 @@ use jiff::Timestamp;
 use paramant_crds::ParamantRelayStatus;
 use paramant_crds::annotation::PAUSED;
 use paramant_protocol::control::{AdminReport, Directives, DirectivesMark, DrainDirective, RelayState};
-use serde_json::Value;
 
 use crate::children::{self, Subject};
 use crate::decision::{Decision, ImageRef};
@@ -107,13 +106,7 @@ impl Pass<'_> {
         let unexposable = self.unexposable();
         let admin_missing = self.admin_missing(&durable, believed);
         let intents = self.intents(&durable, hold.as_ref());
-        // A refusal counts as long as the very same intent is what would be applied next.
-        let refused = seen.refused.as_ref().filter(|refused| {
-            intents.iter().any(|intent| {
-                intent.get("kind").and_then(Value::as_str) == Some(refused.kind.as_str())
-                    && children::seal_of(intent) == refused.sealed.as_deref()
-            })
-        });
+        let refused = seen.refused.as_ref().filter(|refused| self.stands(refused, &intents));
         let nothing = Durable::default();
         let evidence = Evidence {
             hold: hold.as_ref(),

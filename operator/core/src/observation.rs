@@ -148,8 +148,8 @@ pub enum Resolution {
     },
 }
 
-/// An intent that the API server answered with "no": invalid, denied by an admission policy, over a quota. Not a conflict,
-/// and not an API server that is away.
+/// An intent that the API server answered with "no" (invalid, denied by an admission policy, over a quota), or with one failure
+/// after the other. Not a conflict, and not an API server that is away.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
     /// Its kind.
@@ -157,6 +157,7 @@ pub struct Refused {
     /// Its name.
     pub name: String,
     /// The digest the refused intent was sealed with ([`crate::children::seal_of`]): another intent is another question.
+    /// `None` if nothing is wrong with the intent itself: any other one for this object would fare no better.
     pub sealed: Option<String>,
     /// The API server's answer.
     pub message: String,

@@ -1,7 +1,9 @@
 //! Does what a decision says, after its status is stored: durable copy, directives, children, deletions, in that order.
 //!
-//! One child that cannot be applied holds back neither the others nor the relay's directives; the pass then ends as failed.
-//! Deletions come last and only when everything before them succeeded.
+//! One child that cannot be applied holds back neither the others nor the relay's directives, and only those deletions that
+//! need it; the pass then ends as failed. Deletions come last.
+
+use std::collections::BTreeSet;
 
 use kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy,
@@ -13,6 +15,7 @@ use super::expect::version;
 use super::{Inner, Stopped};
 use crate::FIELD_MANAGER;
 use crate::key::RelayKey;
+use crate::queue::Wake;
 
 impl Inner {
     pub(super) async fn act(
@@ -21,26 +24,40 @@ impl Inner {
         seen: &Observation,
         decision: &Decision,
     ) -> Result<(), Stopped> {
-        if let Some(state) = &decision.state {
-            self.apply(key, seen, state).await?;
+        match &decision.state {
+            Some(state) => {
+                let applied = self.apply(key, seen, state).await;
+                self.refusals.note(key, state, applied.as_ref().copied());
+                applied?;
+            }
+            // What was refused is not wanted any more; the status of this very pass still speaks of it.
+            None if self.refusals.settle(key, "ConfigMap", &format!("{}-state", key.name)) => {
+                self.queue.wake(key.clone(), Wake::Now);
+            }
+            None => {}
         }
         if let Some(directives) = &decision.directives {
             self.control.direct(key, directives.clone());
         }
-        let mut outcome = Ok(());
+        let (mut failed, mut outcome) = (BTreeSet::new(), Ok(()));
         for intent in &decision.apply {
             let applied = self.apply(key, seen, intent).await;
             self.refusals.note(key, intent, applied.as_ref().copied());
             if let Err(stopped) = applied {
                 tracing::debug!(relay = %key, %stopped, "a child was not applied");
+                failed.extend(intent.get("kind").and_then(Value::as_str));
                 outcome = Err(stopped);
             }
         }
-        outcome?;
         for deletion in &decision.delete {
-            self.delete(key, seen, deletion).await?;
+            if failed.contains(deletion.kind.waits_for()) {
+                continue;
+            }
+            if let Err(stopped) = self.delete(key, seen, deletion).await {
+                outcome = Err(stopped);
+            }
         }
-        Ok(())
+        outcome
     }
 
     async fn apply(&self, key: &RelayKey, seen: &Observation, intent: &Value) -> Result<(), Stopped> {

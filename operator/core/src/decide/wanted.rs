@@ -9,7 +9,7 @@ use crate::covers::{Quantity, covers};
 use crate::decision::{DeletedKind, Deletion};
 use crate::durable::Durable;
 use crate::machine::{Roll, Step};
-use crate::observation::Children;
+use crate::observation::{Children, Refused};
 use crate::situation::Hold;
 
 impl Pass<'_> {
@@ -66,6 +66,19 @@ impl Pass<'_> {
             .filter(|(intent, live)| !is_covered(intent, live.clone()))
             .map(|(intent, _)| intent)
             .collect()
+    }
+
+    /// Whether a refusal is about what would be applied next: the very same intent, or any for that object. The durable copy
+    /// differs from pass to pass and is known by its name.
+    pub(super) fn stands(&self, refused: &Refused, intents: &[Value]) -> bool {
+        let durable_copy = refused.kind == "ConfigMap" && refused.name == self.subject.state_name();
+        durable_copy
+            || intents.iter().any(|intent| {
+                let text = |pointer: &str| intent.pointer(pointer).and_then(Value::as_str);
+                text("/kind") == Some(refused.kind.as_str())
+                    && text("/metadata/name") == Some(refused.name.as_str())
+                    && (refused.sealed.is_none() || children::seal_of(intent) == refused.sealed.as_deref())
+            })
     }
 
     /// Ways in that the spec no longer has, if they are ours.

@@ -1,10 +1,10 @@
 //! Events and conditions over a whole life: each transition once, nothing in between.
 
 use paramant_crds::relay::Step;
-use paramant_operator_core::EventType;
+use paramant_operator_core::{EventType, Refused, decide};
 use serde_json::json;
 
-use crate::cluster::{Cluster, Fault, digest, image};
+use crate::cluster::{Cluster, Fault, NAME, digest, image};
 
 fn reasons(cluster: &Cluster) -> Vec<&str> {
     cluster.events.iter().map(|event| event.reason.as_str()).collect()
@@ -100,4 +100,40 @@ fn endpoints_say_where_the_relay_and_its_log_are() {
     }));
     exposed.settle();
     assert_eq!(exposed.status().endpoints.unwrap().log.as_deref(), Some("https://relay.acme.example/log/"));
+}
+
+/// What a new relay's status says when the controller hands back this refusal.
+fn told(kind: &str, name: &str) -> (String, String) {
+    let cluster = Cluster::with(json!({ "image": image(1) }));
+    let mut seen = cluster.observe();
+    let (kind, name, message) = (kind.to_owned(), name.to_owned(), "exceeded quota".to_owned());
+    seen.refused = Some(Refused { kind, name, sealed: None, message });
+    let status = decide(&seen, &cluster.context, cluster.now).status;
+    let stalled = status.conditions.iter().find(|it| it.type_ == "Stalled").unwrap();
+    (stalled.reason.clone(), status.message.unwrap())
+}
+
+#[test]
+fn a_child_that_fails_for_no_fault_of_its_intent_is_told_and_so_is_the_durable_copy() {
+    for (kind, name) in [("StatefulSet", "health"), ("Service", "health"), ("ConfigMap", "health-state")] {
+        let (reason, message) = told(kind, name);
+        assert_eq!(reason, "ChildRefused", "{kind} {name}");
+        assert!(
+            message.contains(&format!("{kind} {name}")) && message.contains("exceeded quota"),
+            "{message}"
+        );
+    }
+    assert_ne!(told("Service", "another").0, "ChildRefused", "nothing of that name would be applied");
+}
+
+#[test]
+fn a_stateful_set_that_fails_for_no_fault_of_its_own_fails_no_roll() {
+    let mut cluster = Cluster::serving();
+    cluster.edit(|spec| spec["pod"] = json!({"nodeSelector": {"disk": "ssd"}}));
+    cluster.until(Step::Replacing);
+    let mut seen = cluster.observe();
+    let (kind, name, message) = ("StatefulSet".to_owned(), NAME.to_owned(), "a webhook is away".to_owned());
+    seen.refused = Some(Refused { kind, name, sealed: None, message });
+    let next = decide(&seen, &cluster.context, cluster.now).status.update.unwrap();
+    assert_eq!(next.step, Some(Step::Replacing));
 }
