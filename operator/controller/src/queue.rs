@@ -133,12 +133,14 @@ impl<K: Ord + Clone> Schedule<K> {
         self.running = self.running.saturating_sub(1);
         self.change(key.clone(), |entry| {
             entry.running = false;
+            // A child that vanished during the run is due in a moment, not only when the run would have looked again.
+            let sooner = |due: Instant, asked: Option<Instant>| asked.map_or(due, |asked| asked.min(due));
             match outcome {
                 Outcome::Requeue(after) => {
                     entry.failures = 0;
-                    entry.later = Some(now + after);
+                    entry.later = Some(sooner(now + after, entry.later));
                 }
-                Outcome::Raced => entry.later = Some(now + SETTLE / 4),
+                Outcome::Raced => entry.later = Some(sooner(now + SETTLE / 4, entry.later)),
                 Outcome::Failed => {
                     let delay =
                         crate::backoff::jittered(Backoff::delay(BACKOFF_MIN, BACKOFF_MAX, entry.failures));

@@ -113,3 +113,34 @@ fn a_vanished_child_is_made_anew_a_second_later() {
     assert_eq!(schedule.start(now + ms(999)), None);
     assert_eq!(schedule.start(now + MOURN), Some("a"));
 }
+
+#[test]
+fn a_child_that_vanishes_during_a_pass_is_made_anew_a_second_later_all_the_same() {
+    for outcome in [Outcome::Requeue(Duration::from_secs(600)), Outcome::Raced] {
+        let mut schedule = Schedule::default();
+        let now = Instant::now();
+        schedule.wake("a", Wake::Now, now);
+        schedule.start(now);
+        schedule.wake("a", Wake::Lost, now + ms(10));
+        schedule.finish(&"a", outcome, now + ms(20));
+        if outcome == Outcome::Raced {
+            assert_eq!(schedule.start(now + ms(70)), Some("a"), "whatever is sooner");
+        } else {
+            assert_eq!(schedule.start(now + ms(10) + MOURN), Some("a"));
+        }
+    }
+}
+
+#[test]
+fn a_child_that_vanishes_does_not_shorten_a_backoff() {
+    let mut schedule = Schedule::default();
+    let mut now = Instant::now();
+    for _ in 0..6 {
+        schedule.wake("a", Wake::Now, now);
+        assert_eq!(schedule.start(now), Some("a"));
+        schedule.wake("a", Wake::Lost, now);
+        schedule.finish(&"a", Outcome::Failed, now);
+        now += ms(1);
+    }
+    assert_eq!(schedule.start(now + ms(5_000)), None, "the sixth delay is about 8 s");
+}
