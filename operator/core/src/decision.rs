@@ -2,7 +2,8 @@
 //!
 //! Order: `status` first when it differs from what is stored (with `metadata.resourceVersion`; a conflict ends the pass),
 //! then `state`, then `directives`, then `apply`, then `delete`. `directives` and everything after them may only be
-//! done once `state` is stored; a failing `apply` never holds back `directives`. A disruptive step (a new pod template, a
+//! done once `state` is stored; a failing `apply` never holds back `directives`, and a deletion only as
+//! [`DeletedKind::waits_for`] says. A disruptive step (a new pod template, a
 //! deleted pod) is only ever in a decision whose step was already stored: see [`crate::machine`].
 
 use std::time::Duration;
@@ -54,6 +55,18 @@ pub enum DeletedKind {
     Ingress,
     /// No longer exposed by a gateway.
     HttpRoute,
+}
+
+impl DeletedKind {
+    /// The kind whose failed apply holds this deletion back. No other may: a quota on Services must not keep a drained pod
+    /// from being replaced. A pod made anew needs its StatefulSet, and a way in goes only when the other one is there.
+    pub fn waits_for(self) -> &'static str {
+        match self {
+            Self::Pod | Self::StatefulSetOrphan => "StatefulSet",
+            Self::Ingress => "HTTPRoute",
+            Self::HttpRoute => "Ingress",
+        }
+    }
 }
 
 /// An image reference as the spec has it: a tag, or nothing after the name.

@@ -153,8 +153,7 @@ fn stuck(reason: &'static str, message: String) -> Situation {
 
 /// A child that cannot be made or changed. What runs goes on; a person must change what was asked for, or what forbids it.
 fn refuse(it: &Evidence<'_>, refused: &Refused) -> Situation {
-    let answer: String = refused.message.chars().take(600).collect();
-    let message = format!("the API server refuses the {} {}: {answer}", refused.kind, refused.name);
+    let message = refusal(refused);
     let situation = stuck("ChildRefused", message.clone());
     if it.durable.last_good.is_none() {
         return situation;
@@ -165,6 +164,11 @@ fn refuse(it: &Evidence<'_>, refused: &Refused) -> Situation {
         degraded: Some(("ChildRefused", message)),
         ..situation
     }
+}
+
+fn refusal(refused: &Refused) -> String {
+    let answer: String = refused.message.chars().take(600).collect();
+    format!("the API server refuses the {} {}: {answer}", refused.kind, refused.name)
 }
 
 fn uninstalled(desired: &Desired) -> Situation {
@@ -269,6 +273,11 @@ fn rolling(it: &Evidence<'_>) -> Option<Situation> {
     let mut situation = progressing(phase, ready_now(it), (step_reason(step), message));
     if step == Step::RollingBack {
         situation.degraded = Some(("RollingBack", situation.message.clone()));
+    }
+    if let Some(refused) = it.refused {
+        // The roll goes on without it, and a person can mend it meanwhile.
+        situation.message = format!("{}; {}", situation.message, refusal(refused));
+        situation.degraded.get_or_insert(("ChildRefused", refusal(refused)));
     }
     Some(situation)
 }

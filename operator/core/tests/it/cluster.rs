@@ -14,7 +14,7 @@ use paramant_operator_core::children::seal_of;
 use paramant_operator_core::covers;
 use paramant_operator_core::{
     Children, Context, Decision, DeletedKind, Event, Observation, Referenced, Refused, Report, Resolution,
-    decide,
+    Rival, decide,
 };
 use paramant_protocol::control::{Directives, RelayState};
 use serde_json::{Value, json};
@@ -54,6 +54,16 @@ pub(crate) enum Fault {
     LosesTheLog,
 }
 
+/// How the API server answers an apply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Taken,
+    /// No, and it will be no next time: the controller hands it back as [`Refused`].
+    Refused,
+    /// An error that may pass, as from a webhook that is away: nothing is handed back.
+    Fails,
+}
+
 pub(crate) struct Cluster {
     pub(crate) now: Timestamp,
     pub(crate) relay: Value,
@@ -70,10 +80,11 @@ pub(crate) struct Cluster {
     pub(crate) events: Vec<Event>,
     pub(crate) steps: Vec<Step>,
     pub(crate) uploads: u64,
+    pub(crate) rivals: Vec<Rival>,
     pub(crate) unschedulable: bool,
     pub(crate) sent: Option<Directives>,
-    /// What the API server does not take.
-    pub(crate) refuses: fn(&Value) -> bool,
+    /// What the API server does not take, and how it says so.
+    pub(crate) answers: fn(&Value) -> Answer,
     refused: Option<Refused>,
     applied: BTreeMap<(String, String), Value>,
     counter: u64,
@@ -108,9 +119,10 @@ impl Cluster {
             events: Vec::new(),
             steps: Vec::new(),
             uploads: 0,
+            rivals: Vec::new(),
             unschedulable: false,
             sent: None,
-            refuses: |_| false,
+            answers: |_| Answer::Taken,
             refused: None,
             applied: BTreeMap::new(),
             counter: 0,
@@ -237,7 +249,7 @@ impl Cluster {
             }),
             resolution: self.resolution.clone(),
             refused: self.refused.clone(),
-            rivals: Vec::new(),
+            rivals: self.rivals.clone(),
         }
     }
 
@@ -327,26 +339,30 @@ impl Cluster {
                 process.directives = Some(directives);
             }
         }
+        let mut failed = Vec::new();
         for intent in decision.apply {
             let kind = intent["kind"].as_str().unwrap().to_owned();
-            if (self.refuses)(&intent) {
-                self.refused = Some(Refused {
-                    kind,
-                    name: intent["metadata"]["name"].as_str().unwrap().to_owned(),
-                    sealed: seal_of(&intent).map(str::to_owned),
-                    message: "spec.template.spec.affinity: Invalid value".into(),
-                });
-                continue;
+            let name = intent["metadata"]["name"].as_str().unwrap().to_owned();
+            match (self.answers)(&intent) {
+                Answer::Taken => {
+                    let other = |last: &Refused| (&last.kind, &last.name) != (&kind, &name);
+                    self.refused = self.refused.take().filter(other);
+                    self.deeds.push(Deed::Apply(format!("{kind}/{name}")));
+                    self.apply(intent);
+                }
+                Answer::Refused => {
+                    let sealed = seal_of(&intent).map(str::to_owned);
+                    let message = "spec.template.spec.affinity: Invalid value".into();
+                    self.refused = Some(Refused { kind: kind.clone(), name, sealed, message });
+                    failed.push(kind);
+                }
+                Answer::Fails => failed.push(kind),
             }
-            self.refused = self.refused.take().filter(|refused| refused.kind != kind);
-            self.deeds.push(Deed::Apply(format!(
-                "{}/{}",
-                intent["kind"].as_str().unwrap(),
-                intent["metadata"]["name"].as_str().unwrap()
-            )));
-            self.apply(intent);
         }
         for deletion in decision.delete {
+            if failed.iter().any(|kind| kind == deletion.kind.waits_for()) {
+                continue;
+            }
             self.deeds.push(Deed::Delete(deletion.kind, deletion.name.clone()));
             let kind = match deletion.kind {
                 DeletedKind::Pod => "Pod",

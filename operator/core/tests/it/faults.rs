@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use paramant_crds::relay::Step;
 use paramant_operator_core::{ACCEPT_CONTROL_KEY, Durable, Report, Rival, Shared, decide};
 use paramant_protocol::control::AdminReport;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::cluster::{Cluster, Fault, NAME, digest, hash, image};
 
@@ -286,51 +286,6 @@ fn a_gateway_that_the_cluster_does_not_have_degrades_and_says_what_to_install() 
     cluster.settle();
     assert_eq!((cluster.phase(), cluster.condition("Degraded").1.as_str()), ("Degraded", "NotExposed"));
     assert!(cluster.get("HTTPRoute", NAME).is_none());
-}
-
-fn bad_affinity(intent: &Value) -> bool {
-    intent["spec"]["template"]["spec"]["affinity"]["bad"] == true
-}
-
-#[test]
-fn a_template_that_the_api_server_refuses_leaves_the_old_pod_alone() {
-    let mut cluster = Cluster::serving();
-    cluster.refuses = bad_affinity;
-    let pod = cluster.pod()["metadata"]["uid"].clone();
-    cluster.edit(|spec| spec["pod"] = json!({"affinity": {"bad": true}}));
-    cluster.run(12);
-    cluster.settle();
-    assert!(cluster.steps.contains(&Step::RollingBack));
-    assert_eq!((cluster.pod()["metadata"]["uid"].clone(), cluster.phase()), (pod, "Ready"));
-    assert_eq!(cluster.condition("UpdateBlocked").1, "RejectedDigest");
-    assert!(cluster.message().contains("affinity"), "{}", cluster.message());
-    assert_eq!(cluster.sent.as_ref().unwrap().drain.update_until, None, "and the drain is lifted");
-    cluster.edit(|spec| spec["pod"] = json!({"affinity": {"podAntiAffinity": {}}}));
-    cluster.until(Step::Settling);
-}
-
-#[test]
-fn a_first_template_that_the_api_server_refuses_blocks_until_it_is_edited() {
-    let mut cluster = Cluster::with(json!({ "image": image(1), "pod": {"affinity": {"bad": true}} }));
-    cluster.refuses = bad_affinity;
-    cluster.run(10);
-    assert_eq!((cluster.phase(), cluster.condition("Stalled").1.as_str()), ("Blocked", "ChildRefused"));
-    cluster.edit(|spec| spec["pod"] = Value::Null);
-    cluster.settle();
-    assert_eq!(cluster.phase(), "Ready");
-}
-
-#[test]
-fn another_child_that_is_refused_is_named_and_what_runs_goes_on() {
-    let mut cluster = Cluster::serving();
-    cluster.refuses = |intent| intent["kind"] == "Service";
-    cluster.edit(|spec| spec["service"] = json!({"type": "LoadBalancer"}));
-    cluster.run(5);
-    assert_eq!((cluster.phase(), cluster.condition("Degraded").1.as_str()), ("Degraded", "ChildRefused"));
-    assert_eq!(cluster.condition("Ready").0, "True");
-    cluster.refuses = |_| false;
-    cluster.settle();
-    assert_eq!(cluster.phase(), "Ready");
 }
 
 #[test]
