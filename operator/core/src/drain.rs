@@ -90,6 +90,7 @@ pub fn progress(
     let overdue = now.duration_since(roll.since)
         >= SignedDuration::try_from(rules.deadline).unwrap_or(SignedDuration::MAX);
     match report {
+        _ if pod_uid.is_none() => DrainProgress::Done,
         Report::Reachable { state, pod_uid: from, .. } if Some(from.as_str()) == pod_uid => {
             let taken = state.drain.requested_by.contains(&DrainSource::Update);
             if state.drain.state == DrainState::Drained && taken {

@@ -227,6 +227,9 @@ pub fn act(stored: &Roll, facts: &Facts, now: Timestamp) -> Act {
         }
         _ => return Act::Hold,
     };
+    if stored.step == Step::Replacing && may_take_back(stored, facts) {
+        return Act::WriteLastGood;
+    }
     if wanted.is_none() || facts.rolled.as_ref() != wanted {
         return match (stored.step, wanted) {
             (_, None) => Act::Hold,
@@ -299,10 +302,12 @@ fn gated(step: Step, facts: &Facts) -> Step {
     if step != Step::Draining {
         return if facts.gates.window.is_open() { Step::Draining } else { Step::WaitingForWindow };
     }
-    // While the StatefulSet's controller lags, it is not known whom a new template would hit.
+    let drained = facts.drain != DrainProgress::Running;
     let ready_to_replace = match facts.pod {
-        PodFact::Unknown => false,
-        _ => !facts.pod.serves() || facts.drain != DrainProgress::Running,
+        // While the StatefulSet's controller lags, it is not known whom a new template would hit. One that the API server
+        // does not take back would never be known: only another template helps.
+        PodFact::Unknown => drained && facts.refused.is_some(),
+        _ => drained || !facts.pod.serves(),
     };
     if ready_to_replace { Step::Replacing } else { Step::Draining }
 }
@@ -322,18 +327,35 @@ fn replacing(roll: &Roll, facts: &Facts, now: Timestamp) -> Roll {
     if let Some(why) = &facts.refused {
         return fail(roll, facts, now, format!("the API server refuses the new StatefulSet: {why}"));
     }
+    if let Some(desired) = superseding(roll, facts)
+        && !may_take_back(roll, facts)
+    {
+        return Roll { step: Step::Verifying, target: Some(desired.clone()), ..Roll::idle(now) };
+    }
+    let overdue = now >= later(roll.since, facts.timing.grace.saturating_add(facts.timing.health));
     match &facts.pod {
         PodFact::New { .. } => Roll { step: Step::Probing, target: roll.target.clone(), ..Roll::idle(now) },
         PodFact::Old { uid, .. } if roll.victim.as_ref() != Some(uid) => {
             Roll { victim: Some(uid.clone()), ..roll.clone() }
         }
-        PodFact::Absent
-            if now >= later(roll.since, facts.timing.grace.saturating_add(facts.timing.health)) =>
-        {
-            fail(roll, facts, now, "no new pod was created in time".into())
+        PodFact::Absent if overdue => fail(roll, facts, now, "no new pod was created in time".into()),
+        PodFact::Unknown if overdue => {
+            fail(roll, facts, now, "the StatefulSet did not take the new template in time".into())
         }
         PodFact::Old { .. } | PodFact::Absent | PodFact::Unknown => roll.clone(),
     }
+}
+
+/// What is wanted instead of a target that was written, but that no StatefulSet is seen to carry yet.
+fn superseding<'f>(roll: &Roll, facts: &'f Facts) -> Option<&'f Target> {
+    let written = roll.target.as_ref().is_some_and(|target| facts.rolled.as_ref() == Some(&target.template));
+    let desired = facts.desired.as_ref().filter(|desired| wants_roll(facts, desired))?;
+    (written && facts.pod == PodFact::Unknown && roll.target.as_ref() != Some(desired)).then_some(desired)
+}
+
+/// A target that is not wanted any more and has touched no pod is taken back as it was written, and has not failed.
+fn may_take_back(roll: &Roll, facts: &Facts) -> bool {
+    superseding(roll, facts).is_some() && facts.last_good.is_some() && facts.last_good != facts.rolled
 }
 
 fn rolling_back(roll: &Roll, facts: &Facts, now: Timestamp) -> Roll {
@@ -346,10 +368,13 @@ fn rolling_back(roll: &Roll, facts: &Facts, now: Timestamp) -> Roll {
     if facts.refused.is_some() {
         return Roll::idle(now);
     }
+    let overdue = now >= later(roll.since, facts.timing.health);
     match &facts.pod {
         PodFact::New { unready_since: None, .. } => Roll::idle(now),
         // The last good template does not come up either: stop waiting, so that an edit can help.
-        PodFact::New { .. } | PodFact::Absent if now >= later(roll.since, facts.timing.health) => {
+        PodFact::New { .. } | PodFact::Absent if overdue => Roll::idle(now),
+        // Nor is it taken. At rest nobody would see to the pod that failed, so only another wish ends this.
+        PodFact::Unknown if overdue && facts.desired.as_ref().is_some_and(|it| wants_roll(facts, it)) => {
             Roll::idle(now)
         }
         PodFact::Old { uid, .. } if roll.victim.as_ref() != Some(uid) => {

@@ -81,7 +81,7 @@ impl Pass<'_> {
         believed: Option<&RelayState>,
         durable: &mut Durable,
     ) -> Option<Deletion> {
-        self.reject(next, facts, durable);
+        self.reject(stored, next, facts, durable);
         // The first template that serves is the first good one.
         let first_good = durable.last_good.is_none() && matches!(facts.pod, PodFact::New { .. });
         if first_good && pod.ready && believed.is_some() && facts.probe == Probe::Pass {
@@ -114,16 +114,18 @@ impl Pass<'_> {
         }
     }
 
-    /// Whatever is being rolled back has failed; remembering it twice is remembering it once.
-    pub(super) fn reject(&self, next: &Roll, facts: &Facts, durable: &mut Durable) {
+    /// Whatever is being rolled back has failed; remembering it twice is remembering it once. The image is blamed only if a
+    /// pod was made with it: a template that no StatefulSet took says nothing against it.
+    fn reject(&self, stored: &Roll, next: &Roll, facts: &Facts, durable: &mut Durable) {
         let (Step::RollingBack, Some(target)) = (next.step, &next.target) else { return };
         if facts.last_good.as_ref() == Some(&target.template) {
             return;
         }
         let good_image = durable.last_good.as_ref().and_then(children::image_digest);
+        let ran = stored.step != Step::Replacing;
         durable.reject(Rejection {
             template: target.template.clone(),
-            image: (good_image.as_ref() != Some(&target.image)).then(|| target.image.clone()),
+            image: (ran && good_image.as_ref() != Some(&target.image)).then(|| target.image.clone()),
             reason: next.failure.clone().unwrap_or_else(|| "the new pod failed".into()),
             at: self.now,
         });

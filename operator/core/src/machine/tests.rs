@@ -221,6 +221,42 @@ fn a_new_pod_is_probed_and_one_that_is_never_made_is_rolled_back() {
 }
 
 #[test]
+fn a_template_that_no_stateful_set_takes_is_given_up_in_time() {
+    let unknown = written(PodFact::Unknown);
+    assert_eq!(step(Step::Replacing, &unknown, 659), Step::Replacing, "what fails may pass");
+    let failed = next(&in_step(Step::Replacing), &unknown, at(660));
+    assert_eq!(failed.step, Step::RollingBack);
+    assert!(failed.failure.unwrap().contains("StatefulSet"));
+    let first = Facts { last_good: None, ..unknown };
+    assert_eq!(step(Step::Replacing, &first, 660), Step::Idle);
+}
+
+#[test]
+fn another_wish_takes_back_what_has_touched_no_pod() {
+    let replacing = in_step(Step::Replacing);
+    let other = Facts { desired: Some(target(3)), ..written(PodFact::Unknown) };
+    assert_eq!(
+        (next(&replacing, &other, at(1)), act(&replacing, &other, at(1))),
+        (replacing.clone(), Act::WriteLastGood)
+    );
+    let first = Facts { last_good: None, ..other.clone() };
+    assert_eq!(step(Step::Replacing, &first, 1), Step::Verifying, "with nothing to take it back to");
+    let touched = Facts { pod: old("p1"), ..other };
+    assert_eq!(act(&replacing, &touched, at(1)), Act::Delete { uid: "p1".into() }, "too late");
+}
+
+#[test]
+fn a_last_good_template_that_is_not_taken_either_ends_with_another_wish() {
+    let stuck = Facts { pod: PodFact::Unknown, rejected: true, ..wanted() };
+    assert_eq!(step(Step::RollingBack, &stuck, 10_000), Step::RollingBack);
+    let other = Facts { rejected: false, desired: Some(target(3)), ..stuck };
+    assert_eq!(step(Step::RollingBack, &other, 59), Step::RollingBack);
+    assert_eq!(step(Step::RollingBack, &other, 60), Step::Idle);
+    let refused = Facts { refused: Some("no".into()), drain: DrainProgress::Done, ..other };
+    assert_eq!(step(Step::Draining, &Facts { desired: Some(target(2)), ..refused }, 0), Step::Replacing);
+}
+
+#[test]
 fn a_template_that_the_api_server_refuses_is_taken_back_at_once() {
     let refused = Facts { refused: Some("invalid affinity".into()), ..written(PodFact::Unknown) };
     let roll = next(&in_step(Step::Replacing), &refused, at(1));
@@ -398,7 +434,10 @@ proptest! {
     fn nothing_disruptive_is_ever_allowed_outside_the_two_steps_for_it(roll in rolls(), facts in facts(), now in 0_i64..2000) {
         match act(&roll, &facts, at(now)) {
             Act::WriteTarget => prop_assert_eq!(roll.step, Step::Replacing),
-            Act::WriteLastGood => prop_assert_eq!(roll.step, Step::RollingBack),
+            Act::WriteLastGood => {
+                let untouched = roll.step == Step::Replacing && facts.pod == PodFact::Unknown;
+                prop_assert!(untouched || roll.step == Step::RollingBack);
+            }
             Act::Delete { uid } => {
                 let allowed = matches!(roll.step, Step::Replacing | Step::RollingBack);
                 prop_assert!(allowed);

@@ -13,6 +13,10 @@ fn refuses_bad_affinity(intent: &Value) -> Answer {
     if is_bad(intent) { Answer::Refused } else { Answer::Taken }
 }
 
+fn fails_at_bad_affinity(intent: &Value) -> Answer {
+    if is_bad(intent) { Answer::Fails } else { Answer::Taken }
+}
+
 fn refuses_services(intent: &Value) -> Answer {
     if intent["kind"] == "Service" { Answer::Refused } else { Answer::Taken }
 }
@@ -35,14 +39,19 @@ fn a_template_that_the_api_server_refuses_leaves_the_old_pod_alone() {
 }
 
 #[test]
-fn a_first_template_that_the_api_server_refuses_blocks_until_it_is_edited() {
-    let mut cluster = Cluster::with(json!({ "image": image(1), "pod": {"affinity": {"bad": true}} }));
-    cluster.answers = refuses_bad_affinity;
-    cluster.run(10);
-    assert_eq!((cluster.phase(), cluster.condition("Stalled").1.as_str()), ("Blocked", "ChildRefused"));
-    cluster.edit(|spec| spec["pod"] = Value::Null);
-    cluster.settle();
-    assert_eq!(cluster.phase(), "Ready");
+fn a_first_template_that_the_api_server_does_not_take_waits_for_an_edit() {
+    for answers in [refuses_bad_affinity, fails_at_bad_affinity] {
+        let mut cluster = Cluster::with(json!({ "image": image(1), "pod": {"affinity": {"bad": true}} }));
+        cluster.answers = answers;
+        cluster.run(10);
+        if answers(&json!({"spec": {"template": {"spec": {"affinity": {"bad": true}}}}})) == Answer::Refused {
+            let stalled = cluster.condition("Stalled").1;
+            assert_eq!((cluster.phase(), stalled.as_str()), ("Blocked", "ChildRefused"));
+        }
+        cluster.edit(|spec| spec["pod"] = Value::Null);
+        cluster.settle();
+        assert_eq!(cluster.phase(), "Ready");
+    }
 }
 
 #[test]
@@ -103,4 +112,61 @@ fn a_way_in_stays_until_the_other_one_is_there() {
     cluster.answers = |_| Answer::Taken;
     cluster.settle();
     assert!(cluster.get("Ingress", "health").is_none() && cluster.get("HTTPRoute", "health").is_some());
+}
+
+#[test]
+fn a_template_that_never_reaches_the_stateful_set_is_given_up_in_time() {
+    let mut cluster = Cluster::serving();
+    cluster.answers = fails_at_bad_affinity;
+    let pod = cluster.pod()["metadata"]["uid"].clone();
+    cluster.edit(|spec| {
+        spec["image"] = json!(image(2));
+        spec["pod"] = json!({"affinity": {"bad": true}});
+    });
+    cluster.until(Step::Replacing);
+    cluster.run(600);
+    assert_eq!(cluster.step(), Step::Replacing, "a webhook may come back");
+    cluster.run(80);
+    assert!(cluster.steps.contains(&Step::RollingBack));
+    assert_eq!(
+        (cluster.step(), cluster.condition("UpdateBlocked").1.as_str()),
+        (Step::Idle, "RejectedDigest")
+    );
+    assert!(cluster.message().contains("StatefulSet"), "{}", cluster.message());
+    assert_eq!(cluster.sent.as_ref().unwrap().drain.update_until, None, "the drain is lifted");
+    assert_eq!(cluster.pod()["metadata"]["uid"], pod);
+    cluster.edit(|spec| spec["pod"] = Value::Null);
+    cluster.until(Step::Settling);
+    assert_eq!(cluster.pod_image(), image(2), "an image that never ran has not failed");
+}
+
+#[test]
+fn a_corrected_spec_leaves_a_template_that_never_reached_the_stateful_set_at_once() {
+    for correction in [json!({"affinity": {"podAntiAffinity": {}}}), Value::Null] {
+        let mut cluster = Cluster::serving();
+        cluster.answers = fails_at_bad_affinity;
+        cluster.edit(|spec| spec["pod"] = json!({"affinity": {"bad": true}}));
+        cluster.until(Step::Replacing);
+        cluster.run(10);
+        cluster.edit(|spec| spec["pod"] = correction.clone());
+        cluster.run(30);
+        let step = if correction.is_null() { Step::Idle } else { Step::Settling };
+        assert_eq!(cluster.step(), step, "{}", cluster.message());
+        assert_eq!(cluster.condition("UpdateBlocked").0, "False", "nothing was rejected");
+        assert!(cluster.status().update.unwrap().rejected.is_empty());
+    }
+}
+
+#[test]
+fn a_last_good_template_that_is_refused_too_lets_an_edit_through() {
+    let mut cluster = Cluster::serving();
+    cluster.answers = |intent| {
+        let old = intent["spec"]["template"]["spec"]["priorityClassName"].is_null();
+        if intent["kind"] == "StatefulSet" && old { Answer::Refused } else { Answer::Taken }
+    };
+    cluster.objects.remove(&("StatefulSet".into(), "health".into()));
+    cluster.run(5);
+    cluster.edit(|spec| spec["pod"] = json!({"priorityClassName": "high"}));
+    cluster.run(60);
+    assert_eq!(cluster.step(), Step::Settling, "{}", cluster.message());
 }
