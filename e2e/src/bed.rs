@@ -3,12 +3,15 @@
 //! `cargo xtask` sets the variables named here. `kubectl` and `helm` run with the bed's kubeconfig and nothing else of the caller's
 //! environment that could lead them to another cluster.
 
-use std::{collections::BTreeMap, path::PathBuf, process::Command, time::Duration};
+mod forward;
+
+use std::{collections::BTreeMap, path::PathBuf, process::Command, sync::Mutex, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::process::{self, Output, wait_for};
+use forward::Forward;
 
 /// Everything a scenario may use.
 pub(crate) struct Bed {
@@ -26,6 +29,8 @@ pub(crate) struct Bed {
     pub(crate) audit_log: Option<PathBuf>,
     /// The checkout.
     pub(crate) checkout: PathBuf,
+    /// Ways into a cluster whose addresses this machine does not reach.
+    forwards: Mutex<Vec<Forward>>,
 }
 
 impl Bed {
@@ -48,6 +53,7 @@ impl Bed {
                 .context("PARAMANT_IMAGES is not a JSON object of strings")?,
             audit_log: std::env::var_os("PARAMANT_AUDIT_LOG").map(PathBuf::from),
             checkout: path("PARAMANT_CHECKOUT")?,
+            forwards: Mutex::default(),
         })
     }
 
@@ -66,11 +72,20 @@ impl Bed {
         self.binaries.join(name)
     }
 
+    /// Whether this is the test bed, whose node is this machine: its audit log, processes, volumes and addresses are at hand.
+    pub(crate) fn is_here(&self) -> bool {
+        self.audit_log.is_some()
+    }
+
     /// Runs kubectl and keeps what it said, whatever its exit code.
     pub(crate) fn kubectl_raw(&self, arguments: &[&str], input: Option<&str>) -> Result<Output> {
+        process::run(self.kubectl_command().args(arguments), input, Duration::from_secs(300))
+    }
+
+    fn kubectl_command(&self) -> Command {
         let mut command = Command::new(&self.kubectl);
-        command.args(arguments).env("KUBECONFIG", &self.kubeconfig);
-        process::run(&mut command, input, Duration::from_secs(300))
+        command.env("KUBECONFIG", &self.kubeconfig);
+        command
     }
 
     /// Runs kubectl; an exit code other than 0 is an error that quotes it.
@@ -139,6 +154,14 @@ impl Bed {
         let port = object["spec"]["ports"][0]["port"].as_u64().unwrap_or_default();
         if address.is_empty() || address == "None" || port == 0 {
             bail!("service {service} in {namespace} has no cluster address");
+        }
+        if !self.is_here() {
+            let forward = Forward::start(self.kubectl_command(), namespace, service, port)?;
+            let url = forward.url().to_owned();
+            if let Ok(mut forwards) = self.forwards.lock() {
+                forwards.push(forward);
+            }
+            return Ok(url);
         }
         Ok(format!("http://{address}:{port}"))
     }

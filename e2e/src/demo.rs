@@ -34,9 +34,11 @@ pub(crate) fn run(bed: &Bed) -> Result<()> {
     println!("Paramant demo: one manifest becomes a verified transfer on a real Kubernetes");
     steps.step("install the operator with helm", || {
         install(bed)?;
-        let version =
-            bed.kubectl(&["version", "-o", "jsonpath={.serverVersion.gitVersion}"]).unwrap_or_default();
-        seen((), format!("chart in {SYSTEM}, Kubernetes {version}"))
+        let version: serde_json::Value = serde_json::from_str(&bed.kubectl(&["get", "--raw", "/version"])?)?;
+        seen(
+            (),
+            format!("chart in {SYSTEM}, Kubernetes {}", version["gitVersion"].as_str().unwrap_or_default()),
+        )
     })?;
     let token = steps.step("prepare a namespace and an admin token", || {
         bed.namespace(NAMESPACE)?;

@@ -6,11 +6,13 @@
 
 mod audit_log;
 mod bed;
+mod bench;
 mod demo;
 mod process;
 mod relay;
 mod scenario;
 mod sdk;
+mod standalone;
 mod steps;
 
 use std::process::ExitCode;
@@ -35,6 +37,8 @@ enum Command {
     },
     /// Print the scenarios and what each shows.
     List,
+    /// Measure the relay beside the machine's own baseline, without a cluster.
+    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -50,6 +54,7 @@ fn main() -> ExitCode {
             scenario::list();
             Ok(())
         }
+        Command::Bench(arguments) => bench::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

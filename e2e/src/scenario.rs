@@ -4,8 +4,11 @@
 
 pub(crate) mod auditors;
 mod bad_input;
+mod chart_removed;
+mod deletion;
 mod drain;
 mod fixture;
+mod full_disk;
 mod gitops;
 mod interop;
 mod kill;
@@ -27,33 +30,47 @@ type Run = fn(&Bed) -> Result<Seen<()>>;
 struct Scenario {
     name: &'static str,
     shows: &'static str,
+    needs: Needs,
     run: Run,
 }
 
+/// Where a scenario can run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    /// On any cluster.
+    Cluster,
+    /// Only on the test bed: it reads the audit log, signals processes or reads volumes on this machine.
+    Bed,
+}
+
 macro_rules! scenarios {
-    ($($name:literal, $shows:literal, $run:path;)*) => {
-        &[$(Scenario { name: $name, shows: $shows, run: $run }),*]
+    ($($needs:ident $name:literal, $shows:literal, $run:path;)*) => {
+        &[$(Scenario { name: $name, shows: $shows, needs: Needs::$needs, run: $run }),*]
     };
 }
 
 /// In the order they run: quick and broad first, those that disturb the cluster last.
 const ALL: &[Scenario] = scenarios![
-    "rules", "every CEL rule refuses one manifest and accepts its neighbour", rules::run;
-    "interop", "the published client and our command line exchange files both ways", interop::run;
-    "kubectl", "get, describe, explain, wait and patch behave as documented", gitops::run;
-    "bad-input", "wrong manifests, missing Secrets and bad images become clear conditions", bad_input::run;
-    "drain", "drain toggles reach the relay; downloads go on", drain::run;
-    "template", "an evicted pod comes back with the old template while a new one waits", template::run;
-    "network", "the relay pod originates no packet", network::run;
-    "kill", "acknowledged uploads survive kill -9 in the pod", kill::run;
-    "tamper", "flipped bits in the log turn both auditors red", tamper::run;
-    "silence", "with traffic running the operator writes nothing but its Lease; swapping it restarts no relay", silence::run;
-    "operator-away", "kill -9 of the operator and a frozen API server heal by themselves", operator_away::run;
-    "manifests", "kubeconform and kube-score read what was rendered and what runs", manifests::run;
-    "rights", "no 403, every granted right used, no right on Secrets", rights::run;
+    Cluster "rules", "every CEL rule refuses one manifest and accepts its neighbour", rules::run;
+    Cluster "interop", "the published client and our command line exchange files both ways", interop::run;
+    Cluster "kubectl", "get, describe, explain, wait and patch behave as documented", gitops::run;
+    Cluster "bad-input", "wrong manifests, missing Secrets and bad images become clear conditions", bad_input::run;
+    Bed "deletion", "a deleted relay closes its log and leaves its data", deletion::run;
+    Cluster "drain", "drain toggles reach the relay; downloads go on", drain::run;
+    Cluster "template", "an evicted pod comes back with the old template while a new one waits", template::run;
+    Bed "network", "the relay pod originates no packet", network::run;
+    Cluster "kill", "acknowledged uploads survive kill -9 of the relay's process", kill::of_process;
+    Bed "kill-pod", "acknowledged uploads survive kill -9 in the pod", kill::in_pod;
+    Bed "full-disk", "a volume that runs full refuses uploads, loses nothing and heals by itself", full_disk::run;
+    Cluster "tamper", "flipped bits in the log turn both auditors red", tamper::run;
+    Bed "silence", "with traffic running the operator writes nothing but its Lease; swapping it restarts no relay", silence::run;
+    Bed "operator-away", "kill -9 of the operator and a frozen API server heal by themselves", operator_away::run;
+    Cluster "chart-removed", "relays outlive the chart, can be deleted without it, and are taken up again", chart_removed::run;
+    Cluster "manifests", "kubeconform and kube-score read what was rendered and what runs", manifests::run;
+    Bed "rights", "no 403, every granted right used, no right on Secrets", rights::run;
 ];
 
-/// Runs all scenarios, or those named; one that fails does not hide the others.
+/// Runs all scenarios, or those named; one that fails does not hide the others. What needs the test bed is skipped elsewhere.
 pub(crate) fn run(bed: &Bed, names: &[String]) -> Result<()> {
     for name in names {
         if !ALL.iter().any(|scenario| scenario.name == name) {
@@ -71,6 +88,13 @@ pub(crate) fn run(bed: &Bed, names: &[String]) -> Result<()> {
     for scenario in
         ALL.iter().filter(|scenario| names.is_empty() || names.iter().any(|name| name == scenario.name))
     {
+        if scenario.needs == Needs::Bed && !bed.is_here() {
+            println!(
+                "  --          {}: skipped, needs the test bed rather than an existing cluster",
+                scenario.name
+            );
+            continue;
+        }
         if let Err(error) =
             steps.step(&format!("{}: {}", scenario.name, scenario.shows), || (scenario.run)(bed))
         {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::arguments::Arguments;
-use crate::build::{Build, Program, RELAY};
+use crate::build::{Build, Program, RELAY, program};
 use crate::cache::{Cache, make_directory};
 use crate::failure::{Doing, Result, fail};
 use crate::run::Run;
@@ -16,17 +16,27 @@ struct Bench {
     program: Program,
     /// The option that names the folder to measure in.
     folder: &'static str,
-    /// Whether the program holds more than one and wants to know which.
-    named: bool,
+    /// What comes first on its command line.
+    arguments: &'static [&'static str],
 }
 
 const LOG: Program = Program { package: "paramant-log", binary: "append_bench", example: true };
-const TRANSFER: Program = Program { package: "paramant-e2e", binary: "paramant-bench", example: false };
+const TRANSFER: Program = program("paramant-e2e");
 
 const BENCHES: &[Bench] = &[
-    Bench { name: "log-append", program: LOG, folder: "--dir", named: false },
-    Bench { name: "transfer-upload", program: TRANSFER, folder: "--directory", named: true },
-    Bench { name: "transfer-download", program: TRANSFER, folder: "--directory", named: true },
+    Bench { name: "log-append", program: LOG, folder: "--dir", arguments: &[] },
+    Bench {
+        name: "transfer-upload",
+        program: TRANSFER,
+        folder: "--directory",
+        arguments: &["bench", "transfer-upload"],
+    },
+    Bench {
+        name: "transfer-download",
+        program: TRANSFER,
+        folder: "--directory",
+        arguments: &["bench", "transfer-download"],
+    },
 ];
 
 /// `cargo xtask bench NAME|all [arguments of the benchmark]`.
@@ -49,7 +59,7 @@ pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<()> {
         make_directory(&data)?;
         println!("{}", bench.name);
         Run::new(bench.program.path(&folder))
-            .args(bench.named.then_some(bench.name))
+            .args(bench.arguments)
             .arg(bench.folder)
             .arg(&data)
             .args(&rest)

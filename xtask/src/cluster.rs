@@ -89,8 +89,8 @@ pub(crate) fn ensure(cache: &Cache, choice: Choice) -> Result<Cluster> {
         let kubeconfig = context.connect(cache)?;
         return Ok(Cluster {
             kubeconfig,
+            plain_http: context.plain_http(),
             registry: context.registry,
-            plain_http: false,
             audit_log: None,
             own: None,
         });

@@ -24,7 +24,7 @@ const RENDERED: &str = "config/operator/operator.yaml";
 pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<()> {
     let check = arguments.flag("--check");
     arguments.end()?;
-    tools::published(cache, tools::HELM)?;
+    tools::helm(cache)?;
     if check {
         step("generated files are current", |evidence| self::check(cache, evidence))
     } else {

@@ -13,7 +13,7 @@ use crate::tools;
 
 /// `helm lint`, warnings included.
 pub(crate) fn lint(cache: &Cache) -> Result<()> {
-    tools::published(cache, tools::HELM)?;
+    tools::helm(cache)?;
     Run::new(cache.bin().join("helm")).args(["lint", "--strict"]).arg(chart(cache)).done()
 }
 

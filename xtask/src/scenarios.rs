@@ -28,9 +28,10 @@ pub(crate) struct Ready {
 pub(crate) fn prepare(cache: &Cache, choice: Choice, tests: bool) -> Result<Ready> {
     packages::ensure(cache)?;
     let cluster = cluster::ensure(cache, choice)?;
+    tools::helm(cache)?;
     // The demo should not wait for judges that only tests call.
     let judged: &[_] = if tests { &[tools::KUBECONFORM, tools::KUBE_SCORE] } else { &[] };
-    for tool in [tools::HELM].iter().chain(judged) {
+    for tool in judged {
         tools::published(cache, *tool)?;
     }
     tools::judges(cache)?;

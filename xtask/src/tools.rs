@@ -18,39 +18,33 @@ pub(crate) struct Published {
     name: &'static str,
     package: &'static str,
     version: &'static str,
-    /// Values that its own release sets as it links.
-    values: &'static str,
 }
 
-pub(crate) const HELM: Published = Published {
-    name: "helm",
-    package: "helm.sh/helm/v3/cmd/helm",
-    version: "v3.19.5",
-    // Without them it calls itself v3.19 and renders for Kubernetes 1.20.
-    values: "-X helm.sh/helm/v3/internal/version.version=v3.19.5 \
-             -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=34 \
-             -X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor=34",
-};
+/// Built in the module of the Kubernetes program, whose parts it shares: two minutes less than by itself.
+const HELM: &str = "helm.sh/helm/v3/cmd/helm";
+/// What helm's own release sets as it links. Without it helm calls itself v3.19 and renders for Kubernetes 1.20.
+const HELM_VALUES: &str = "-X helm.sh/helm/v3/internal/version.version=v3.19.5 \
+    -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=34 \
+    -X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor=34";
+
 pub(crate) const KUBECONFORM: Published = Published {
     name: "kubeconform",
     package: "github.com/yannh/kubeconform/cmd/kubeconform",
     version: "v0.7.0",
-    values: "",
 };
 pub(crate) const KUBE_SCORE: Published = Published {
     name: "kube-score",
     package: "github.com/zegl/kube-score/cmd/kube-score",
     version: "v1.20.0",
-    values: "",
 };
 /// Thousands of fake nodes and pods against a real API server, for the operator's numbers.
-const KWOK: Published =
-    Published { name: "kwok", package: "sigs.k8s.io/kwok/cmd/kwok", version: "v0.7.0", values: "" };
+const KWOK: Published = Published { name: "kwok", package: "sigs.k8s.io/kwok/cmd/kwok", version: "v0.7.0" };
 
 /// Builds everything that anything may ask for, so that a machine can be prepared ahead.
 pub(crate) fn all(cache: &Cache) -> Result<()> {
     kubernetes(cache)?;
-    for tool in [HELM, KUBECONFORM, KUBE_SCORE, KWOK] {
+    helm(cache)?;
+    for tool in [KUBECONFORM, KUBE_SCORE, KWOK] {
         published(cache, tool)?;
     }
     judges(cache)
@@ -60,19 +54,32 @@ pub(crate) fn all(cache: &Cache) -> Result<()> {
 pub(crate) fn published(cache: &Cache, tool: Published) -> Result<PathBuf> {
     let path = cache.bin().join(tool.name);
     let source = format!("{}@{}", tool.package, tool.version);
-    let key = format!("{source} {}", tool.values);
-    if path.exists() && cache.is_current(tool.name, &key) {
+    if path.exists() && cache.is_current(tool.name, &source) {
         return Ok(path);
     }
     step(&format!("build {} {}", tool.name, tool.version), |_| {
         go()?
-            .args(["install", "-trimpath", "-ldflags", &format!("-s -w {}", tool.values)])
+            .args(["install", "-trimpath", "-ldflags", "-s -w"])
             .arg(&source)
             .env("GOBIN", cache.bin())
             .log(cache.log(&format!("build-{}", tool.name)))
             .done()?;
-        cache.made(tool.name, &key)
+        cache.made(tool.name, &source)
     })?;
+    Ok(path)
+}
+
+/// Builds helm unless the cache has it; returns its path.
+pub(crate) fn helm(cache: &Cache) -> Result<PathBuf> {
+    let path = cache.bin().join("helm");
+    let module = kubernetes_module(cache);
+    let key = format!("{HELM_VALUES}\n{}", module_key(&module)?);
+    if !(path.exists() && cache.is_current("helm", &key)) {
+        step("build helm", |_| {
+            build(cache, "helm", &module, HELM, HELM_VALUES)?;
+            cache.made("helm", &key)
+        })?;
+    }
     Ok(path)
 }
 
@@ -88,18 +95,8 @@ pub(crate) fn kubernetes(cache: &Cache) -> Result<()> {
         let module = kubernetes_module(cache);
         let key = module_key(&module)?;
         step(&format!("build Kubernetes {KUBERNETES} (about five minutes on two cores)"), |_| {
-            let version = format!("-s -w -X k8s.io/component-base/version.gitVersion={KUBERNETES}");
-            // Beside its place first: a cluster that is up goes on running the program it started with.
-            let fresh = cache.bin().join("kubernetes.new");
-            let path = cache.bin().join("kubernetes");
-            go()?
-                .args(["build", "-trimpath", "-ldflags", &version, "-o"])
-                .arg(&fresh)
-                .arg(".")
-                .dir(&module)
-                .log(cache.log("build-kubernetes"))
-                .done()?;
-            fs::rename(&fresh, &path).doing(|| format!("write {}", path.display()))?;
+            let version = format!("-X k8s.io/component-base/version.gitVersion={KUBERNETES}");
+            build(cache, "kubernetes", &module, ".", &version)?;
             cache.made("kubernetes", &key)
         })?;
     }
@@ -122,14 +119,21 @@ pub(crate) fn kubernetes_openapi(cache: &Cache) -> Result<PathBuf> {
 
 /// Builds the process of the sandbox image; returns its path.
 pub(crate) fn pause(cache: &Cache) -> Result<PathBuf> {
-    let path = cache.bin().join("pause");
+    build(cache, "pause", &kubernetes_module(cache), "./pause", "")
+}
+
+/// Builds a package of a module into the cache's programs; `values` are set as it links.
+fn build(cache: &Cache, name: &str, module: &Path, package: &str, values: &str) -> Result<PathBuf> {
+    // Beside its place first: what runs goes on running the program it started with.
+    let (fresh, path) = (cache.bin().join(format!("{name}.new")), cache.bin().join(name));
     go()?
-        .args(["build", "-trimpath", "-ldflags", "-s -w", "-o"])
-        .arg(&path)
-        .arg("./pause")
-        .dir(kubernetes_module(cache))
-        .log(cache.log("build-pause"))
+        .args(["build", "-trimpath", "-ldflags", &format!("-s -w {values}"), "-o"])
+        .arg(&fresh)
+        .arg(package)
+        .dir(module)
+        .log(cache.log(&format!("build-{name}")))
         .done()?;
+    fs::rename(&fresh, &path).doing(|| format!("write {}", path.display()))?;
     Ok(path)
 }
 
@@ -171,7 +175,12 @@ fn go() -> Result<Run> {
             "Go is needed to build Kubernetes and the tools: install Go 1.24 or newer (https://go.dev/dl), then run again",
         );
     }
-    Ok(Run::new("go").env("CGO_ENABLED", "0").env("GOFLAGS", "-buildvcs=false").without_env("GOBIN"))
+    Ok(Run::new("go")
+        .env("CGO_ENABLED", "0")
+        // Its compiler collects garbage less often: 17 % less time, some hundred MiB more memory.
+        .env("GOGC", "400")
+        .env("GOFLAGS", "-buildvcs=false")
+        .without_env("GOBIN"))
 }
 
 fn kubernetes_module(cache: &Cache) -> PathBuf {

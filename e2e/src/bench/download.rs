@@ -12,7 +12,8 @@ use std::{
 use anyhow::{Result, bail};
 use bytes::Bytes;
 
-use crate::{Arguments, baseline, line, process};
+use super::{Arguments, baseline, line, process};
+use crate::relay::random_blob;
 
 const LENGTH: usize = 1024 * 1024;
 const BLOBS: usize = 1500;
@@ -23,7 +24,7 @@ pub(crate) async fn run(arguments: &Arguments, directory: &Path) -> Result<()> {
     line::print("fdatasync-bare", baseline::fdatasync_rate(directory, limit / 4)?, "1/s", None);
     let relay = process::Relay::start(&arguments.relay, directory).await?;
     let mut digests = Vec::with_capacity(BLOBS);
-    let (mut bytes, _) = process::blob(LENGTH)?;
+    let (mut bytes, _) = random_blob(LENGTH)?;
     for index in 0..BLOBS {
         // Only a counter changes: the relay sees different blobs, and filling stays quick.
         bytes.splice(1..9, u64::try_from(index)?.to_be_bytes());

@@ -14,7 +14,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde_json::json;
 
-use crate::{Arguments, baseline, line, process};
+use super::{Arguments, baseline, line, process};
+use crate::relay::random_blob;
 
 const SMALL: usize = 4096;
 const LARGE: usize = 5 * 1024 * 1024;
@@ -36,7 +37,7 @@ pub(crate) async fn run(arguments: &Arguments, directory: &Path) -> Result<()> {
 
     let bodies: Arc<Vec<(Bytes, String)>> = Arc::new(
         (0..64)
-            .map(|_| process::blob(LARGE).map(|(bytes, digest)| (Bytes::from(bytes), digest)))
+            .map(|_| random_blob(LARGE).map(|(bytes, digest)| (Bytes::from(bytes), digest)))
             .collect::<Result<_>>()?,
     );
     let url = baseline::server(directory, Bytes::new()).await?;
@@ -57,7 +58,7 @@ async fn small(relay: &Arc<process::Relay>, limit: Duration) -> Result<f64> {
         let (relay, done) = (relay.clone(), done.clone());
         workers.spawn(async move {
             while began.elapsed() < limit {
-                let (bytes, digest) = process::blob(SMALL)?;
+                let (bytes, digest) = random_blob(SMALL)?;
                 let body = json!({ "hash": digest, "payload": STANDARD.encode(&bytes), "ttl_ms": 3_600_000 });
                 let answer = relay
                     .http

@@ -1,8 +1,8 @@
 //! A namespace with a relay in it, gone when dropped.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::{bed::Bed, demo, relay::Relay};
 
@@ -70,6 +70,15 @@ impl<'a> Fixture<'a> {
     /// One field of an object, by a JSON pointer.
     pub(crate) fn field(&self, what: &str, pointer: &str) -> Result<serde_json::Value> {
         Ok(self.bed.get(&self.namespace, what)?.pointer(pointer).cloned().unwrap_or_default())
+    }
+
+    /// The folder on this machine that a relay's volume is.
+    pub(crate) fn data_folder(&self, relay: &str) -> Result<PathBuf> {
+        let volume = self.field(&format!("pvc/data-{relay}-0"), "/spec/volumeName")?;
+        let volume = self.bed.get("", &format!("pv/{}", volume.as_str().unwrap_or_default()))?;
+        let path =
+            volume["spec"]["local"]["path"].as_str().context("this scenario reads the test bed's volumes")?;
+        Ok(PathBuf::from(path))
     }
 
     /// The condition of a relay as `status/reason`, or nothing.

@@ -1,13 +1,11 @@
-//! kill -9 of the relay in its pod, in the middle of many uploads.
+//! kill -9 in the middle of many uploads: of the relay in its pod, and of the relay as a plain process.
+//!
+//! In each round 200 uploads are under way and some, but not all, were acknowledged when the relay dies. After its restart what
+//! was acknowledged is there once, what was cut is whole or absent, no file and no key is left over, and both auditors are clean.
 
-use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
-    time::Duration,
-};
+mod uploads;
+
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail};
 
@@ -15,99 +13,80 @@ use super::{auditors, fixture::Fixture, fixture::READY};
 use crate::{
     bed::Bed,
     process::wait_for,
-    relay::{Relay, random_blob},
+    relay::Relay,
+    standalone::{Standalone, TOKEN},
     steps::{Seen, seen},
 };
+use uploads::{Attempt, Tally, UPLOADS, interrupted};
 
-const UPLOADS: usize = 200;
-const WRITERS: usize = 16;
-const ROUNDS: usize = 2;
+/// Rounds in the pod: a container's restart takes seconds.
+const ROUNDS_IN_POD: usize = 2;
+const ROUNDS_OF_PROCESS: usize = 9;
 
-struct Attempt {
-    digest: String,
-    bytes: Vec<u8>,
-    acknowledged: bool,
+/// All uploads are under way at once, from one address; the usual limits would refuse them.
+const LIMITS: &str = "requestsPerMinute: 1000000, connectionsPerAddress: 5000";
+
+/// Percent of the uploads that were acknowledged when the relay dies, spread from 20 to 80.
+fn share(round: usize, rounds: usize) -> usize {
+    20 + 60 * round / (rounds - 1).max(1)
 }
 
-pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
+pub(crate) fn in_pod(bed: &Bed) -> Result<Seen<()>> {
     let fixture = Fixture::new(bed, "kill")?;
-    let relay = fixture.relay("health")?;
-    let (mut kept, mut cut, mut whole) = (0, 0, 0);
-    for round in 0..ROUNDS {
-        let share = 30 + 40 * round / ROUNDS.max(1);
-        let attempts = interrupted(&fixture, &relay, UPLOADS * share / 100)?;
-        fixture.ready("health")?;
+    fixture.apply("health", &format!("  limits: {{ {LIMITS} }}\n"))?;
+    fixture.ready("health")?;
+    let relay = fixture.connect("health")?;
+    let data = fixture.data_folder("health")?;
+    let mut tally = Tally::default();
+    for round in 0..ROUNDS_IN_POD {
+        let pid = relay_pid(&fixture)?;
+        let attempts = interrupted(&relay, UPLOADS * share(round, ROUNDS_IN_POD) / 100, || kill(&pid))?;
         wait_for("the relay to answer again", READY, || {
             Ok(relay.public("/health").map_err(|error| format!("{error:#}")))
         })?;
-        let acknowledged = attempts.iter().filter(|attempt| attempt.acknowledged).count();
-        if acknowledged == 0 || acknowledged == attempts.len() {
-            bail!(
-                "round {round}: {acknowledged} of {} acknowledged; the kill did not fall among them",
-                attempts.len()
-            );
-        }
-        for attempt in &attempts {
-            match relay.download(&attempt.digest)? {
-                (200, bytes) if bytes == attempt.bytes => {
-                    kept += usize::from(attempt.acknowledged);
-                    whole += usize::from(!attempt.acknowledged);
-                    if relay.download(&attempt.digest)?.0 != 404 {
-                        bail!("round {round}: a blob was downloadable twice");
-                    }
-                }
-                (404, _) if !attempt.acknowledged => cut += 1,
-                (status, bytes) => bail!(
-                    "round {round}: a blob (acknowledged: {}) answered {status} with {} bytes",
-                    attempt.acknowledged,
-                    bytes.len()
-                ),
-            }
-        }
+        fixture.ready("health")?;
+        settle(bed, &relay, &data, &attempts, &mut tally).with_context(|| format!("round {round}"))?;
     }
-    auditors::paramant_audit(bed, &relay.url)?;
-    auditors::fsck(bed, &relay.url)?;
+    seen((), format!("{ROUNDS_IN_POD} rounds: {tally}; no file or key left, both auditors clean"))
+}
+
+pub(crate) fn of_process(bed: &Bed) -> Result<Seen<()>> {
+    let directory = tempfile::tempdir_in("/var/tmp")?;
+    let limits = format!("{LIMITS}, minFreeDisk: 1Mi");
+    let mut process = Standalone::start(&bed.binary("paramant-relay"), directory.path(), &limits)?;
+    let mut relay = Relay::with_new_key(process.url(), TOKEN, "e2e")?;
+    let mut tally = Tally::default();
+    for round in 0..ROUNDS_OF_PROCESS {
+        let after = UPLOADS * share(round, ROUNDS_OF_PROCESS) / 100;
+        let attempts = interrupted(&relay, after, || process.kill())?;
+        process.restart()?;
+        process.url().clone_into(&mut relay.url);
+        settle(bed, &relay, &process.data(), &attempts, &mut tally)
+            .with_context(|| format!("round {round}"))?;
+    }
     seen(
         (),
-        format!(
-            "{ROUNDS} rounds: {kept} acknowledged kept, {cut} cut gone, {whole} cut whole, both auditors clean"
-        ),
+        format!("{ROUNDS_OF_PROCESS} rounds: {tally}; no file or key left, both auditors clean each time"),
     )
 }
 
-/// Starts the uploads and kills the relay once `after` of them were acknowledged.
-fn interrupted(fixture: &Fixture<'_>, relay: &Relay, after: usize) -> Result<Vec<Attempt>> {
-    let pid = relay_pid(fixture)?;
-    let attempts = Arc::new(Mutex::new(Vec::new()));
-    let acknowledged = Arc::new(AtomicUsize::new(0));
-    let writers: Vec<_> = (0..WRITERS)
-        .map(|_| {
-            let (relay, attempts, acknowledged) = (relay.clone(), attempts.clone(), acknowledged.clone());
-            thread::spawn(move || -> Result<()> {
-                for _ in 0..UPLOADS / WRITERS {
-                    let (bytes, digest) = random_blob(30_000)?;
-                    let ok = relay.upload(&bytes, &digest).is_ok_and(|(status, _)| status == 200);
-                    if ok {
-                        acknowledged.fetch_add(1, Ordering::SeqCst);
-                    }
-                    if let Ok(mut list) = attempts.lock() {
-                        list.push(Attempt { digest, bytes, acknowledged: ok });
-                    }
-                }
-                Ok(())
-            })
-        })
-        .collect();
-    while acknowledged.load(Ordering::SeqCst) < after && !writers.iter().all(thread::JoinHandle::is_finished)
-    {
-        thread::sleep(Duration::from_millis(1));
+/// Everything is read, after which nothing of any payload may be left; and strangers are content with the log.
+fn settle(bed: &Bed, relay: &Relay, data: &Path, attempts: &[Attempt], tally: &mut Tally) -> Result<()> {
+    let left = || Ok::<_, anyhow::Error>((uploads::payload_files(data)?, uploads::keys_left(data)?));
+    let (files, keys) = left()?;
+    if files == 0 || !keys {
+        bail!(
+            "before anything was read: {files} files, keys: {keys}; looking for leftovers would prove nothing"
+        );
     }
-    kill(&pid)?;
-    for writer in writers {
-        writer.join().map_err(|_| anyhow::anyhow!("a writer panicked"))??;
-    }
-    let mut list = attempts.lock().map_err(|_| anyhow::anyhow!("a writer panicked"))?;
-    Ok(std::mem::take(&mut *list))
+    tally.settle(relay, attempts)?;
+    wait_for("the last payload and key to go", Duration::from_secs(10), || {
+        let (files, keys) = left()?;
+        Ok(if files == 0 && !keys { Ok(()) } else { Err(format!("{files} files, keys left: {keys}")) })
+    })?;
+    auditors::paramant_audit(bed, &relay.url)?;
+    auditors::fsck(bed, &relay.url)?;
+    Ok(())
 }
 
 /// The relay's process as this machine sees it: the one whose cgroup names the pod.

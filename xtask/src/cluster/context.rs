@@ -41,9 +41,17 @@ impl Context {
                 .output()?;
             fs::write(&path, config).doing(|| format!("write {}", path.display()))?;
             let kubectl = Kubectl::new(cache, &path);
-            evidence.say(kubectl.run(["version", "-o", "jsonpath={.serverVersion.gitVersion}"]).output()?);
+            let version = kubectl.run(["get", "--raw", "/version"]).output()?;
+            let version = version.lines().find_map(|line| line.trim().strip_prefix("\"gitVersion\": \""));
+            evidence.say(version.unwrap_or_default().trim_end_matches(['"', ',']));
             Ok(path)
         })
+    }
+
+    /// As image tools have it: a registry on this machine speaks plain HTTP, any other TLS.
+    pub(crate) fn plain_http(&self) -> bool {
+        let host = self.registry.split(['/', ':']).next().unwrap_or_default();
+        host == "localhost" || host.starts_with("127.")
     }
 
     fn kubeconfig(&self, cache: &Cache) -> PathBuf {

@@ -94,8 +94,8 @@ impl Replay {
         }
     }
 
-    /// `count` flips spread over every kind of answer that was recorded.
-    pub(crate) fn flips(&self, count: usize, seed: &[u8]) -> Result<Vec<Flip>> {
+    /// Flips spread over every kind of answer that was recorded: `both` where both auditors judge, `ours` elsewhere.
+    pub(crate) fn flips(&self, both: usize, ours: usize, seed: &[u8]) -> Result<Vec<Flip>> {
         let state = self.state.lock().map_err(|_| anyhow::anyhow!("the replay server panicked"))?;
         let mut spots: BTreeMap<&str, Vec<Flip>> = BTreeMap::new();
         let mut add = |group: &'static str, path: &str, range: std::ops::Range<usize>, kind: Kind| {
@@ -144,14 +144,17 @@ impl Replay {
                 );
             }
         }
-        let groups: Vec<&Vec<Flip>> = spots.values().collect();
+        let (judged_by_both, judged_by_ours): (Vec<_>, Vec<_>) =
+            spots.values().partition(|group| group.first().is_some_and(Flip::judged_by_both));
         let mut random =
             Random(seed.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
                 (sum ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
             }));
-        let mut flips = Vec::with_capacity(count);
-        while flips.len() < count {
-            let Some(group) = groups.get(flips.len() % groups.len()) else { continue };
+        let turns = (0..both)
+            .filter_map(|turn| judged_by_both.get(turn % judged_by_both.len()))
+            .chain((0..ours).filter_map(|turn| judged_by_ours.get(turn % judged_by_ours.len())));
+        let mut flips = Vec::with_capacity(both + ours);
+        for group in turns {
             let Some(spot) = group.get(random.below(group.len())) else { continue };
             // Bit 5 turns a letter's case; any of the lower five changes any character to another one.
             let bit = if matches!(spot.kind, Kind::Tile | Kind::Bundle) {
