@@ -33,6 +33,7 @@ use crate::{FIELD_MANAGER, sentence};
 
 mod act;
 mod expect;
+mod foreign;
 mod going;
 mod news;
 mod observe;
@@ -97,6 +98,9 @@ enum Stopped {
     /// Nothing can be made in a namespace that is going away.
     #[error("the namespace is being deleted")]
     NamespaceGoing,
+    /// An object of somebody else stands where a child shall be.
+    #[error("{kind} {name} exists and is not ours; rename the relay, or delete that object")]
+    Foreign { kind: String, name: String },
     /// The API server refused or did not answer.
     #[error("cannot {verb} {kind}: {}", sentence::of_kube(source))]
     Api {
@@ -147,7 +151,7 @@ impl Reconciler {
             }
             Err(Stopped::NotLeading) => (Outcome::Failed, "not-leading"),
             Err(Stopped::NamespaceGoing) => (Outcome::Failed, "namespace-going"),
-            Err(error @ Stopped::Api { .. }) => {
+            Err(error @ (Stopped::Api { .. } | Stopped::Foreign { .. })) => {
                 tracing::warn!(%subject, %error, "a pass failed and is tried again");
                 (Outcome::Failed, "failed")
             }

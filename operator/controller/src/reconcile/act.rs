@@ -69,6 +69,9 @@ impl Inner {
             return Err(Stopped::NamespaceGoing);
         }
         let api = self.dynamic(key, &resource(text("/apiVersion"), kind));
+        if before.is_none() {
+            self.is_free(key, seen, &api, kind, name).await?;
+        }
         // Forced: the fields in an intent are ours, whoever set them last.
         let params = PatchParams::apply(FIELD_MANAGER).force();
         self.count(kind, "apply");

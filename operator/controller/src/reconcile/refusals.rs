@@ -105,7 +105,11 @@ impl Record {
 }
 
 fn answer(stopped: &Stopped) -> Answer {
-    let Stopped::Api { source, .. } = stopped else { return Answer::Nothing };
+    let source = match stopped {
+        Stopped::Api { source, .. } => source,
+        Stopped::Foreign { .. } => return Answer::No(stopped.to_string()),
+        Stopped::Raced(_) | Stopped::NotLeading | Stopped::NamespaceGoing => return Answer::Nothing,
+    };
     let kube::Error::Api(status) = &**source else { return Answer::Nothing };
     match status.code {
         400 | 403 | 422 => Answer::No(status.message.clone()),

@@ -105,6 +105,72 @@ impl Acted {
 const SERVICE: &str = "/api/v1/namespaces/n/services/health";
 const STATE: &str = "/api/v1/namespaces/n/configmaps/health-state";
 
+/// An object that is there already, if it is asked for.
+fn there(asked: &Asked, list: &str, name: &str, metadata: &Value) -> Vec<Value> {
+    let wanted = format!("{list}?&fieldSelector=metadata.name%3D{name}");
+    if !asked.path.starts_with(&wanted) {
+        return Vec::new();
+    }
+    let mut metadata = metadata.clone();
+    metadata["name"] = json!(name);
+    vec![json!({ "metadata": metadata })]
+}
+
+#[tokio::test]
+async fn a_child_is_looked_for_by_its_name_before_it_is_made() {
+    let acted = Acted::at(|_| Vec::new(), |_| None).await;
+    assert!(acted.succeeded);
+    let (mut looked, mut made) = (0, 0);
+    for pair in acted.requests.chunks(2) {
+        let (list, patch) = (&pair[0], &pair[1]);
+        let (folder, name) = patch.split_once('?').unwrap().0.rsplit_once('/').unwrap();
+        let folder = folder.strip_prefix("PATCH ").unwrap();
+        assert!(list.starts_with(&format!("GET {folder}?")), "{list} before {patch}");
+        assert!(list.contains(&format!("fieldSelector=metadata.name%3D{name}")), "{list} before {patch}");
+        (looked, made) = (looked + 1, made + 1);
+    }
+    assert_eq!((looked, made), (7, 7), "{:#?}", acted.requests);
+}
+
+#[tokio::test]
+async fn an_object_of_somebody_else_is_left_alone_and_named_and_the_others_are_made() {
+    for metadata in [
+        json!({}),
+        json!({ "labels": { "paramant.app/relay": "another" } }),
+        json!({ "ownerReferences": [{ "uid": "u-2", "apiVersion": "v1", "kind": "X", "name": "x" }] }),
+        json!({
+            "labels": { "paramant.app/relay": "health" },
+            "ownerReferences": [{ "uid": "u-2", "apiVersion": "v1", "kind": "X", "name": "x" }],
+        }),
+    ] {
+        let said = metadata.to_string();
+        let list = move |asked: &Asked| there(asked, "/api/v1/namespaces/n/services", "health", &metadata);
+        let acted = Acted::at(list, |_| None).await;
+        assert!(!acted.patched(SERVICE) && !acted.succeeded, "{said}");
+        let refused = acted.refused.as_ref().unwrap();
+        assert_eq!((refused.kind.as_str(), refused.name.as_str()), ("Service", "health"), "{said}");
+        assert!(refused.message.contains("not ours"), "{}", refused.message);
+        assert!(acted.patched("/apis/apps/v1/namespaces/n/statefulsets/health"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn what_an_earlier_relay_of_this_name_left_is_taken_over() {
+    let leftover = json!({ "labels": { "paramant.app/relay": "health" } });
+    let list =
+        move |asked: &Asked| there(asked, "/api/v1/namespaces/n/configmaps", "health-state", &leftover);
+    let acted = Acted::at(list, |_| None).await;
+    assert!(acted.succeeded && acted.patched(STATE) && acted.patched(SERVICE), "{:#?}", acted.requests);
+}
+
+#[tokio::test]
+async fn a_child_that_the_watch_has_not_shown_yet_is_ours_by_its_owner() {
+    let own = json!({ "ownerReferences": [{ "uid": "u-1", "apiVersion": "v1", "kind": "X", "name": "x" }] });
+    let list = move |asked: &Asked| there(asked, "/api/v1/namespaces/n/services", "health", &own);
+    let acted = Acted::at(list, |_| None).await;
+    assert!(acted.succeeded && acted.patched(SERVICE), "{:#?}", acted.requests);
+}
+
 #[tokio::test]
 async fn a_durable_copy_that_is_refused_is_noted_and_nothing_else_is_done() {
     let quota =

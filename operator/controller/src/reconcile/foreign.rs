@@ -1,0 +1,41 @@
+//! Whose is the object that stands where a child shall be made?
+//!
+//! The local stores hold only what carries our label, so an object of somebody else reads as absent there. To apply over it
+//! would put our owner reference on it, and delete it with the relay. So before a child is made it is looked for by its name;
+//! the right to list is there anyway, and a child is made once. What appears between this look and the apply is not seen.
+
+use kube::api::{Api, DynamicObject, ListParams, ObjectMeta};
+use paramant_operator_core::Observation;
+use paramant_operator_core::children::RELAY_LABEL;
+
+use super::{Inner, Stopped};
+use crate::key::RelayKey;
+
+impl Inner {
+    /// Ends the application of a child whose place is taken.
+    pub(super) async fn is_free(
+        &self,
+        key: &RelayKey,
+        seen: &Observation,
+        api: &Api<DynamicObject>,
+        kind: &str,
+        name: &str,
+    ) -> Result<(), Stopped> {
+        let by_name = ListParams::default().fields(&format!("metadata.name={name}"));
+        let found = api.list(&by_name).await.map_err(|error| self.stopped(key, "look for", kind, error))?;
+        let uid = seen.relay.metadata.uid.as_deref();
+        if found.iter().all(|object| is_ours(&object.metadata, key, uid)) {
+            return Ok(());
+        }
+        Err(Stopped::Foreign { kind: kind.to_owned(), name: name.to_owned() })
+    }
+}
+
+/// By its owner; where it has none, as what an earlier relay of this name left behind has not, by its label.
+fn is_ours(found: &ObjectMeta, key: &RelayKey, relay_uid: Option<&str>) -> bool {
+    let owners = found.owner_references.as_deref().unwrap_or_default();
+    if owners.is_empty() {
+        return found.labels.as_ref().and_then(|labels| labels.get(RELAY_LABEL)) == Some(&key.name);
+    }
+    owners.iter().any(|owner| Some(owner.uid.as_str()) == relay_uid)
+}
