@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use paramant_operator_core::observation::Report;
 use paramant_protocol::control::{Directives, DirectivesMark, RelayState};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -25,6 +25,7 @@ use crate::queue::worker::Queue;
 
 pub mod events;
 pub mod exchange;
+mod farewell;
 pub mod follow;
 pub mod keys;
 pub mod push;
@@ -102,6 +103,8 @@ struct Relay {
     known: Mutex<Known>,
     /// The key that may be spoken to; also stirred when [`push`] shall look again.
     trusted: watch::Sender<Option<Trusted>>,
+    /// The relay took what [`push`] delivered.
+    answered: Notify,
 }
 
 #[derive(Default)]
@@ -181,11 +184,18 @@ impl Drop for Tasks {
     }
 }
 
+#[derive(Default)]
+struct Relays {
+    present: BTreeMap<RelayKey, Tasks>,
+    /// Gone from the cluster; their last word is on its way ([`farewell`]).
+    parting: BTreeMap<RelayKey, Tasks>,
+}
+
 /// The tasks of all relays.
 #[derive(Clone)]
 pub struct ControlPlane {
     shared: Arc<Shared>,
-    relays: Arc<Mutex<BTreeMap<RelayKey, Tasks>>>,
+    relays: Arc<Mutex<Relays>>,
 }
 
 impl ControlPlane {
@@ -216,12 +226,7 @@ impl ControlPlane {
 
     /// What a relay last reported.
     pub fn report(&self, key: &RelayKey) -> Report {
-        self.lock().get(key).map(|tasks| tasks.relay.known().report.clone()).unwrap_or_default()
-    }
-
-    /// Ends a relay's tasks.
-    pub fn forget(&self, key: &RelayKey) {
-        self.lock().remove(key);
+        self.lock().present.get(key).map(|tasks| tasks.relay.known().report.clone()).unwrap_or_default()
     }
 
     /// The newest state of every relay that is reachable.
@@ -231,7 +236,8 @@ impl ControlPlane {
             Report::Reachable { state, .. } => Some(state.clone()),
             Report::Unknown | Report::Unreachable { .. } | Report::KeyChanged { .. } => None,
         };
-        relays.iter().filter_map(|(key, tasks)| Some((key.clone(), state(tasks)?))).collect()
+        let present = relays.present.iter();
+        present.filter_map(|(key, tasks)| Some((key.clone(), state(tasks)?))).collect()
     }
 
     /// One line per relay for `/debug/state`.
@@ -242,18 +248,22 @@ impl ControlPlane {
             Report::Unreachable { .. } => "unreachable",
             Report::KeyChanged { .. } => "key-changed",
         };
-        self.lock().iter().map(|(key, tasks)| (key.to_string(), word(&tasks.relay.known().report))).collect()
+        let relays = self.lock();
+        let present = relays.present.iter();
+        present.map(|(key, tasks)| (key.to_string(), word(&tasks.relay.known().report))).collect()
     }
 
     fn relay(&self, key: &RelayKey) -> Arc<Relay> {
         let mut relays = self.lock();
-        let tasks = relays.entry(key.clone()).or_insert_with(|| {
+        relays.parting.remove(key);
+        let tasks = relays.present.entry(key.clone()).or_insert_with(|| {
             let relay = Arc::new(Relay {
                 key: key.clone(),
                 shared: self.shared.clone(),
                 wanted: watch::Sender::default(),
                 known: Mutex::default(),
                 trusted: watch::Sender::default(),
+                answered: Notify::new(),
             });
             let handles = [tokio::spawn(follow::run(relay.clone())), tokio::spawn(push::run(relay.clone()))];
             Tasks { relay, handles }
@@ -261,7 +271,7 @@ impl ControlPlane {
         tasks.relay.clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<RelayKey, Tasks>> {
+    fn lock(&self) -> MutexGuard<'_, Relays> {
         self.relays.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

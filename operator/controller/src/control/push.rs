@@ -65,6 +65,7 @@ pub(super) async fn run(relay: Arc<Relay>) {
         let wait = match &outcome {
             Ok(true) => {
                 relay.known().acknowledged = Some((delivery.target.pod_uid, delivery.directives));
+                relay.answered.notify_one();
                 backoff.reset();
                 continue;
             }

@@ -272,6 +272,56 @@ async fn a_forgotten_relay_has_no_tasks_left() {
     assert!(matches!(bench.plane.report(&key()), Report::Unknown));
 }
 
+#[tokio::test]
+async fn a_relay_that_vanished_is_told_so_before_its_tasks_end() {
+    let bench = Bench::new();
+    let relay = bench.relay(Manner::Good).await;
+    bench.aim(&relay, None);
+    bench.plane.direct(&key(), directives(1));
+    eventually("the directives are held", || relay.held().is_some_and(|held| held.seq == 1)).await;
+    bench.plane.forget(&key());
+    assert!(matches!(bench.plane.report(&key()), Report::Unknown), "nobody believes it any more");
+    eventually("the farewell is held", || {
+        relay.told().is_some_and(|told| told.deleting && told.seq == 2 && told.relay_uid == "uid")
+    })
+    .await;
+    eventually("the stream is closed", || relay.open_streams() == 0).await;
+    bench.plane.forget(&key());
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(relay.puts(), 2, "and it is told once");
+}
+
+#[tokio::test]
+async fn a_relay_made_again_at_once_hears_no_farewell_of_the_one_before() {
+    let bench = Bench::new();
+    let relay = bench.relay(Manner::Good).await;
+    relay.hold(5);
+    bench.aim(&relay, None);
+    bench.plane.direct(&key(), directives(1));
+    eventually("the directives were refused", || relay.puts() == 1).await;
+    bench.plane.forget(&key());
+    bench.aim(&relay, None);
+    let again = Directives { relay_uid: "another".to_owned(), ..directives(9) };
+    bench.plane.direct(&key(), again);
+    eventually("the new relay's directives are held", || relay.held().is_some_and(|it| it.seq == 9)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(relay.told().is_some_and(|told| !told.deleting && told.seq == 9), "{:?}", relay.told());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_relay_that_vanished_and_does_not_answer_is_let_go_after_a_minute() {
+    let bench = Bench::new();
+    let relay = bench.relay(Manner::Good).await;
+    bench.aim(&relay, Some(&relay.spki.clone()));
+    drop(relay);
+    bench.plane.direct(&key(), directives(1));
+    bench.plane.forget(&key());
+    tokio::time::sleep(Duration::from_secs(59)).await;
+    assert_eq!(bench.plane.lock().parting.len(), 1);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(bench.plane.lock().parting.len(), 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_restless_relay_is_calmed_and_a_quiet_one_is_heard_at_once() {
     let relay = Bench::new().plane.relay(&key());

@@ -36,7 +36,7 @@ struct Inside {
     manner: Manner,
     spki: String,
     requests: Mutex<Vec<String>>,
-    puts: Mutex<usize>,
+    puts: Mutex<Vec<Directives>>,
     held: watch::Sender<Option<DirectivesMark>>,
     cut: watch::Sender<u32>,
 }
@@ -118,7 +118,12 @@ impl FakeRelay {
     }
 
     pub(super) fn puts(&self) -> usize {
-        *self.inside.puts.lock().unwrap()
+        self.inside.puts.lock().unwrap().len()
+    }
+
+    /// What it was told last.
+    pub(super) fn told(&self) -> Option<Directives> {
+        self.inside.puts.lock().unwrap().last().cloned()
     }
 
     pub(super) fn held(&self) -> Option<DirectivesMark> {
@@ -204,7 +209,7 @@ async fn directives(
     State(inside): State<Arc<Inside>>,
     Json(sent): Json<Directives>,
 ) -> (StatusCode, Json<DirectivesAnswer>) {
-    *inside.puts.lock().unwrap() += 1;
+    inside.puts.lock().unwrap().push(sent.clone());
     let held = inside.held.borrow().clone();
     let newer = held.as_ref().is_none_or(|held| (sent.epoch, sent.seq) > (held.epoch, held.seq));
     if newer {
