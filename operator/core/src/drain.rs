@@ -101,8 +101,9 @@ pub fn progress(
                 DrainProgress::Running
             }
         }
-        // A relay that cannot be asked would otherwise never get the release that mends it; SIGTERM drains it too.
-        _ if overdue => DrainProgress::GoOn,
+        // A relay that cannot be asked would otherwise never get the release that mends it; SIGTERM drains it too. One that
+        // was not asked yet may well have uploads in progress, and one with another key waits for a person.
+        Report::Unreachable { .. } if overdue => DrainProgress::GoOn,
         _ => DrainProgress::Running,
     }
 }

@@ -119,6 +119,8 @@ pub enum Probe {
     Pass,
     /// Not yet.
     Wait,
+    /// The pod is ready, and nobody has asked the relay yet (a new leader): evidence of nothing, however late it is.
+    Unasked,
     /// It will not become healthy by waiting: the log lost entries, or the key changed.
     Fail(String),
 }
@@ -398,6 +400,9 @@ fn verdict(roll: &Roll, facts: &Facts, now: Timestamp) -> Verdict {
     match (roll.step, &facts.pod) {
         (Step::Probing, PodFact::New { unready_since: None, .. }) if facts.probe == Probe::Pass => {
             Verdict::Pass
+        }
+        (Step::Probing, PodFact::New { unready_since: None, .. }) if facts.probe == Probe::Unasked => {
+            Verdict::Wait
         }
         (Step::Probing, PodFact::New { .. } | PodFact::Absent) if now >= later(roll.since, health) => {
             Verdict::Fail(format!("the new pod was not healthy within {} s", health.as_secs()))

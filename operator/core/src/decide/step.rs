@@ -58,7 +58,7 @@ impl Pass<'_> {
             rejected,
             gates: rules.gates(),
             pod: pod.fact(live, sealed),
-            drain: drain::progress(&self.seen.report, pod.uid(), rules, &roll, self.now),
+            drain: drain::progress(self.report(pod), pod.uid(), rules, &roll, self.now),
             probe: probe(self.report(pod), pod, believed, continuity),
             refused: refused.map(|refused| refused.message.clone()),
             timing: Timing {
@@ -168,6 +168,9 @@ fn probe(
 ) -> Probe {
     if matches!(report, Report::KeyChanged { .. }) {
         return Probe::Fail("the new pod shows another control key than the pinned one".into());
+    }
+    if pod.ready && matches!(report, Report::Unknown) {
+        return Probe::Unasked;
     }
     match (believed, continuity) {
         (_, Continuity::Broken { found }) => Probe::Fail(found.clone()),

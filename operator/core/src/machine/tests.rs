@@ -285,6 +285,13 @@ fn probing_passes_only_when_everything_holds_and_fails_at_its_time() {
 }
 
 #[test]
+fn a_ready_pod_that_nobody_has_asked_yet_is_not_late() {
+    let unasked = |pod| Facts { probe: Probe::Unasked, ..written(pod) };
+    assert_eq!(step(Step::Probing, &unasked(healthy("p2")), 10_000), Step::Probing);
+    assert_eq!(step(Step::Probing, &unasked(unready("p2", 0)), 10_000), Step::RollingBack);
+}
+
+#[test]
 fn a_lost_log_fails_at_once() {
     for from in [Step::Probing, Step::Settling] {
         let facts = Facts { probe: Probe::Fail("the log lost entries".into()), ..written(healthy("p2")) };
@@ -386,7 +393,12 @@ fn facts() -> impl Strategy<Value = Facts> {
         (gates(), gates(), gates()),
         pods(),
         prop_oneof![Just(DrainProgress::Running), Just(DrainProgress::Done), Just(DrainProgress::GoOn)],
-        prop_oneof![Just(Probe::Wait), Just(Probe::Pass), Just(Probe::Fail("lost".into()))],
+        prop_oneof![
+            Just(Probe::Wait),
+            Just(Probe::Unasked),
+            Just(Probe::Pass),
+            Just(Probe::Fail("lost".into()))
+        ],
         proptest::option::of(Just("no".to_owned())),
     )
         .prop_map(

@@ -8,3 +8,4 @@ mod not_taken;
 mod properties;
 mod refusals;
 mod status;
+mod takeover;
