@@ -21,6 +21,7 @@ use crate::digest::Digest;
 use crate::drain;
 use crate::durable::Durable;
 use crate::events::events;
+use crate::kept::Kept;
 use crate::log_check::{Continuity, continuity};
 use crate::machine::{self, Facts, Roll};
 use crate::observation::{Context, Observation};
@@ -75,7 +76,11 @@ impl Pass<'_> {
         let Self { seen, ref subject, ref before, now, .. } = self;
         let children = &seen.children;
         let rules = Rules::of(&seen.policy);
-        let hold = self.hold();
+        let ready_before = crate::conditions::find(&before.conditions, paramant_crds::condition::READY);
+        let said_before = ready_before.map(|ready| ready.reason.as_str());
+        let pod = PodView::of(children, &subject.pod_name(), said_before, now);
+        let kept = self.kept(&pod);
+        let hold = self.hold(kept);
 
         self.adopt_identity(&mut durable);
         let desired = Desired::of(subject, seen, &mut durable);
@@ -84,9 +89,6 @@ impl Pass<'_> {
             self.adopt_template(&mut durable, &desired);
         }
 
-        let ready_before = crate::conditions::find(&before.conditions, paramant_crds::condition::READY);
-        let said_before = ready_before.map(|ready| ready.reason.as_str());
-        let pod = PodView::of(children, &subject.pod_name(), said_before, now);
         let believed = self.believed(&durable, &pod);
         let continuity = believed.map_or(Continuity::Unproven, |state| {
             continuity(durable.log.as_ref().map(|log| &log.mark), &state.log)
@@ -112,6 +114,7 @@ impl Pass<'_> {
             hold: hold.as_ref(),
             pod: &pod,
             report: self.report(&pod),
+            kept,
             believed,
             continuity: &continuity,
             durable: &nothing,
@@ -148,7 +151,7 @@ impl Pass<'_> {
     }
 
     /// Why nothing but reporting is done.
-    fn hold(&self) -> Option<Hold> {
+    fn hold(&self, kept: Option<Kept<'_>>) -> Option<Hold> {
         let annotations = self.seen.relay.metadata.annotations.as_ref();
         if annotations.and_then(|all| all.get(PAUSED)).is_some_and(|value| value == "true") {
             return Some(Hold::Paused);
@@ -156,7 +159,9 @@ impl Pass<'_> {
         if let Some(problem) = validation::relay_problem(&self.seen.relay) {
             return Some(Hold::Invalid(problem));
         }
-        rivals::refusal(&self.seen.relay, &self.seen.rivals).map(Hold::Rival)
+        let refusal = rivals::refusal(&self.seen.relay, &self.seen.rivals);
+        // Who it is says the relay itself: until it is asked, the rival it had is still one.
+        refusal.or_else(|| kept?.rival()).map(Hold::Rival)
     }
 
     fn directives(

@@ -15,6 +15,7 @@ pub mod drain;
 pub mod durable;
 pub mod events;
 pub mod gate;
+pub mod kept;
 pub mod log_check;
 pub mod machine;
 pub mod observation;

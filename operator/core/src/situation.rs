@@ -8,6 +8,7 @@ use paramant_protocol::control::{DrainState, RelayState};
 
 use crate::conditions::Truth;
 use crate::durable::Durable;
+use crate::kept::Kept;
 use crate::log_check::Continuity;
 use crate::machine::{Facts, Roll};
 use crate::observation::{Refused, Report};
@@ -34,6 +35,8 @@ pub struct Evidence<'a> {
     pub pod: &'a PodView<'a>,
     /// What the relay's task knows.
     pub report: &'a Report,
+    /// What was said before, while the relay has not been asked.
+    pub kept: Option<Kept<'a>>,
     /// What the relay said, if it is this pod that said it and it may be believed.
     pub believed: Option<&'a RelayState>,
     /// Whether the log continues.
@@ -102,6 +105,9 @@ impl Situation {
                 "LogBroken",
                 format!("{found}: the log was rolled back or replaced, and a person must find out why"),
             ));
+        }
+        if let Some((reason, message)) = it.kept.and_then(Kept::stuck) {
+            return with(stuck(reason, message));
         }
         if it.durable.template.is_none() {
             return with(uninstalled(it.desired));
@@ -204,6 +210,9 @@ fn progressing(phase: Phase, ready: (Truth, &'static str, String), doing: Said) 
 fn ready_now(it: &Evidence<'_>) -> (Truth, &'static str, String) {
     if let Some(trouble) = &it.pod.trouble {
         return (Truth::False, trouble.reason, sentence(it, trouble));
+    }
+    if let (None, Some((reason, message))) = (&it.durable.control_key, it.kept.and_then(Kept::unready)) {
+        return (Truth::False, reason, message);
     }
     match (&it.durable.control_key, it.report) {
         (None, Report::Unreachable { reason, .. }) => (
@@ -314,7 +323,7 @@ fn serving(it: &Evidence<'_>, blocked: Option<&Said>) -> Situation {
         degraded: None,
         blocked: None,
     };
-    match it.believed.map(|state| state.drain.state) {
+    match it.believed.map(|state| state.drain.state).or_else(|| it.kept?.drain()) {
         Some(DrainState::Draining) => {
             situation.phase = Phase::Draining;
             situation.message = "new uploads are refused; waiting for those in progress to end".into();
@@ -336,21 +345,26 @@ fn serving(it: &Evidence<'_>, blocked: Option<&Said>) -> Situation {
             Desired::Known { .. } => {}
         }
     }
-    if let Report::Unreachable { reason, .. } = it.report {
-        let message = format!("the relay serves, but does not answer on its control port: {reason}");
+    if let Some((reason, message)) = degraded(it) {
         situation.phase = Phase::Degraded;
         situation.message.clone_from(&message);
-        situation.degraded = Some(("ControlUnreachable", message));
-    } else if let Some((reason, why)) = it
-        .unexposable
-        .map(|why| ("NotExposed", why))
-        .or(it.admin_missing.map(|why| ("AdminTokenMissing", why)))
-    {
-        situation.phase = Phase::Degraded;
-        situation.message = why.to_owned();
-        situation.degraded = Some((reason, why.to_owned()));
+        situation.degraded = Some((reason, message));
     }
     situation
+}
+
+/// What is wrong with a relay that serves.
+fn degraded(it: &Evidence<'_>) -> Option<Said> {
+    if let Report::Unreachable { reason, .. } = it.report {
+        let message = format!("the relay serves, but does not answer on its control port: {reason}");
+        return Some(("ControlUnreachable", message));
+    }
+    let kept = it.kept.and_then(Kept::degraded);
+    if let Some(("ControlUnreachable", _)) = kept {
+        return kept;
+    }
+    let unexposed = it.unexposable.map(|why| ("NotExposed", why.to_owned()));
+    unexposed.or(it.admin_missing.map(|why| ("AdminTokenMissing", why.to_owned()))).or(kept)
 }
 
 /// Why what the spec wants does not run yet, though nothing is in progress.

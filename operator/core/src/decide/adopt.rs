@@ -6,6 +6,7 @@ use super::Pass;
 use crate::children;
 use crate::covers::covers;
 use crate::durable::Durable;
+use crate::kept::Kept;
 use crate::observation::Report;
 use crate::pod::PodView;
 use crate::target::Desired;
@@ -65,6 +66,16 @@ impl Pass<'_> {
             }
             _ => None,
         }
+    }
+
+    /// What was said before of a ready pod that was not asked yet. A key that a person has just agreed to is news.
+    pub(super) fn kept(&self, pod: &PodView<'_>) -> Option<Kept<'_>> {
+        let agreed = matches!(
+            &self.seen.report,
+            Report::KeyChanged { pod_uid, .. } if pod.uid() == Some(pod_uid)
+        );
+        let unasked = pod.ready && !agreed && matches!(self.report(pod), Report::Unknown);
+        unasked.then(|| Kept::of(&self.before))
     }
 
     /// The report, unless it is about a pod that is gone.
