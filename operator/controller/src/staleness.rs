@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, Uri};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 use tower::{Layer, Service};
@@ -46,6 +46,11 @@ impl Freshness {
     /// Expects answers about the collection at `path` from now on.
     pub fn track(&self, path: &str) {
         self.lock().watches.insert(path.to_owned(), Instant::now());
+    }
+
+    /// Expects nothing about it any more.
+    pub fn untrack(&self, path: &str) {
+        self.lock().watches.remove(path);
     }
 
     /// The collections that were silent for longer than [`STALE_AFTER`], with their age.
@@ -118,7 +123,7 @@ where
     }
 
     fn call(&mut self, request: Request<Q>) -> Self::Future {
-        let collection = (request.method() == Method::GET).then(|| request.uri().path().to_owned());
+        let collection = collection(request.method(), request.uri()).map(str::to_owned);
         let freshness = self.freshness.clone();
         self.inner
             .call(request)
@@ -133,6 +138,12 @@ where
             })
             .boxed()
     }
+}
+
+/// The collection a watch, or the list before it, reads. A look for one object by its name says nothing about a watch.
+fn collection<'u>(method: &Method, uri: &'u Uri) -> Option<&'u str> {
+    let by_field = uri.query().is_some_and(|query| query.contains("fieldSelector="));
+    (method == Method::GET && !by_field).then(|| uri.path())
 }
 
 /// A response body whose frames are stamped when they belong to a tracked collection.

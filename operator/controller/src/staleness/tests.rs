@@ -83,3 +83,16 @@ async fn frames_of_other_bodies_stamp_nothing() {
     body.frame().await.unwrap().unwrap();
     assert_eq!(age(&freshness), Duration::from_secs(10));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_look_for_one_object_by_its_name_is_no_sign_of_life_of_a_watch() {
+    let freshness = Freshness::default();
+    freshness.track(PODS);
+    tokio::time::advance(Duration::from_secs(9)).await;
+    let by_name = format!("{PODS}?&fieldSelector=metadata.name%3Dx");
+    let (_sender, _body) = get(&freshness, &by_name, 200).await;
+    assert_eq!(age(&freshness), Duration::from_secs(9));
+    assert!(freshness.api_answers(Instant::now()), "but it is an answer");
+    let (_sender, _body) = get(&freshness, &format!("{PODS}?&labelSelector=a%3Db&limit=50"), 200).await;
+    assert_eq!(age(&freshness), Duration::ZERO);
+}
