@@ -1,17 +1,18 @@
 //! What must hold before anything is watched or reconciled: definitions installed, rights granted, stores filled.
 //!
 //! Each check repeats until it holds and says meanwhile, in `/readyz`, what is missing. One namespace without rights waits
-//! alone. The definitions are checked again now and then: a downgraded one must stop the work, not quietly lose settings.
+//! alone. The definitions are checked again now and then: a downgraded one must stop the work, not quietly lose settings;
+//! so is whether routes can be had (`gateway.rs`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kube::Client;
-use kube::api::ApiResource;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
+use self::gateway::Gateway;
 use crate::backoff::jittered;
 use crate::health::{Health, Weight};
 use crate::queue::Wake;
@@ -20,14 +21,14 @@ use crate::schema;
 use crate::stores::{Scope, World};
 use crate::watches::Watches;
 
+mod gateway;
+
 /// Between two attempts at something that a person or the chart is about to repair.
 const RETRY: Duration = Duration::from_secs(5);
 /// Between two questions for rights that were denied: each is a request of its own.
 const RIGHTS_RETRY: Duration = Duration::from_secs(30);
-/// Between two looks at definitions that were fine.
-const SCHEMA_RECHECK: Duration = Duration::from_secs(300);
-/// The list of a group's resources is short and cached.
-const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two looks at what was answered before: definitions that were fine, routes that can be had or not.
+const RECHECK: Duration = Duration::from_secs(300);
 
 /// Whether the installed definitions are rich enough, as last seen.
 #[derive(Debug, Clone, Default)]
@@ -50,7 +51,7 @@ pub async fn schema_fits(client: &Client, health: &Health, fit: &Fit) {
 /// Looks again and again, for as long as the process lives. `again` is called when unfit definitions became fit.
 pub async fn keep_checking_schema(client: Client, health: Health, fit: Fit, again: impl Fn()) {
     loop {
-        sleep(jittered(if fit.holds() { SCHEMA_RECHECK } else { RETRY })).await;
+        sleep(jittered(if fit.holds() { RECHECK } else { RETRY })).await;
         let before = fit.holds();
         if check_schema(&client, &health, &fit).await && !before {
             again();
@@ -126,63 +127,21 @@ fn named(missing: &[Missing]) -> String {
 pub async fn watch_scope(watches: Watches, scope: Scope, world: World) {
     let Watches { client, health, weight, queue, .. } = watches.clone();
     granted(&client, &scope, rights::IN_SCOPE, &health, weight).await;
+    let mut gateway = Gateway::new(watches.clone(), scope.clone());
+    gateway.first_look().await;
     let mut tasks = JoinSet::new();
-    let stores = watches.start(&scope, &mut tasks);
-    world.add(scope.clone(), stores.clone());
+    let mut stores = watches.start(&scope, &mut tasks);
     let topic = format!("first lists of {scope}");
     while !stores.filled() {
         health.report(&topic, weight, format!("the first lists of {scope} are not complete yet"));
         sleep(Duration::from_millis(100)).await;
     }
     health.resolve(&topic);
+    gateway.publish(&mut stores, &world).await;
     stores.subjects().into_iter().for_each(|subject| queue.wake(subject, Wake::Now));
-    while tasks.join_next().await.is_some() {}
-    tracing::error!(%scope, "all watches of a scope ended");
-    std::future::pending::<()>().await;
-}
-
-/// HTTPRoute, if the cluster serves it and we may use it in every scope.
-pub async fn http_route(client: &Client, scopes: &[Scope], health: &Health) -> Option<ApiResource> {
-    let served = loop {
-        let listed = timeout(DISCOVERY_TIMEOUT, client.list_api_groups()).await;
-        match listed {
-            Ok(Ok(groups)) => {
-                let version = |group: &k8s_openapi::apimachinery::pkg::apis::meta::v1::APIGroup| {
-                    group.name == rights::GATEWAY.group
-                        && group.versions.iter().any(|version| version.version == "v1")
-                };
-                break groups.groups.iter().any(version);
-            }
-            Ok(Err(error)) => tracing::debug!(%error, "the API groups cannot be listed"),
-            Err(_) => {}
-        }
-        sleep(jittered(RETRY)).await;
+    let watching = async {
+        while tasks.join_next().await.is_some() {}
+        tracing::error!(%scope, "all watches of a scope ended");
     };
-    if !served {
-        return None;
-    }
-    for scope in scopes {
-        match rights::missing(client, scope, &[rights::GATEWAY]).await {
-            Ok(missing) if missing.is_empty() => {}
-            Ok(missing) => {
-                let sentence = format!(
-                    "relays cannot be exposed through a gateway: this operator lacks {} in {scope}",
-                    named(&missing)
-                );
-                health.report("gateway", Weight::Degraded, sentence);
-                return None;
-            }
-            Err(error) => {
-                health.report("gateway", Weight::Degraded, error.to_string());
-                return None;
-            }
-        }
-    }
-    Some(ApiResource {
-        group: rights::GATEWAY.group.to_owned(),
-        version: "v1".to_owned(),
-        api_version: format!("{}/v1", rights::GATEWAY.group),
-        kind: "HTTPRoute".to_owned(),
-        plural: rights::GATEWAY.resource.to_owned(),
-    })
+    tokio::join!(watching, gateway.keep_looking(stores, world));
 }

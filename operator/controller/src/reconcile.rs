@@ -175,7 +175,8 @@ impl Inner {
             return Err(Stopped::Raced(what));
         }
         self.control.aim(key, observe::target(&seen));
-        let decision = decide(&seen, &self.context, Timestamp::now());
+        let context = Context { gateway_api: stores.http_routes.is_some(), ..self.context.clone() };
+        let decision = decide(&seen, &context, Timestamp::now());
         if let Some(image) = &decision.resolve {
             self.resolver.want(key, image);
         }

@@ -146,7 +146,6 @@ impl Work {
             prepared = self.prepare(&scopes, &fit) => prepared,
             () = stop.cancelled() => return,
         };
-        let gateway_api = prepared.http_route.is_some();
         let mut background = tokio::task::JoinSet::new();
         for scope in scopes {
             background.spawn(preflight::watch_scope(prepared.clone(), scope, world.clone()));
@@ -160,7 +159,7 @@ impl Work {
         background.spawn(recheck);
         self.health.resolve("start");
         let reconciler = tokio::select! {
-            reconciler = self.lead(world, gateway_api) => reconciler,
+            reconciler = self.lead(world) => reconciler,
             () = stop.cancelled() => return,
         };
         let reconcile = |subject| {
@@ -180,26 +179,25 @@ impl Work {
 
     async fn prepare(&self, scopes: &[Scope], fit: &Fit) -> Watches {
         preflight::schema_fits(&self.client, &self.health, fit).await;
-        let http_route = preflight::http_route(&self.client, scopes, &self.health).await;
         Watches {
             client: self.client.clone(),
             queue: self.queue.clone(),
             metrics: self.metrics.clone(),
             health: self.health.clone(),
             weight: if scopes.len() > 1 { Weight::Degraded } else { Weight::Blocking },
-            http_route,
         }
     }
 
     /// Waits to lead, then makes what only a leader has.
-    async fn lead(&self, world: World, gateway_api: bool) -> Reconciler {
+    async fn lead(&self, world: World) -> Reconciler {
         let epoch = self.leadership.clone().taken().await;
         let authority = self.authority().await;
         let context = Context {
             ca_bundle_pem: authority.bundle_pem().to_owned(),
             epoch,
             operator_namespace: self.settings.pod_namespace.clone(),
-            gateway_api,
+            // Each scope has an answer of its own, which a pass puts in.
+            gateway_api: false,
         };
         let keys = Arc::new(ClusterKeys::new(self.client.clone()));
         let control =

@@ -77,7 +77,7 @@ pub struct Stores {
     pub network_policies: Store<NetworkPolicy>,
     /// Children.
     pub ingresses: Store<Ingress>,
-    /// Children, and their type; absent when the cluster serves no HTTPRoute.
+    /// Children, and their type; absent while the cluster serves no HTTPRoute, or none that may be used here.
     pub http_routes: Option<(ApiResource, Store<DynamicObject>)>,
     /// Made by StatefulSets.
     pub claims: Store<PersistentVolumeClaim>,

@@ -8,6 +8,7 @@ use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Pod;
@@ -35,6 +36,8 @@ mod stream;
 const WATCH_TIMEOUT_SECONDS: u32 = 200;
 /// Objects per page of a first list: bounds what is held twice while a page is decoded.
 const PAGE_SIZE: u32 = 50;
+/// Between two looks whether a first list is complete.
+const FILLING: Duration = Duration::from_millis(100);
 /// Children carry this; nothing else of these kinds is listed or kept.
 const CHILDREN: &str = "app.kubernetes.io/managed-by=paramant-operator";
 
@@ -51,8 +54,35 @@ pub struct Watches {
     pub health: Health,
     /// How bad a failing stream is: with several scopes, one of them is only a part.
     pub weight: Weight,
-    /// HTTPRoute, if the cluster serves it.
-    pub http_route: Option<ApiResource>,
+}
+
+/// The stream of HTTPRoutes of one scope; it ends when this is dropped.
+pub struct Routes {
+    watches: Watches,
+    kind: ApiResource,
+    store: Store<DynamicObject>,
+    path: String,
+    topic: String,
+    unfilled: Arc<AtomicUsize>,
+    _tasks: JoinSet<()>,
+}
+
+impl Routes {
+    /// The routes, once their first list is complete.
+    pub async fn filled(&self) -> (ApiResource, Store<DynamicObject>) {
+        while self.unfilled.load(Ordering::Acquire) > 0 {
+            tokio::time::sleep(FILLING).await;
+        }
+        (self.kind.clone(), self.store.clone())
+    }
+}
+
+impl Drop for Routes {
+    fn drop(&mut self) {
+        // A stream that nobody runs is neither stale nor failing.
+        self.watches.health.freshness().untrack(&self.path);
+        self.watches.health.resolve(&self.topic);
+    }
 }
 
 impl Watches {
@@ -82,11 +112,23 @@ impl Watches {
             config_maps: start.children(|_| {}),
             network_policies: start.children(|_| {}),
             ingresses: start.children(|_| {}),
-            http_routes: self.http_route.clone().map(|kind| (kind.clone(), start.dynamic_children(&kind))),
+            http_routes: None,
             claims: start.children(|_| {}),
             pods: start.children(prune_pod),
             unfilled,
         }
+    }
+}
+
+impl Watches {
+    /// Starts the one stream that a cluster may lack or forbid.
+    pub fn start_routes(&self, scope: &Scope, kind: ApiResource) -> Routes {
+        let (mut tasks, unfilled) = (JoinSet::new(), Arc::<AtomicUsize>::default());
+        let mut start = Start { watches: self, scope, tasks: &mut tasks, unfilled: unfilled.clone() };
+        let store = start.dynamic_children(&kind);
+        let path = DynamicObject::url_path(&kind, scope.namespace());
+        let topic = stream::topic(&kind.kind, scope);
+        Routes { watches: self.clone(), kind, store, path, topic, unfilled, _tasks: tasks }
     }
 }
 

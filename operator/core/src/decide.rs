@@ -82,7 +82,7 @@ impl Pass<'_> {
         let kept = self.kept(&pod);
         let hold = self.hold(kept);
 
-        self.adopt_identity(&mut durable);
+        self.adopt_identity(&mut durable, &pod);
         let desired = Desired::of(subject, seen, &mut durable);
         if hold.is_none() {
             durable.retry(retry_wish(subject).as_ref());
@@ -93,6 +93,7 @@ impl Pass<'_> {
         let continuity = believed.map_or(Continuity::Unproven, |state| {
             continuity(durable.log.as_ref().map(|log| &log.mark), &state.log)
         });
+        self.remember_volume(&mut durable, believed, &continuity);
 
         let facts = self.facts(&durable, &desired, &rules, &pod, believed, &continuity);
         let stored_roll = status::stored_roll(before, now);
@@ -109,9 +110,10 @@ impl Pass<'_> {
         let admin_missing = self.admin_missing(&durable, believed);
         let intents = self.intents(&durable, hold.as_ref());
         let refused = seen.refused.as_ref().filter(|refused| self.stands(refused, &intents));
-        let nothing = Durable::default();
+        let (nothing, claim) = (Durable::default(), subject.claim_name());
         let evidence = Evidence {
             hold: hold.as_ref(),
+            claim: &claim,
             pod: &pod,
             report: self.report(&pod),
             kept,
@@ -199,7 +201,7 @@ impl Pass<'_> {
         let gateway = self.subject.spec.expose.as_ref()?.gateway.as_ref()?;
         (!self.context.gateway_api).then(|| {
             format!(
-                "the relay shall be reached through the gateway {}, but this cluster has no gateway.networking.k8s.io/v1 HTTPRoute: install the Gateway API or use spec.expose.ingressClassName",
+                "the relay shall be reached through the gateway {}, but there is no gateway.networking.k8s.io/v1 HTTPRoute that this operator may use: install the Gateway API and the chart's roles, or use spec.expose.ingressClassName",
                 gateway.name
             )
         })

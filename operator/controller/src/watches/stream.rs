@@ -33,6 +33,11 @@ const RETRY_MAX: Duration = Duration::from_secs(15);
 /// Failures in a row before a stream is a reason in `/readyz`: one or two happen whenever the API server restarts.
 const REPORT_AFTER: u32 = 3;
 
+/// Under which topic a failing stream is reported.
+pub(super) fn topic(kind: &str, scope: &Scope) -> String {
+    format!("watch of {kind} in {scope}")
+}
+
 /// The properties of one stream that do not depend on its kind's type.
 pub(super) struct Stream {
     watches: Watches,
@@ -53,7 +58,7 @@ impl Stream {
     ) -> Self {
         // A pod is deleted by its StatefulSet or by a roll and is looked for at once; other children by people, or with all else.
         let wake_on_delete = if wake == Wake::Child && kind != "Pod" { Wake::Lost } else { wake };
-        let topic = format!("watch of {kind} in {scope}");
+        let topic = topic(kind, scope);
         Self { watches, kind: kind.to_owned(), topic, wake, wake_on_delete, unfilled }
     }
 
