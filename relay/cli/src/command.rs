@@ -35,8 +35,9 @@ pub(crate) async fn run(command: Command, output: &Output) -> Result<()> {
         Command::Verify(arguments) => verify::run(arguments, output).await,
         Command::Audit(arguments) => audit::run(arguments, output).await,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "paramant", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "paramant", &mut script);
+            Ok(output.plain(&script)?)
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What the person, or the program that called us, gets to see.
 
 use std::fmt::Display;
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -19,25 +19,27 @@ impl Output {
     }
 
     /// The result: one JSON line, or lines for people.
-    pub(crate) fn result(&self, json: &Value, text: &str) {
-        if self.json {
-            println!("{json}");
-        } else {
-            println!("{text}");
-        }
+    pub(crate) fn result(&self, json: &Value, text: &str) -> io::Result<()> {
+        let line = if self.json { format!("{json}\n") } else { format!("{text}\n") };
+        say(io::stdout(), line.as_bytes())
+    }
+
+    /// Text that is the whole result, whatever the form asked for.
+    pub(crate) fn plain(&self, text: &[u8]) -> io::Result<()> {
+        say(io::stdout(), text)
     }
 
     /// Something worth knowing on the way. Not part of the result.
     pub(crate) fn notice(&self, text: impl Display) {
-        eprintln!("{text}");
+        let _ = say(io::stderr(), format!("{text}\n").as_bytes()); // there is nowhere else to say it
     }
 
     /// The end of a command that failed.
     pub(crate) fn failure(&self, error: &anyhow::Error, code: u8) {
         if self.json {
-            eprintln!("{}", json!({"ok": false, "error": format!("{error:#}"), "exit": code}));
+            self.notice(json!({"ok": false, "error": format!("{error:#}"), "exit": code}));
         } else {
-            eprintln!("error: {error:#}");
+            self.notice(format_args!("error: {error:#}"));
         }
     }
 
@@ -59,6 +61,14 @@ impl Output {
         bar.set_message(what);
         bar.enable_steady_tick(Duration::from_millis(100));
         Bar { bar }
+    }
+}
+
+/// Writes and flushes. A reader that has gone, as with `| head`, is no failure: what the command did is done.
+fn say(mut stream: impl Write, text: &[u8]) -> io::Result<()> {
+    match stream.write_all(text).and_then(|()| stream.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
     }
 }
 

@@ -24,8 +24,10 @@ pub(super) async fn run(arguments: Audit, output: &Output) -> Result<()> {
     let (report, remembered) = audit::audit(&relay, &baggage, &bar.progress()).await?;
     drop(bar);
 
-    output
-        .result(&json!({"ok": report.holds(), "checks": report.checks, "head": report.head}), &text(&report));
+    output.result(
+        &json!({"ok": report.holds(), "checks": report.checks, "head": report.head}),
+        &text(&report),
+    )?;
     if let Some(failure) = report.failure() {
         return Err(DoesNotHold(format!("{}: {}", failure.name, failure.evidence)).into());
     }

@@ -28,6 +28,6 @@ pub(super) fn run(arguments: Decrypt, output: &Output) -> Result<()> {
     output.result(
         &json!({"ok": true, "out": out, "bytes": bytes, "signature": form}),
         &format!("{out}: {bytes} bytes, signature {form}"),
-    );
+    )?;
     Ok(())
 }

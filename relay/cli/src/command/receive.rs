@@ -92,7 +92,7 @@ pub(super) async fn run(arguments: Receive, output: &Output) -> Result<()> {
             if burned { "this was its last view" } else { "it can be read again" },
             receipt_path.display()
         ),
-    );
+    )?;
     match receipt_fault {
         None => Ok(()),
         Some(fault) => {

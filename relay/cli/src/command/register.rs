@@ -19,6 +19,6 @@ pub(super) async fn run(arguments: Register, output: &Output) -> Result<()> {
             "log_index": answer.ct_index,
         }),
         &format!("{name} is registered; its fingerprint is {fingerprint} (paramant-sdk 3.0.0 shows {older})"),
-    );
+    )?;
     Ok(())
 }

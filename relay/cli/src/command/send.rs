@@ -63,7 +63,7 @@ pub(super) async fn run(arguments: Send, output: &Output) -> Result<()> {
             index.map_or("not logged".to_owned(), |index| format!("logged as entry {index}")),
             answer.ttl_ms / 1000
         ),
-    );
+    )?;
     Ok(())
 }
 

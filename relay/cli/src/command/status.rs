@@ -16,6 +16,6 @@ pub(super) async fn run(arguments: Status, output: &Output) -> Result<()> {
     output.result(
         &json!({"ok": true, "hash": arguments.hash, "bytes": bytes, "ttl_remaining_ms": left}),
         &format!("{} is there: {bytes} bytes, {} s left", arguments.hash, left / 1000),
-    );
+    )?;
     Ok(())
 }

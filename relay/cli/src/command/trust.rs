@@ -18,7 +18,7 @@ pub(super) async fn run(arguments: Trust, output: &Output) -> Result<()> {
             &format!(
                 "the relay shows {shown} for {name}; compare it with the owner, then run `paramant trust {name} --fingerprint {shown}`"
             ),
-        );
+        )?;
         return Ok(());
     };
     if !keys.matches(expected) {
@@ -33,6 +33,6 @@ pub(super) async fn run(arguments: Trust, output: &Output) -> Result<()> {
     output.result(
         &json!({"ok": true, "device": name, "fingerprint": shown, "trusted": true}),
         &format!("{name} is trusted with {shown}"),
-    );
+    )?;
     Ok(())
 }

@@ -75,7 +75,7 @@ pub(super) async fn run(arguments: Verify, output: &Output) -> Result<()> {
             "in_log": relay.is_some(), "checks": checks,
         }),
         &checks.iter().map(|check| format!("ok  {check}")).collect::<Vec<_>>().join("\n"),
-    );
+    )?;
     if relay.is_none() {
         output.notice("not checked: that the leaf is an entry of the log; --relay checks it");
     }

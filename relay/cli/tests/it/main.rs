@@ -41,14 +41,14 @@ fn leaks(said: &Said) -> bool {
     said.out.contains(secret) || said.err.contains(secret)
 }
 
-/// A receipt and the identity that signed it, as files.
-fn receipt(directory: &Path) -> (String, String) {
+/// A receipt for the blob with this hash, and the identity that signed it.
+fn signed_receipt(hash: &[u8; 32]) -> (String, Identity) {
     let key = MlDsa65Key::from_seed("relay", &Seed::new([7; 32])).unwrap();
     let ts = "2026-01-02T03:04:05.678Z";
-    let leaf = leaf::transfer_leaf(&[0xaa; 32], "relay", ts);
+    let leaf = leaf::transfer_leaf(hash, "relay", ts);
     let root = leaf::node(&[1; 32], &leaf);
     let receipt = Receipt {
-        blob_hash: HASH.into(),
+        blob_hash: hex::encode(hash),
         ts: ts.into(),
         retrieved_at: 1_767_323_050_000,
         sector: "relay".into(),
@@ -60,14 +60,19 @@ fn receipt(directory: &Path) -> (String, String) {
         signature: None,
     };
     let signature = key.sign_document(&receipt.sign_bytes().unwrap()).unwrap();
+    let receipt = serde_json::to_string(&receipt.signed(&signature)).unwrap();
+    (receipt, Identity::of(key.verifier().public_key()))
+}
+
+/// The same as files.
+fn receipt(directory: &Path) -> (String, String) {
     let write = |name: &str, text: String| {
         let path = directory.join(name);
         std::fs::write(&path, text).unwrap();
         path.display().to_string()
     };
-    let receipt = write("receipt.json", serde_json::to_string(&receipt.signed(&signature)).unwrap());
-    let identity = Identity::of(key.verifier().public_key());
-    (receipt, write("identity.json", serde_json::to_string(&identity).unwrap()))
+    let (receipt, identity) = signed_receipt(&[0xaa; 32]);
+    (write("receipt.json", receipt), write("identity.json", serde_json::to_string(&identity).unwrap()))
 }
 
 #[test]
@@ -118,6 +123,24 @@ fn a_relay_that_cannot_be_reached_exits_with_3() {
     let error: serde_json::Value = serde_json::from_str(&said.err).unwrap();
     assert_eq!((&error["ok"], &error["exit"]), (&false.into(), &3.into()));
     assert_eq!(run(home.path(), &["audit", "http://127.0.0.1:1"]).code, 3);
+}
+
+#[test]
+fn a_reader_that_has_gone_changes_nothing_about_the_result() {
+    let home = tempfile::tempdir().unwrap();
+    let (receipt, identity) = receipt(home.path());
+    for arguments in
+        [&["verify", &receipt, "--identity", &identity][..], &["completions", "bash"], &["--help"]]
+    {
+        let closed = || {
+            let (reader, writer) = std::io::pipe().unwrap();
+            drop(reader);
+            writer
+        };
+        let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("paramant"));
+        command.args(arguments).env("HOME", home.path()).stdout(closed()).stderr(closed());
+        assert_eq!(command.status().unwrap().code(), Some(0), "{arguments:?}");
+    }
 }
 
 #[test]
