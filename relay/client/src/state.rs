@@ -31,6 +31,11 @@ impl StateDir {
         Ok(Self(path.to_owned()))
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// A device's keys, if it has any here.
     pub fn device(&self, name: &DeviceId) -> Result<Option<Device>, ClientError> {
         let path = self.device_path(name);
