@@ -168,6 +168,9 @@ pub(crate) struct Receive {
     /// Where to write the receipt [default: beside the content, with .receipt.json].
     #[arg(long, value_name = "FILE")]
     pub(crate) receipt: Option<PathBuf>,
+    /// Replace files that are there already.
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Args)]
@@ -183,6 +186,9 @@ pub(crate) struct Decrypt {
     pub(crate) state: State,
     #[command(flatten)]
     pub(crate) shared: Shared,
+    /// Replace files that are there already.
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Args)]

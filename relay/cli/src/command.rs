@@ -2,6 +2,7 @@
 
 mod audit;
 mod decrypt;
+mod place;
 mod receive;
 mod register;
 mod send;

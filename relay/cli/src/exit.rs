@@ -14,6 +14,8 @@ pub(crate) const GONE: u8 = 4;
 pub(crate) const REFUSED: u8 = 5;
 /// A local file or the machine.
 pub(crate) const LOCAL: u8 = 6;
+/// The content is there, its receipt is in doubt.
+pub(crate) const RECEIPT: u8 = 7;
 
 /// Shown below the help.
 pub(crate) const HELP: &str = "\
@@ -24,7 +26,8 @@ Exit codes:
   3  no usable answer from the relay
   4  the blob is gone: read, expired, never there, or another account's
   5  the relay refused: key, limit, draining, …
-  6  a local file or the machine";
+  6  a local file or the machine
+  7  the content was received, but its receipt could not be checked or saved";
 
 /// A failed check that is no [`ClientError`].
 #[derive(Debug)]
@@ -50,6 +53,18 @@ impl std::fmt::Display for Usage {
 
 impl std::error::Error for Usage {}
 
+/// The content was received; its receipt could not be checked or saved.
+#[derive(Debug)]
+pub(crate) struct ReceiptInDoubt(pub(crate) String);
+
+impl std::fmt::Display for ReceiptInDoubt {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ReceiptInDoubt {}
+
 /// The code of an error.
 pub(crate) fn code(error: &anyhow::Error) -> u8 {
     if error.is::<DoesNotHold>() {
@@ -57,6 +72,9 @@ pub(crate) fn code(error: &anyhow::Error) -> u8 {
     }
     if error.is::<Usage>() {
         return USAGE;
+    }
+    if error.is::<ReceiptInDoubt>() {
+        return RECEIPT;
     }
     match error.downcast_ref::<ClientError>().map(ClientError::category) {
         Some(Category::Verification) => VERIFICATION,

@@ -118,6 +118,15 @@ pub enum Category {
 }
 
 impl ClientError {
+    /// Whether the same question may be answered in a moment: nothing came, or a gateway or a limit answered instead.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Transport { .. } => true,
+            Self::Refused { status, .. } => matches!(status, 408 | 425 | 429 | 500..=599),
+            _ => false,
+        }
+    }
+
     /// What to do about it.
     pub fn category(&self) -> Category {
         match self {

@@ -1,24 +1,30 @@
 //! `paramant receive`
 //!
-//! A view is used the moment the relay answers, so everything that can fail for a local reason is tried first, and what came is
-//! never thrown away: a blob that cannot be opened is kept beside the output.
+//! A view is used the moment the relay answers, so everything that can fail for another reason is tried first: keys, names,
+//! room on the disk, the relay's identity. What came is then written before anything else is done with it, a blob that cannot
+//! be opened as much as content; the receipt comes last, and nothing about it takes the content away.
+
+mod receipt;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use paramant_client::directory::{self, Demands};
-use paramant_client::durable::{Draft, ORDINARY, SECRET, write};
+use paramant_client::durable::{ORDINARY, SECRET};
 use paramant_client::envelope::{Opened, Sender};
-use paramant_client::state::Seen;
-use paramant_client::transfer::{self, Received, check_receipt};
+use paramant_client::transfer::{self, Received};
 use paramant_client::{ClientError, Relay, StateDir};
 use paramant_protocol::id::BlobHash;
 use paramant_protocol::{device::DeviceKeys, fingerprint};
 use serde_json::json;
 
+use super::place::{self, Place};
 use crate::arguments::Receive;
 use crate::exit::{DoesNotHold, Usage};
 use crate::output::{Output, Unit};
+
+/// Room for a receipt: an ML-DSA-65 signature in base64 has 4.4 kB, a path of 64 hashes about as much.
+const RECEIPT_ROOM: u64 = 32 << 10;
 
 pub(super) async fn run(arguments: Receive, output: &Output) -> Result<()> {
     let relay = super::relay(&arguments.relay, &arguments.account)?;
@@ -28,16 +34,10 @@ pub(super) async fn run(arguments: Receive, output: &Output) -> Result<()> {
         || Usage(format!("there are no keys for {name} here: run `paramant register` on this machine first"));
     let device = state.device(name)?.ok_or_else(missing)?;
     let pre_shared = super::pre_shared(&arguments.shared)?;
-    let expected = match &arguments.sender {
-        Some(sender) => {
-            let demands = Demands { without_log: arguments.without_log, ..Demands::default() };
-            Some(directory::find(&relay, sender, &demands, &state).await?.keys)
-        }
-        None => None,
-    };
-    let receipt_path = arguments.receipt.clone().unwrap_or_else(|| beside(&arguments.out, "receipt.json"));
-    let draft = Draft::create(&arguments.out, SECRET)?;
-    let receipt_draft = Draft::create(&receipt_path, ORDINARY)?;
+    let expected = expected_sender(&arguments, &relay, &state).await?;
+    let bytes = waiting(&relay, &arguments.hash).await?;
+    let Places { content: place, receipt: receipt_place } = Places::prepare(&arguments, bytes)?;
+    let identity = receipt::identity(&relay, &state).await?;
 
     let bar = output.bar("receiving", Unit::Bytes);
     let received =
@@ -45,74 +45,85 @@ pub(super) async fn run(arguments: Receive, output: &Output) -> Result<()> {
     drop(bar);
     let Received { blob, content, burned, receipt } = received;
 
-    let mut receipt_state = "none";
-    let mut receipt_fault = None;
-    match receipt {
-        Some(Ok(document)) => {
-            receipt_draft.finish(format!("{}\n", document.value()).as_bytes())?;
-            match judge(&relay, &state, &document, &arguments.hash).await {
-                Ok(()) => receipt_state = "valid",
-                Err(error) => receipt_fault = Some(error.to_string()),
-            }
+    let accepted = content.map_err(|error| {
+        let hint = "`paramant decrypt` can try again with another device or pre-shared secret";
+        Error::from(ClientError::from(error)).context(hint)
+    });
+    let accepted = accepted.and_then(|opened| sender_is(&opened, expected.as_ref()).map(|()| opened));
+    let written = match &accepted {
+        Ok(opened) => {
+            let written = place.write(&opened.plaintext, &format!("{}.content", arguments.hash));
+            written.map_err(|error| rescue(error.into(), &arguments, &state, &blob))
         }
-        Some(Err(error)) => receipt_fault = Some(error.to_string()),
-        None => {}
-    }
-
-    let opened = match content {
-        Ok(opened) => opened,
-        Err(error) => {
-            let kept = beside(&arguments.out, "pqhb");
-            write(&kept, &blob, SECRET)?;
-            output.notice(format_args!(
-                "the blob is kept as {}: `paramant decrypt` can try again with another device or pre-shared secret",
-                kept.display()
-            ));
-            return Err(ClientError::from(error).into());
-        }
+        Err(_) => place
+            .keep(&arguments.hash, &blob)
+            .map_err(|error| rescue(error.into(), &arguments, &state, &blob)),
     };
-    if let Err(error) = sender_is(&opened, expected.as_ref()) {
-        let kept = beside(&arguments.out, "pqhb");
-        write(&kept, &blob, SECRET)?;
-        output.notice(format_args!("the blob is kept as {}", kept.display()));
-        return Err(error);
-    }
-    draft.finish(&opened.plaintext)?;
+    let receipt = receipt::settle(receipt, &arguments.hash, &identity, receipt_place);
 
-    let (bytes, out) = (opened.plaintext.len(), arguments.out.display().to_string());
+    let out = written?;
+    let opened = accepted.map_err(|error| error.context(format!("the blob is kept as {}", out.display())))?;
+    let (bytes, out) = (opened.plaintext.len(), out.display().to_string());
     let sender = describe(&opened, arguments.sender.as_ref().map(ToString::to_string));
     output.result(
         &json!({
-            "ok": receipt_fault.is_none(), "hash": arguments.hash, "bytes": bytes, "out": out, "burned": burned,
-            "sender": sender, "receipt": receipt_fault.as_deref().unwrap_or(receipt_state),
-            "receipt_file": receipt_path.display().to_string(),
+            "ok": receipt.fault().is_none(), "hash": arguments.hash, "bytes": bytes, "out": out, "burned": burned,
+            "sender": sender, "receipt": receipt.verdict(), "receipt_file": receipt.file(),
         }),
         &format!(
-            "{out}: {bytes} bytes, {sender}\n{}; receipt {receipt_state}, {}",
+            "{out}: {bytes} bytes, {sender}\n{}; receipt {}",
             if burned { "this was its last view" } else { "it can be read again" },
-            receipt_path.display()
+            receipt.told()
         ),
     )?;
-    match receipt_fault {
-        None => Ok(()),
-        Some(fault) => {
-            Err(DoesNotHold(format!("the content was received, but its receipt does not hold: {fault}"))
-                .into())
+    receipt.fault().map_or(Ok(()), Err)
+}
+
+/// The keys of the device that must have signed.
+async fn expected_sender(
+    arguments: &Receive,
+    relay: &Relay,
+    state: &StateDir,
+) -> Result<Option<DeviceKeys>, ClientError> {
+    let Some(sender) = &arguments.sender else { return Ok(None) };
+    let demands = Demands { without_log: arguments.without_log, ..Demands::default() };
+    Ok(Some(directory::find(relay, sender, &demands, state).await?.keys))
+}
+
+/// How many bytes wait, so that they have room. Uses no view.
+async fn waiting(relay: &Relay, hash: &BlobHash) -> Result<u64, ClientError> {
+    let status = relay.status(hash).await?;
+    if status.available { Ok(status.bytes.unwrap_or(0)) } else { Err(ClientError::Gone(*hash)) }
+}
+
+/// Where content and receipt will go.
+struct Places {
+    content: Place,
+    receipt: Place,
+}
+
+impl Places {
+    fn prepare(arguments: &Receive, bytes: u64) -> Result<Self> {
+        let out = &arguments.out;
+        let receipt = arguments.receipt.clone().unwrap_or_else(|| beside(out, "receipt.json"));
+        if receipt == *out {
+            return Err(Usage("content and receipt need two files".into()).into());
         }
+        Ok(Self {
+            // The blob is longer than its content, and may have to be kept in its place.
+            content: Place::prepare(out, SECRET, bytes, arguments.force)?,
+            receipt: Place::prepare(&receipt, ORDINARY, RECEIPT_ROOM, arguments.force)?,
+        })
     }
 }
 
-/// Checks the receipt under the relay's identity as first seen.
-async fn judge(
-    relay: &Relay,
-    state: &StateDir,
-    document: &paramant_protocol::receipt::Document,
-    hash: &BlobHash,
-) -> Result<()> {
-    let identity = relay.identity().await?;
-    state.update_seen(|seen: &mut Seen| seen.relay(relay.address().as_str()).meet_identity(&identity))?;
-    check_receipt(document, hash, &identity)?;
-    Ok(())
+/// The disk failed in spite of the room set aside: the blob is kept wherever it can be.
+fn rescue(error: Error, arguments: &Receive, state: &StateDir, blob: &[u8]) -> Error {
+    let beside = arguments.out.parent().filter(|parent| !parent.as_os_str().is_empty());
+    match place::rescue(&[beside.unwrap_or(Path::new(".")), state.path()], &arguments.hash, blob) {
+        Some(kept) => error.context(format!("the blob is kept as {}", kept.display())),
+        None => error.context("the blob could not be kept either"),
+    }
 }
 
 fn sender_is(opened: &Opened, expected: Option<&DeviceKeys>) -> Result<()> {

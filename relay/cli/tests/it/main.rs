@@ -1,6 +1,9 @@
 //! The command as a script sees it: exit codes, output, and no secret in either.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod fake_relay;
+mod receive;
+
 use std::path::Path;
 
 use assert_cmd::Command;
