@@ -15,7 +15,7 @@ use crate::tools;
 pub(crate) struct Context {
     /// As in `kubectl config get-contexts`.
     pub(crate) name: String,
-    /// `HOST[:PORT][/PATH]`, reachable from here and from the nodes.
+    /// `HOST[:PORT][/PATH]`, reachable from here, from the nodes (which pull) and from pods (the operator asks it what a tag means).
     pub(crate) registry: String,
 }
 
@@ -25,7 +25,7 @@ impl Context {
         match registry.or_else(|| std::env::var("PARAMANT_REGISTRY").ok()).filter(|value| !value.is_empty()) {
             Some(registry) => Ok(Self { name, registry: registry.trim_end_matches('/').to_owned() }),
             None => fail(format!(
-                "--context {name} needs a registry that this machine can push to and the nodes can pull from: \
+                "--context {name} needs a registry that this machine can push to and that nodes and pods can reach: \
                  --registry HOST[:PORT][/PATH] or PARAMANT_REGISTRY"
             )),
         }
