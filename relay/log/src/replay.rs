@@ -6,8 +6,8 @@
 //!
 //! Only in the last segment may something be cut: a final batch without a valid trailer. A trailer counts as valid
 //! only if all it covers is there: when the machine lost power, the sector of the trailer may have reached the disk
-//! before another sector of its batch, which is then still filled with zeros. Anything else that does not fit is
-//! damage, and names file and offset.
+//! before another sector of its batch, which is then still filled with zeros, the first one from where the batch begins.
+//! Anything else that does not fit is damage, and names file and offset.
 
 use crate::disk::Disk;
 use crate::edge::Edge;

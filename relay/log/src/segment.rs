@@ -136,16 +136,23 @@ impl SegmentReader {
         Ok(None)
     }
 
-    /// Whether a whole sector between the offsets was never written since the segment was filled with zeros.
+    /// Whether a sector of what was written between the offsets is still as it was filled: zeros. Of the first sector
+    /// only the part from `from` on was to be written then; the part before it was durable already.
     pub(crate) fn has_unwritten_sector(&mut self, from: u64, to: u64) -> io::Result<bool> {
         const SECTOR: u64 = 512;
-        let mut at = from.next_multiple_of(SECTOR);
-        while at + SECTOR <= to {
-            let sector = self.bytes(at, SECTOR as usize)?;
-            if sector.len() == SECTOR as usize && sector.iter().all(|byte| *byte == 0) {
+        let mut at = from;
+        while at < to {
+            let end = (at + 1).next_multiple_of(SECTOR);
+            // The last sector holds the beginning of what stands at `to`, so it was written.
+            if end > to {
+                break;
+            }
+            let length = (end - at) as usize;
+            let sector = self.bytes(at, length)?;
+            if sector.len() == length && sector.iter().all(|byte| *byte == 0) {
                 return Ok(true);
             }
-            at += SECTOR;
+            at = end;
         }
         Ok(false)
     }

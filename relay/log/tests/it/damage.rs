@@ -101,28 +101,54 @@ fn a_last_batch_cut_short_at_any_byte_is_dropped_whole_and_nothing_else_is() {
     prepared.open_with(&prepared.bytes, |log| assert_holds(&log.unwrap(), prepared.size));
 }
 
-#[test]
-fn a_sector_that_never_reached_the_disk_before_its_trailer_is_a_torn_batch() {
+/// A log of six entries, then a batch of one long entry; the last segment, and where that batch begins in it.
+fn with_a_long_last_batch() -> (tempfile::TempDir, PathBuf, usize) {
     let dir = tempfile::tempdir().unwrap();
     let log = open(dir.path());
     append(&log, 0..5);
     log.publish_now().unwrap();
     append(&log, 5..6);
-    let before = std::fs::read(last_segment(dir.path())).unwrap();
+    let segment = last_segment(dir.path());
+    let before = std::fs::read(&segment).unwrap();
     let begin = before.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    assert!(begin % 512 != 0, "the batch begins inside a sector");
     let big = paramant_log::Entry { bytes: vec![b'x'; 5000], legacy_leaf: [1; 32] };
     log.append_blocking(big).unwrap();
     drop(log);
-    let segment = last_segment(dir.path());
-    let whole = std::fs::read(&segment).unwrap();
-    let sector = (begin + 1000).next_multiple_of(512);
+    (dir, segment, begin)
+}
 
-    let mut torn = whole.clone();
+#[test]
+fn a_sector_that_never_reached_the_disk_before_its_trailer_is_a_torn_batch() {
+    let (dir, segment, begin) = with_a_long_last_batch();
+    let mut torn = std::fs::read(&segment).unwrap();
+    let sector = (begin + 1000).next_multiple_of(512);
     torn[sector..sector + 512].fill(0);
     std::fs::write(&segment, &torn).unwrap();
-    let log = open(dir.path());
-    assert_holds(&log, 6);
-    drop(log);
+    assert_holds(&open(dir.path()), 6);
+}
+
+#[test]
+fn a_batch_whose_first_sector_alone_did_not_reach_the_disk_is_torn() {
+    let (dir, segment, begin) = with_a_long_last_batch();
+    let mut torn = std::fs::read(&segment).unwrap();
+    torn[begin..begin.next_multiple_of(512)].fill(0);
+    std::fs::write(&segment, &torn).unwrap();
+    assert_holds(&open(dir.path()), 6);
+}
+
+#[test]
+fn a_first_sector_of_which_anything_is_there_is_damage() {
+    let (dir, segment, begin) = with_a_long_last_batch();
+    let whole = std::fs::read(&segment).unwrap();
+    let end = begin.next_multiple_of(512);
+    for range in [begin..end - 1, begin + 1..end] {
+        let mut damaged = whole.clone();
+        damaged[range.clone()].fill(0);
+        std::fs::write(&segment, &damaged).unwrap();
+        let refused = Log::open(options(dir.path()), Keys::new());
+        assert!(matches!(refused, Err(OpenError::Corrupt(_))), "{range:?}: {refused:?}");
+    }
 }
 
 #[test]
