@@ -63,6 +63,15 @@ pub(crate) enum Command {
 }
 
 impl Cli {
+    /// Why this makes no sense, if it does not: a name means one relay, and is looked for in one namespace.
+    pub(crate) fn contradiction(&self) -> Option<&'static str> {
+        let named = !matches!(self.command, Command::Status { name: None });
+        let spread = self.all_namespaces && named;
+        spread.then_some(
+            "--all-namespaces goes with `status` without a name; name the relay's namespace with --namespace",
+        )
+    }
+
     /// The plain kubectl command.
     pub(crate) fn equivalent(&self) -> String {
         let mut words = vec!["kubectl".to_owned()];
@@ -103,6 +112,18 @@ mod tests {
 
     fn explained(line: &str) -> String {
         Cli::try_parse_from(line.split(' ')).unwrap().equivalent()
+    }
+
+    #[test]
+    fn a_name_is_looked_for_in_one_namespace_only() {
+        let contradicts =
+            |line: &str| Cli::try_parse_from(line.split(' ')).unwrap().contradiction().is_some();
+        for line in ["x -A status health", "x drain health -A", "x resume health -A --explain"] {
+            assert!(contradicts(line), "{line}");
+        }
+        for line in ["x -A status", "x status health", "x status -A --explain", "x drain health -n t"] {
+            assert!(!contradicts(line), "{line}");
+        }
     }
 
     #[test]

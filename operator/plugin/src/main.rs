@@ -42,16 +42,16 @@ fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> anyhow::Result<()> {
+    if let Some(contradiction) = cli.contradiction() {
+        bail!("{contradiction}");
+    }
     if cli.explain {
         println!("{}", cli.equivalent());
         return Ok(());
     }
     let (client, namespace) = connect(&cli).await?;
-    let relays: Api<ParamantRelay> = match (&cli.command, cli.all_namespaces) {
-        (Command::Status { .. }, true) => Api::all(client),
-        (_, true) => bail!("--all-namespaces goes with `status` only; name one relay to change it"),
-        (_, false) => Api::namespaced(client, &namespace),
-    };
+    let relays: Api<ParamantRelay> =
+        if cli.all_namespaces { Api::all(client) } else { Api::namespaced(client, &namespace) };
     match &cli.command {
         Command::Status { name: Some(name) } => {
             let relay = relays.get_opt(name).await.context("cannot read the relay")?;
