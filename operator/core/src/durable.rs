@@ -33,8 +33,20 @@ pub struct Durable {
     pub log: Option<LogHighWater>,
     /// Lower-case hex SHA-256 of the pinned control key's SubjectPublicKeyInfo.
     pub control_key: Option<String>,
+    /// The volume on which key and log were last found to be what is remembered of them.
+    pub volume: Option<Volume>,
     /// The directives last issued.
     pub directives: Option<Issued>,
+}
+
+/// A relay's volume, known by its claim. Another volume under another relay has nothing to continue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Volume {
+    /// The claim's UID.
+    pub claim_uid: String,
+    /// The UID of the relay that used it.
+    pub relay_uid: String,
 }
 
 /// An image reference and what it means.
@@ -107,6 +119,7 @@ impl Durable {
             retried: data.get("retried").and_then(|text| text.parse().ok()),
             log: json(data, "logHighWater"),
             control_key: data.get("controlKey").cloned(),
+            volume: json(data, "volume"),
             directives: json(data, "directives"),
         }
     }
@@ -124,6 +137,7 @@ impl Durable {
             ("retried", self.retried.as_ref().map(Digest::to_string)),
             ("logHighWater", text(self.log.as_ref())),
             ("controlKey", self.control_key.clone()),
+            ("volume", text(self.volume.as_ref())),
             ("directives", text(self.directives.as_ref())),
         ]
         .into_iter()
@@ -198,6 +212,7 @@ mod tests {
                 at: Timestamp::UNIX_EPOCH,
             }),
             control_key: Some("ab".into()),
+            volume: Some(Volume { claim_uid: "c-1".into(), relay_uid: "u-1".into() }),
             directives: Some(Issued { seq: 4, drain: DrainDirective::default(), log_high_water: None }),
         }
     }

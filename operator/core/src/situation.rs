@@ -31,6 +31,8 @@ pub enum Hold {
 pub struct Evidence<'a> {
     /// Why nothing but reporting is done, if so.
     pub hold: Option<&'a Hold>,
+    /// The name of the volume's claim.
+    pub claim: &'a str,
     /// The pod.
     pub pod: &'a PodView<'a>,
     /// What the relay's task knows.
@@ -95,15 +97,19 @@ impl Situation {
             return with(stuck(
                 "ControlKeyChanged",
                 format!(
-                    "the relay shows another control key than the pinned one, so nothing it says is believed; if that is right, annotate the relay with {}={found}",
-                    crate::ACCEPT_CONTROL_KEY
+                    "the relay shows another control key than the pinned one, so nothing it says is believed; if that is right, annotate the relay with {}={found}; if not, bring back the volume of the claim {} as it was",
+                    crate::ACCEPT_CONTROL_KEY,
+                    it.claim
                 ),
             ));
         }
         if let Continuity::Broken { found } = it.continuity {
             return with(stuck(
                 "LogBroken",
-                format!("{found}: the log was rolled back or replaced, and a person must find out why"),
+                format!(
+                    "{found}: the log was rolled back or replaced, and a person must find out why; bring back the volume with the earlier log, or, to begin a new one, delete the relay and its claim {} and create the relay again",
+                    it.claim
+                ),
             ));
         }
         if let Some((reason, message)) = it.kept.and_then(Kept::stuck) {

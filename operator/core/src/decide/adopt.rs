@@ -5,16 +5,23 @@ use paramant_protocol::control::RelayState;
 use super::Pass;
 use crate::children;
 use crate::covers::covers;
-use crate::durable::Durable;
+use crate::durable::{Durable, Volume};
 use crate::kept::Kept;
+use crate::log_check::Continuity;
 use crate::observation::Report;
 use crate::pod::PodView;
 use crate::target::Desired;
 
 impl Pass<'_> {
-    /// A relay made again over what an earlier one left continues its log, its key and its rejections, not its template.
-    pub(super) fn adopt_identity(&self, durable: &mut Durable) {
+    /// A relay made again over what an earlier one left continues its log, its key and its rejections, not its template; and
+    /// log and key only as long as its volume may be the earlier one's.
+    pub(super) fn adopt_identity(&self, durable: &mut Durable, pod: &PodView<'_>) {
         let uid = self.subject.uid;
+        if self.begins_anew(durable) {
+            durable.log = None;
+            durable.control_key = None;
+            durable.volume = None;
+        }
         if durable.relay_uid.as_deref().is_some_and(|earlier| earlier != uid) {
             durable.template = None;
             durable.last_good = None;
@@ -22,7 +29,9 @@ impl Pass<'_> {
         }
         durable.relay_uid = Some(uid.to_owned());
         match &self.seen.report {
-            Report::Reachable { state, .. } if durable.control_key.is_none() => {
+            Report::Reachable { state, pod_uid, .. }
+                if durable.control_key.is_none() && pod.uid() == Some(pod_uid) =>
+            {
                 durable.control_key = Some(state.identity.control_spki_sha256.clone());
             }
             Report::KeyChanged { found, .. } => {
@@ -32,6 +41,30 @@ impl Pass<'_> {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Relay and claim are both others than those the memory is about. A claim that was swapped under a living relay is no
+    /// such case: there the log broke, and a person must know.
+    fn begins_anew(&self, durable: &Durable) -> bool {
+        let (Some(known), Some(claim_uid)) = (&durable.volume, self.claim_uid()) else { return false };
+        known.relay_uid != self.subject.uid && known.claim_uid != claim_uid
+    }
+
+    fn claim_uid(&self) -> Option<&str> {
+        self.seen.children.claim.as_deref()?.metadata.uid.as_deref()
+    }
+
+    /// The relay showed its key and continues its log: what is remembered of them is about this volume.
+    pub(super) fn remember_volume(
+        &self,
+        durable: &mut Durable,
+        believed: Option<&RelayState>,
+        continuity: &Continuity,
+    ) {
+        if let (Some(_), Continuity::Continues, Some(claim_uid)) = (believed, continuity, self.claim_uid()) {
+            durable.volume =
+                Some(Volume { claim_uid: claim_uid.to_owned(), relay_uid: self.subject.uid.to_owned() });
         }
     }
 

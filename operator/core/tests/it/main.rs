@@ -4,6 +4,7 @@
 mod cluster;
 mod converge;
 mod faults;
+mod lost;
 mod not_taken;
 mod properties;
 mod refusals;

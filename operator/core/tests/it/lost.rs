@@ -1,0 +1,86 @@
+//! What is made again or lost: a relay, its volume, the durable copy. A fence falls only with what it fenced.
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use paramant_operator_core::Durable;
+use serde_json::json;
+
+use crate::cluster::{Cluster, hash};
+
+fn durable(cluster: &Cluster) -> Durable {
+    let state: ConfigMap =
+        serde_json::from_value(cluster.get("ConfigMap", "health-state").unwrap().clone()).unwrap();
+    Durable::read(Some(&state))
+}
+
+/// Another relay of this name; of the earlier one's objects only these are left.
+fn make_again(cluster: &mut Cluster, left: &[&str]) {
+    let uid = cluster.next_uid();
+    cluster.relay["metadata"]["uid"] = json!(uid);
+    cluster.relay["status"] = json!({"observedGeneration": -1});
+    cluster.objects.retain(|(_, name), _| left.contains(&name.as_str()));
+    cluster.process = None;
+}
+
+/// The relay comes up with nothing of what it had.
+fn come_up_empty(cluster: &mut Cluster) {
+    cluster.pass();
+    cluster.tick();
+    let state = &mut cluster.process.as_mut().unwrap().state;
+    state.identity.control_spki_sha256 = hash(9);
+    state.log.root = hash(9);
+}
+
+fn swap_volume(cluster: &mut Cluster) {
+    let uid = cluster.next_uid();
+    cluster.get_mut("PersistentVolumeClaim", "data-health-0").unwrap()["metadata"]["uid"] = json!(uid);
+    let pod_uid = cluster.next_uid();
+    cluster.get_mut("Pod", "health-0").unwrap()["metadata"]["uid"] = json!(pod_uid);
+    cluster.process = None;
+    come_up_empty(cluster);
+}
+
+#[test]
+fn a_relay_made_again_with_a_volume_of_its_own_begins_anew() {
+    let mut cluster = Cluster::serving();
+    make_again(&mut cluster, &["health-state"]);
+    come_up_empty(&mut cluster);
+    cluster.settle();
+    assert_eq!(durable(&cluster).control_key.as_deref(), Some(hash(9).as_str()));
+    assert_eq!(durable(&cluster).log.unwrap().mark.root, hash(9));
+    assert_eq!((cluster.phase(), cluster.condition("LogConsistent").0.as_str()), ("Ready", "True"));
+}
+
+#[test]
+fn a_relay_made_again_over_its_volume_must_continue_what_is_on_it() {
+    let mut cluster = Cluster::serving();
+    make_again(&mut cluster, &["health-state", "data-health-0"]);
+    cluster.pass();
+    cluster.tick();
+    cluster.process.as_mut().unwrap().state.log.root = hash(9);
+    cluster.settle();
+    assert_eq!((cluster.phase(), cluster.condition("Stalled").1.as_str()), ("Blocked", "LogBroken"));
+}
+
+#[test]
+fn a_volume_that_is_swapped_under_a_relay_breaks_its_log_until_the_relay_is_made_again() {
+    let mut cluster = Cluster::serving();
+    swap_volume(&mut cluster);
+    cluster.process.as_mut().unwrap().state.identity.control_spki_sha256 = hash(2);
+    cluster.settle();
+    assert_eq!(cluster.condition("Stalled").1, "LogBroken");
+    let remedy = "delete the relay and its claim data-health-0 and create the relay again";
+    assert!(cluster.message().contains(remedy), "{}", cluster.message());
+    make_again(&mut cluster, &["health-state", "data-health-0"]);
+    come_up_empty(&mut cluster);
+    cluster.settle();
+    assert_eq!((cluster.phase(), durable(&cluster).log.unwrap().mark.root), ("Ready", hash(9)));
+}
+
+#[test]
+fn a_relay_that_lost_its_pod_and_claim_objects_but_not_itself_keeps_its_fence() {
+    let mut cluster = Cluster::serving();
+    swap_volume(&mut cluster);
+    cluster.settle();
+    let kept = durable(&cluster);
+    assert_eq!((kept.control_key, kept.log.unwrap().mark.root), (Some(hash(2)), hash(3)));
+}
