@@ -114,6 +114,8 @@ struct Known {
     woken: Option<Instant>,
     /// What the relay took, and in which pod.
     acknowledged: Option<(String, Directives)>,
+    /// What the relay refused, until it takes something.
+    refused: Option<DirectivesMark>,
 }
 
 /// A key that may be spoken to, and in which pod.
@@ -227,6 +229,11 @@ impl ControlPlane {
     /// What a relay last reported.
     pub fn report(&self, key: &RelayKey) -> Report {
         self.lock().present.get(key).map(|tasks| tasks.relay.known().report.clone()).unwrap_or_default()
+    }
+
+    /// The directives that a relay last refused, until it takes some.
+    pub fn refused(&self, key: &RelayKey) -> Option<DirectivesMark> {
+        self.lock().present.get(key).and_then(|tasks| tasks.relay.known().refused.clone())
     }
 
     /// The newest state of every relay that is reachable.

@@ -24,6 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         report: Report::Unknown,
         resolution: Resolution::Pending,
         refused: None,
+        directives_refused: None,
         rivals: Vec::new(),
     };
     let context = Context {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use paramant_crds::ParamantRelayStatus;
 use paramant_crds::annotation::PAUSED;
-use paramant_protocol::control::{AdminReport, Directives, DirectivesMark, DrainDirective, RelayState};
+use paramant_protocol::control::{AdminReport, Directives, DrainDirective, RelayState};
 
 use crate::children::{self, Subject};
 use crate::decision::{Decision, ImageRef};
@@ -182,8 +182,9 @@ impl Pass<'_> {
             Some(_) => DrainDirective { update_until: None, ..wanted },
             None => wanted,
         };
-        let held: Option<&DirectivesMark> = believed.and_then(|state| state.directives.as_ref());
-        drain::issue(durable, self.subject.uid, self.context.epoch, wanted, held)
+        let held = believed.and_then(|state| state.directives.as_ref());
+        let answered = drain::Answered { held, refused: self.seen.directives_refused.as_ref() };
+        drain::issue(durable, self.subject.uid, self.context.epoch, wanted, answered)
     }
 
     /// The operator sees no Secret; the relay says whether it found a token where the rolled template mounts one.

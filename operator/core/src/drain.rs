@@ -108,23 +108,53 @@ pub fn progress(
     }
 }
 
-/// Gives the wanted content its place in the order, and remembers it. `held` is what the relay says it holds.
+/// What the relay said of its directives.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Answered<'a> {
+    /// What it says it holds.
+    pub held: Option<&'a DirectivesMark>,
+    /// What it refused last.
+    pub refused: Option<&'a DirectivesMark>,
+}
+
+impl Answered<'_> {
+    /// How far the relay says that this order has come. Another relay's, or another leader's, is another order.
+    fn held_seq(&self, relay_uid: &str, epoch: u64) -> u64 {
+        seq_in(self.held, relay_uid, epoch).unwrap_or(0)
+    }
+
+    /// The relay holds a later number than `seq`, or another content under the same: it will never take `seq`. That happens
+    /// when an earlier `-state` was restored.
+    fn rules_out(&self, seq: u64, relay_uid: &str, epoch: u64) -> bool {
+        let held = self.held_seq(relay_uid, epoch);
+        held > seq || (held == seq && seq_in(self.refused, relay_uid, epoch) == Some(seq))
+    }
+}
+
+fn seq_in(mark: Option<&DirectivesMark>, relay_uid: &str, epoch: u64) -> Option<u64> {
+    mark.filter(|mark| mark.relay_uid == relay_uid && mark.epoch == epoch).map(|mark| mark.seq)
+}
+
+/// Gives the wanted content its place in the order, and remembers it.
 pub fn issue(
     durable: &mut Durable,
     relay_uid: &str,
     epoch: u64,
     drain: DrainDirective,
-    held: Option<&DirectivesMark>,
+    answered: Answered<'_>,
 ) -> Directives {
     let log_high_water = durable.log.as_ref().map(|log| log.mark.clone());
     let issued = match durable.directives.take() {
-        Some(issued) if issued.drain == drain && issued.log_high_water == log_high_water => issued,
+        Some(issued)
+            if issued.drain == drain
+                && issued.log_high_water == log_high_water
+                && !answered.rules_out(issued.seq, relay_uid, epoch) =>
+        {
+            issued
+        }
         before => {
             // If `-state` was lost, the relay still knows how far the order has come.
-            let held = held
-                .filter(|held| held.relay_uid == relay_uid && held.epoch >= epoch)
-                .map_or(0, |held| held.seq);
-            let last = before.map_or(0, |before| before.seq).max(held);
+            let last = before.map_or(0, |before| before.seq).max(answered.held_seq(relay_uid, epoch));
             Issued { seq: last.saturating_add(1), drain, log_high_water }
         }
     };

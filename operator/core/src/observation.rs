@@ -11,7 +11,7 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use paramant_crds::{ParamantLicense, ParamantPolicy, ParamantRelay};
-use paramant_protocol::control::RelayState;
+use paramant_protocol::control::{DirectivesMark, RelayState};
 use serde_json::Value;
 
 use crate::digest::Digest;
@@ -33,6 +33,8 @@ pub struct Observation {
     pub resolution: Resolution,
     /// The last child the API server refused to take, until it takes it.
     pub refused: Option<Refused>,
+    /// The directives that the relay last refused, until it takes some.
+    pub directives_refused: Option<DirectivesMark>,
     /// Other relays that report the same identity or log, or ask for the same log origin; in any order.
     pub rivals: Vec<Rival>,
 }

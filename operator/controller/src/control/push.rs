@@ -11,7 +11,7 @@ use paramant_protocol::control::Directives;
 use tokio::sync::watch;
 
 use super::exchange::{self, Channel};
-use super::{Relay, Target, Wanted, tls};
+use super::{Relay, Target, Wanted, mark, tls};
 use crate::authority;
 use crate::backoff::Backoff;
 use crate::queue::Wake;
@@ -64,12 +64,16 @@ pub(super) async fn run(relay: Arc<Relay>) {
         let outcome = deliver(&relay, &delivery).await;
         let wait = match &outcome {
             Ok(true) => {
-                relay.known().acknowledged = Some((delivery.target.pod_uid, delivery.directives));
+                let mut known = relay.known();
+                known.acknowledged = Some((delivery.target.pod_uid, delivery.directives));
+                known.refused = None;
+                drop(known);
                 relay.answered.notify_one();
                 backoff.reset();
                 continue;
             }
             Ok(false) => {
+                relay.known().refused = Some(mark(&delivery.directives));
                 relay.shared.queue.wake(relay.key.clone(), Wake::Now);
                 AFTER_REFUSAL
             }

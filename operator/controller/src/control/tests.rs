@@ -292,6 +292,19 @@ async fn a_relay_that_vanished_is_told_so_before_its_tasks_end() {
 }
 
 #[tokio::test]
+async fn directives_that_were_refused_are_named_until_some_are_taken() {
+    let bench = Bench::new();
+    let relay = bench.relay(Manner::Good).await;
+    relay.hold(5);
+    bench.aim(&relay, None);
+    bench.plane.direct(&key(), directives(1));
+    let refused = || bench.plane.refused(&key()).map(|mark| mark.seq);
+    eventually("the refusal is known", || refused() == Some(1)).await;
+    bench.plane.direct(&key(), directives(6));
+    eventually("the refusal is over", || refused().is_none()).await;
+}
+
+#[tokio::test]
 async fn a_relay_made_again_at_once_hears_no_farewell_of_the_one_before() {
     let bench = Bench::new();
     let relay = bench.relay(Manner::Good).await;

@@ -24,8 +24,18 @@ impl Inner {
             self.queue.wake(met, Wake::Now);
         }
         let (children, resolution) = (stores.children(key), self.resolver.resolution(key));
-        let refused = self.refusals.of(key);
-        Observation { relay, policy, license, children, report, resolution, refused, rivals }
+        let (refused, directives_refused) = (self.refusals.of(key), self.control.refused(key));
+        Observation {
+            relay,
+            policy,
+            license,
+            children,
+            report,
+            resolution,
+            refused,
+            directives_refused,
+            rivals,
+        }
     }
 }
 

@@ -67,6 +67,7 @@ fn seen() -> Observation {
         resolution: Resolution::Pending,
         refused: None,
         rivals: Vec::new(),
+        directives_refused: None,
     }
 }
 

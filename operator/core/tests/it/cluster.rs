@@ -16,7 +16,7 @@ use paramant_operator_core::{
     Children, Context, Decision, DeletedKind, Event, Observation, Referenced, Refused, Report, Resolution,
     Rival, decide,
 };
-use paramant_protocol::control::{Directives, RelayState};
+use paramant_protocol::control::{Directives, DirectivesMark, RelayState};
 use serde_json::{Value, json};
 
 pub(crate) const NAME: &str = "health";
@@ -86,6 +86,7 @@ pub(crate) struct Cluster {
     /// What the API server does not take, and how it says so.
     pub(crate) answers: fn(&Value) -> Answer,
     refused: Option<Refused>,
+    directives_refused: Option<DirectivesMark>,
     applied: BTreeMap<(String, String), Value>,
     counter: u64,
 }
@@ -125,6 +126,7 @@ impl Cluster {
             answers: |_| Answer::Taken,
             refused: None,
             applied: BTreeMap::new(),
+            directives_refused: None,
             counter: 0,
         };
         let uid = cluster.next_uid();
@@ -250,6 +252,7 @@ impl Cluster {
             resolution: self.resolution.clone(),
             refused: self.refused.clone(),
             rivals: self.rivals.clone(),
+            directives_refused: self.directives_refused.clone(),
         }
     }
 
@@ -335,7 +338,10 @@ impl Cluster {
         if let (Some(process), Some(directives)) = (&mut self.process, decision.directives) {
             let order = |it: &Directives| (it.epoch, it.seq);
             let held = process.directives.as_ref().filter(|held| held.relay_uid == directives.relay_uid);
-            if held.is_none_or(|held| order(held) < order(&directives)) {
+            let taken = held.is_none_or(|held| order(held) < order(&directives) || *held == directives);
+            let Directives { relay_uid, epoch, seq, .. } = directives.clone();
+            self.directives_refused = (!taken).then_some(DirectivesMark { relay_uid, epoch, seq });
+            if taken {
                 process.directives = Some(directives);
             }
         }

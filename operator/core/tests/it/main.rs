@@ -3,6 +3,7 @@
 
 mod cluster;
 mod converge;
+mod directives;
 mod faults;
 mod lost;
 mod not_taken;
