@@ -196,6 +196,7 @@ impl Work {
             ca_bundle_pem: authority.bundle_pem().to_owned(),
             epoch,
             operator_namespace: self.settings.pod_namespace.clone(),
+            metrics_from: self.settings.metrics_from.0.clone(),
             // Each scope has an answer of its own, which a pass puts in.
             gateway_api: false,
         };

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use clap::{Parser, ValueEnum};
+use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 
 /// Runs Paramant relays described by ParamantRelay resources.
 #[derive(Debug, Clone, Parser)]
@@ -28,6 +29,10 @@ pub struct Settings {
     #[arg(long, env = "PARAMANT_PLAIN_HTTP_REGISTRIES", value_delimiter = ',')]
     pub plain_http_registries: Vec<String>,
 
+    /// Who may read relays' metrics besides this operator: a JSON list of NetworkPolicyPeer.
+    #[arg(long, env = "PARAMANT_METRICS_FROM", default_value = "", value_parser = peers)]
+    pub metrics_from: Peers,
+
     /// How log lines look.
     #[arg(long, env = "PARAMANT_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
     pub log_format: LogFormat,
@@ -46,6 +51,17 @@ impl Settings {
         }
         self
     }
+}
+
+/// Peers in relays' NetworkPolicies.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Peers(pub Vec<NetworkPolicyPeer>);
+
+fn peers(text: &str) -> Result<Peers, serde_json::Error> {
+    if text.trim().is_empty() {
+        return Ok(Peers::default());
+    }
+    serde_json::from_str(text).map(Peers)
 }
 
 /// How log lines look.
@@ -67,5 +83,15 @@ mod tests {
         let parse = |list: &str| Settings::parse_from(["x", "--namespaces", list]).normalised().namespaces;
         assert!(parse("").is_empty());
         assert_eq!(parse("b, a,b"), ["a", "b"]);
+    }
+
+    #[test]
+    fn readers_of_metrics_are_a_list_of_peers_and_none_by_default() {
+        let parsed =
+            |flag: &str| Settings::try_parse_from(["x", flag]).map(|settings| settings.metrics_from.0);
+        assert_eq!(parsed("--metrics-from=").unwrap(), []);
+        let peers = parsed(r#"--metrics-from=[{"namespaceSelector":{"matchLabels":{"a":"b"}}}]"#).unwrap();
+        assert!(peers[0].namespace_selector.is_some());
+        assert!(parsed("--metrics-from={").is_err());
     }
 }

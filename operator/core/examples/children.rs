@@ -31,6 +31,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ca_bundle_pem: String::new(),
         epoch: 0,
         operator_namespace: "paramant-system".into(),
+        metrics_from: Vec::new(),
         gateway_api: true,
     };
     let decision = decide(&seen, &context, Timestamp::now());

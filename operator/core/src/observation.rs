@@ -9,7 +9,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service, ServiceAccount};
-use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
+use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy, NetworkPolicyPeer};
 use paramant_crds::{ParamantLicense, ParamantPolicy, ParamantRelay};
 use paramant_protocol::control::{DirectivesMark, RelayState};
 use serde_json::Value;
@@ -198,6 +198,8 @@ pub struct Context {
     pub epoch: u64,
     /// Where the operator runs; only from there may the control and probe ports be reached.
     pub operator_namespace: String,
+    /// Who else may read a relay's metrics.
+    pub metrics_from: Vec<NetworkPolicyPeer>,
     /// Whether the cluster serves `gateway.networking.k8s.io/v1` HTTPRoute.
     pub gateway_api: bool,
 }

@@ -35,6 +35,7 @@ fn reconciler(client: Client) -> Reconciler {
         ca_bundle_pem: authority.bundle_pem().to_owned(),
         epoch: 1,
         operator_namespace: "paramant-system".to_owned(),
+        metrics_from: Vec::new(),
         gateway_api: false,
     };
     let (queue, metrics) = (Queue::default(), Metrics::new().unwrap());

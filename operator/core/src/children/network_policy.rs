@@ -1,4 +1,5 @@
-//! The relay's NetworkPolicy: it dials nobody; anybody may reach the public port; control and probes only the operator.
+//! The relay's NetworkPolicy: it dials nobody; anybody may reach the public port; control and probes only the operator;
+//! probes also whoever was told to the operator as a reader of metrics.
 //!
 //! This is half of promise S5: the pod that holds payloads has no way out. What may leave goes through a courier with a
 //! policy of its own.
@@ -13,7 +14,11 @@ use serde_json::Value;
 use super::{CONTROL_PORT, PROBES_PORT, PUBLIC_PORT, Subject, seal, to_value};
 
 /// The intent. `Egress` is among the types and no rule follows: nothing may leave.
-pub fn network_policy(subject: &Subject<'_>, operator_namespace: &str) -> Value {
+pub fn network_policy(
+    subject: &Subject<'_>,
+    operator_namespace: &str,
+    metrics_from: &[NetworkPolicyPeer],
+) -> Value {
     let operator = NetworkPolicyPeer {
         namespace_selector: Some(LabelSelector {
             match_labels: Some([("kubernetes.io/metadata.name".into(), operator_namespace.into())].into()),
@@ -21,6 +26,20 @@ pub fn network_policy(subject: &Subject<'_>, operator_namespace: &str) -> Value 
         }),
         ..NetworkPolicyPeer::default()
     };
+    let mut ingress = vec![
+        NetworkPolicyIngressRule { ports: Some(vec![port(PUBLIC_PORT)]), from: None },
+        NetworkPolicyIngressRule {
+            ports: Some(vec![port(CONTROL_PORT), port(PROBES_PORT)]),
+            from: Some(vec![operator]),
+        },
+    ];
+    // A rule with an empty list of peers would let everybody in.
+    if !metrics_from.is_empty() {
+        ingress.push(NetworkPolicyIngressRule {
+            ports: Some(vec![port(PROBES_PORT)]),
+            from: Some(metrics_from.to_vec()),
+        });
+    }
     seal(to_value(&NetworkPolicy {
         metadata: subject.metadata(subject.name),
         spec: Some(NetworkPolicySpec {
@@ -29,13 +48,7 @@ pub fn network_policy(subject: &Subject<'_>, operator_namespace: &str) -> Value 
                 ..LabelSelector::default()
             }),
             policy_types: Some(vec!["Ingress".into(), "Egress".into()]),
-            ingress: Some(vec![
-                NetworkPolicyIngressRule { ports: Some(vec![port(PUBLIC_PORT)]), from: None },
-                NetworkPolicyIngressRule {
-                    ports: Some(vec![port(CONTROL_PORT), port(PROBES_PORT)]),
-                    from: Some(vec![operator]),
-                },
-            ]),
+            ingress: Some(ingress),
             egress: None,
         }),
     }))

@@ -35,7 +35,7 @@ fn everything(relay: &ParamantRelay) -> Vec<Value> {
         headless(&subject),
         config(&subject, relay_yaml(&subject, &StaticSettings::wanted(&subject)), "PEM"),
         state(&subject, &crate::Durable { relay_uid: Some("u-1".into()), ..Default::default() }),
-        network_policy(&subject, "paramant-system"),
+        network_policy(&subject, "paramant-system", &[]),
         stateful_set(&subject, &template, None),
     ];
     all.extend(ingress(&subject));
@@ -228,7 +228,7 @@ fn a_claim_is_left_alone_until_it_must_grow_or_go_along() {
 #[test]
 fn the_relay_may_dial_nobody_and_only_the_operator_reaches_its_control_port() {
     let relay = plain();
-    let policy = network_policy(&Subject::of(&relay).unwrap(), "paramant-system");
+    let policy = network_policy(&Subject::of(&relay).unwrap(), "paramant-system", &[]);
     assert_eq!(policy["spec"]["policyTypes"], json!(["Ingress", "Egress"]));
     assert!(policy["spec"]["egress"].is_null());
     let rules = policy["spec"]["ingress"].as_array().unwrap();
@@ -302,4 +302,18 @@ fn an_ingress_or_a_route_is_made_only_when_it_is_asked_for() {
     let subject = Subject::of(&classed).unwrap();
     assert_eq!(http_route(&subject), None);
     assert_eq!(ingress(&subject).unwrap()["spec"]["rules"][0]["host"], "relay.acme.example");
+}
+
+#[test]
+fn metrics_may_be_read_from_where_the_operator_was_told_and_nothing_else_may_be_reached_from_there() {
+    let (relay, monitoring) =
+        (plain(), json!({ "namespaceSelector": { "matchLabels": { "team": "watch" } } }));
+    let subject = Subject::of(&relay).unwrap();
+    let peer = serde_json::from_value(monitoring.clone()).unwrap();
+    let rules = |intent: &Value| intent["spec"]["ingress"].as_array().unwrap().clone();
+    let closed = rules(&network_policy(&subject, "paramant-system", &[]));
+    let open = rules(&network_policy(&subject, "paramant-system", &[peer]));
+    assert_eq!(open[..2], closed[..], "nothing else changes");
+    let ports = json!([{ "port": PROBES_PORT, "protocol": "TCP" }]);
+    assert_eq!(open[2..], [json!({ "ports": ports, "from": [monitoring] })]);
 }

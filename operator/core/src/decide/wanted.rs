@@ -41,7 +41,7 @@ impl Pass<'_> {
         let mut intents = vec![
             (children::service_account(subject), live(all.service_account.as_deref())),
             (
-                children::network_policy(subject, &context.operator_namespace),
+                children::network_policy(subject, &context.operator_namespace, &context.metrics_from),
                 live(all.network_policy.as_deref()),
             ),
             (children::config(subject, relay_yaml, &context.ca_bundle_pem), live(config.as_deref())),

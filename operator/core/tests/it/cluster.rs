@@ -114,6 +114,7 @@ impl Cluster {
                 ca_bundle_pem: "PEM".into(),
                 epoch: 1,
                 operator_namespace: "paramant-system".into(),
+                metrics_from: Vec::new(),
                 gateway_api: true,
             },
             deeds: Vec::new(),

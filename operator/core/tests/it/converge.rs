@@ -482,3 +482,18 @@ fn a_larger_volume_reaches_the_claim_then_its_template_and_restarts_nothing() {
     assert_eq!(cluster.deeds.iter().filter(|deed| **deed == orphaned).count(), 1);
     assert_eq!((cluster.pod()["metadata"]["uid"].clone(), cluster.step()), (pod, Step::Idle));
 }
+
+#[test]
+fn another_reader_of_metrics_is_let_in_and_restarts_nothing() {
+    let mut cluster = Cluster::serving();
+    let (set, pod) = (cluster.get("StatefulSet", NAME).unwrap().clone(), cluster.pod().clone());
+    let monitoring = json!({ "namespaceSelector": { "matchLabels": { "team": "watch" } } });
+    cluster.context.metrics_from = vec![serde_json::from_value(monitoring.clone()).unwrap()];
+    cluster.settle();
+    let policy = cluster.get("NetworkPolicy", NAME).unwrap();
+    assert_eq!(policy.pointer("/spec/ingress/2/from/0"), Some(&monitoring));
+    assert_eq!((cluster.get("StatefulSet", NAME).unwrap(), cluster.pod()), (&set, &pod));
+    cluster.context.metrics_from.clear();
+    cluster.settle();
+    assert_eq!(cluster.get("NetworkPolicy", NAME).unwrap().pointer("/spec/ingress/2"), None);
+}
