@@ -4,7 +4,7 @@
 //! relays as JSON, without any secret. Connections are few and short: headers must arrive in time, and more than
 //! a few at once are made to wait.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -46,6 +46,16 @@ pub struct Pages {
     pub leadership: Leadership,
     /// The relays' tasks, while leading.
     pub control: Arc<Mutex<Option<ControlPlane>>>,
+}
+
+/// Opens the port. A host whose kernel has no IPv6 knows no `[::]`; every address is then every IPv4 address.
+pub async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Err(_) if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+        }
+        opened => opened,
+    }
 }
 
 /// Serves until the process ends.
@@ -129,4 +139,21 @@ async fn state(State(pages): State<Pages>) -> Json<Value> {
         "watchAgeSeconds": watches,
         "relays": relays.unwrap_or_default(),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn every_address_is_reached_by_ipv4_whether_the_host_has_ipv6_or_not() {
+        let listener = listen("[::]:0".parse().unwrap()).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+        let taken = listen((Ipv4Addr::UNSPECIFIED, port).into()).await;
+        assert!(taken.is_err(), "a port that is taken stays an error");
+    }
 }

@@ -11,7 +11,6 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use kube::api::Api;
 use paramant_operator_core::Context;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -85,7 +84,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
         leadership: leadership.clone(),
         control: control.clone(),
     };
-    let listener = TcpListener::bind(settings.http_addr)
+    let listener = probes::listen(settings.http_addr)
         .await
         .map_err(|source| Error::Listen { address: settings.http_addr, source })?;
     health.report("start", Weight::Blocking, "the operator is starting");

@@ -21,8 +21,8 @@ pub struct Settings {
     #[arg(long, env = "POD_NAME", default_value = "local")]
     pub pod_name: String,
 
-    /// Where probes and metrics listen.
-    #[arg(long, env = "PARAMANT_HTTP_ADDR", default_value = "0.0.0.0:8080")]
+    /// Where probes and metrics listen. `[::]` is every address, of both families where the host has both.
+    #[arg(long, env = "PARAMANT_HTTP_ADDR", default_value = "[::]:8080")]
     pub http_addr: SocketAddr,
 
     /// Registries (`host:port`) to speak plain HTTP with. For test beds.
