@@ -34,8 +34,8 @@ pub use self::service_account::service_account;
 pub use self::services::{headless, service};
 pub use self::settings::{StaticSettings, relay_yaml};
 pub use self::state::state;
-pub(crate) use self::stateful_set::live_template;
 pub use self::stateful_set::stateful_set;
+pub(crate) use self::stateful_set::{live_template, resolved_image};
 use crate::digest::Digest;
 
 /// Who owns the fields this operator sets.

@@ -5,6 +5,7 @@
 //! else is re-sending what already is, and is left out where the live object covers it.
 
 mod adopt;
+mod recover;
 mod step;
 mod wanted;
 
@@ -82,6 +83,7 @@ impl Pass<'_> {
         let kept = self.kept(&pod);
         let hold = self.hold(kept);
 
+        self.recover(&mut durable);
         self.adopt_identity(&mut durable, &pod);
         let desired = Desired::of(subject, seen, &mut durable);
         if hold.is_none() {

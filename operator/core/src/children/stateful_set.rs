@@ -13,17 +13,31 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use serde_json::{Value, json};
 
 use super::{Subject, seal, to_value};
+use crate::durable::ResolvedImage;
+
+/// What a tag was resolved to, as `<relay>-state` keeps it: a second copy, should that be lost. On the StatefulSet and not
+/// in its template, where it would restart the relay.
+const RESOLVED_IMAGE: &str = "paramant.app/resolved-image";
 
 /// The intent. `live` gives the claim template of a StatefulSet that exists: it cannot be changed in place.
-pub fn stateful_set(subject: &Subject<'_>, template: &Value, live: Option<&StatefulSet>) -> Value {
+pub fn stateful_set(
+    subject: &Subject<'_>,
+    template: &Value,
+    live: Option<&StatefulSet>,
+    resolved: Option<&ResolvedImage>,
+) -> Value {
     let existing =
         live.and_then(|live| live.spec.as_ref()).and_then(|spec| spec.volume_claim_templates.as_ref());
     let claims = match existing {
         Some(claims) if !claims.is_empty() => claims.iter().map(as_made).collect(),
         _ => vec![claim_template(subject)],
     };
+    let resolved = resolved.and_then(|resolved| serde_json::to_string(resolved).ok());
     let mut intent = to_value(&StatefulSet {
-        metadata: subject.metadata(subject.name),
+        metadata: ObjectMeta {
+            annotations: resolved.map(|resolved| [(RESOLVED_IMAGE.to_owned(), resolved)].into()),
+            ..subject.metadata(subject.name)
+        },
         spec: Some(StatefulSetSpec {
             replicas: Some(1),
             service_name: Some(subject.headless_name()),
@@ -89,6 +103,11 @@ fn as_made(live: &PersistentVolumeClaim) -> PersistentVolumeClaim {
         }),
         status: None,
     }
+}
+
+/// What a tag was resolved to, as a live StatefulSet remembers it.
+pub(crate) fn resolved_image(live: &StatefulSet) -> Option<ResolvedImage> {
+    serde_json::from_str(live.metadata.annotations.as_ref()?.get(RESOLVED_IMAGE)?).ok()
 }
 
 /// The template inside a live StatefulSet.

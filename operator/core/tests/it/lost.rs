@@ -1,10 +1,11 @@
 //! What is made again or lost: a relay, its volume, the durable copy. A fence falls only with what it fenced.
 
 use k8s_openapi::api::core::v1::ConfigMap;
+use paramant_crds::relay::Step;
 use paramant_operator_core::Durable;
 use serde_json::json;
 
-use crate::cluster::{Cluster, hash};
+use crate::cluster::{Cluster, Fault, digest, hash, image};
 
 fn durable(cluster: &Cluster) -> Durable {
     let state: ConfigMap =
@@ -83,4 +84,80 @@ fn a_relay_that_lost_its_pod_and_claim_objects_but_not_itself_keeps_its_fence() 
     cluster.settle();
     let kept = durable(&cluster);
     assert_eq!((kept.control_key, kept.log.unwrap().mark.root), (Some(hash(2)), hash(3)));
+}
+
+/// The durable copy is lost while the relay runs.
+fn lose_state(cluster: &mut Cluster) {
+    cluster.objects.remove(&("ConfigMap".into(), "health-state".into()));
+}
+
+#[test]
+fn a_lost_durable_copy_drops_neither_the_log_fence_nor_the_pinned_key() {
+    let mut cluster = Cluster::serving();
+    let before = durable(&cluster);
+    lose_state(&mut cluster);
+    cluster.process.as_mut().unwrap().state.log.root = hash(9);
+    cluster.settle();
+    assert_eq!(cluster.condition("Stalled").1, "LogBroken");
+    assert_eq!(durable(&cluster).log.unwrap().mark, before.log.unwrap().mark);
+    cluster.process.as_mut().unwrap().state.log.root = hash(3);
+    lose_state(&mut cluster);
+    cluster.process.as_mut().unwrap().state.identity.control_spki_sha256 = hash(9);
+    cluster.settle();
+    assert_eq!(durable(&cluster).control_key, before.control_key);
+}
+
+#[test]
+fn a_lost_durable_copy_tries_no_release_again_that_failed() {
+    for retried in [false, true] {
+        let mut cluster = Cluster::serving();
+        cluster.faults.insert(digest(2), Fault::Crashes);
+        cluster.edit(|spec| {
+            spec["image"] = json!(image(2));
+            spec["update"] = if retried { json!({"retry": digest(2)}) } else { json!({}) };
+        });
+        cluster.until(Step::RollingBack);
+        cluster.settle();
+        let rejected = cluster.status().update.unwrap().rejected;
+        lose_state(&mut cluster);
+        cluster.steps.clear();
+        cluster.settle();
+        assert!(cluster.steps.iter().all(|step| *step == Step::Idle), "{:?}", cluster.steps);
+        assert_eq!(cluster.condition("UpdateBlocked").1, "RejectedDigest");
+        assert_eq!((cluster.pod_image(), cluster.status().update.unwrap().rejected), (image(1), rejected));
+    }
+}
+
+#[test]
+fn a_lost_durable_copy_does_not_resolve_a_tag_again() {
+    let tag = "registry.example/paramant/relay:3.1.0";
+    let mut cluster = Cluster::with(json!({ "image": tag }));
+    cluster.tags.insert(tag.into(), digest(1));
+    cluster.settle();
+    cluster.tags.insert(tag.into(), digest(2));
+    cluster.resolution = Default::default();
+    lose_state(&mut cluster);
+    assert!(cluster.pass().resolve.is_none());
+    cluster.settle();
+    assert_eq!(cluster.pod_image(), image(1), "a tag that moved is not followed");
+    cluster.edit(|spec| spec["image"] = json!("registry.example/paramant/relay:3.2.0"));
+    assert!(cluster.pass().resolve.is_some(), "another text is another question");
+}
+
+#[test]
+fn a_stateful_set_of_an_earlier_operator_learns_the_tag_and_restarts_nothing() {
+    let tag = "registry.example/paramant/relay:3.1.0";
+    let mut cluster = Cluster::with(json!({ "image": tag }));
+    cluster.tags.insert(tag.into(), digest(1));
+    cluster.settle();
+    let set = cluster.get("StatefulSet", "health").unwrap().clone();
+    let pod = cluster.pod()["metadata"]["uid"].clone();
+    let annotations = &mut cluster.get_mut("StatefulSet", "health").unwrap()["metadata"]["annotations"];
+    annotations["paramant.app/intent"] = json!("another");
+    annotations.as_object_mut().unwrap().remove("paramant.app/resolved-image");
+    cluster.steps.clear();
+    cluster.settle();
+    assert_eq!(cluster.get("StatefulSet", "health").unwrap(), &set);
+    assert_eq!(cluster.pod()["metadata"]["uid"], pod);
+    assert!(cluster.steps.is_empty(), "{:?}", cluster.steps);
 }
