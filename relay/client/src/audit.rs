@@ -2,7 +2,7 @@
 //!
 //! Every byte of every bundle and tile under the checkpoint is compared; every signature line of a known key must be there
 //! and verify; every tree head and every root that the JSON interface shows must be the one the entries give. A finding is a
-//! check that does not hold, never an error: errors are for answers that did not come. Pages of the JSON interface are
+//! check that does not hold, never an error: errors are for answers that did not come, refusals among them. Pages of the JSON interface are
 //! compared whole up to `pages::WHOLE` entries, beyond that at both ends.
 
 mod entries;
@@ -82,9 +82,11 @@ impl From<ClientError> for Stop {
     fn from(error: ClientError) -> Self {
         match error {
             // The relay answered, and the answer is not what a log serves.
-            ClientError::Answer { .. } | ClientError::Refused { .. } | ClientError::NotLogged(_) => {
+            ClientError::Answer { .. } | ClientError::NotLogged(_) => {
                 Self::Finding(finding("answers", error.to_string()))
             }
+            // A gateway in front of a relay that restarts says this too, and says nothing about the log.
+            ClientError::Refused { .. } => Self::Error(ClientError::Unchecked(Box::new(error))),
             error => Self::Error(error),
         }
     }

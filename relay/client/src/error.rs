@@ -47,6 +47,9 @@ pub enum ClientError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A check that needs an answer of the relay did not get it: nothing is known, good or bad.
+    #[error("could not be checked: {0}")]
+    Unchecked(Box<ClientError>),
     /// The relay gave other bytes than those asked for.
     #[error("the relay gave bytes with the hash {found}, not {asked}; nothing was decrypted")]
     OtherBytes {
@@ -132,7 +135,7 @@ impl ClientError {
         match self {
             Self::Address(_) | Self::UnknownDevice(_) => Category::Usage,
             Self::Seal(SealError::TooLarge(_) | SealError::RecipientKey) => Category::Usage,
-            Self::Transport { .. } | Self::Answer { .. } => Category::Network,
+            Self::Transport { .. } | Self::Answer { .. } | Self::Unchecked(_) => Category::Network,
             Self::Refused { .. } => Category::Refused,
             Self::Gone(_) => Category::Gone,
             Self::OtherBytes { .. } | Self::KeyChanged { .. } | Self::NotLogged(_) | Self::Open(_) => {

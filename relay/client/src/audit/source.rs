@@ -1,6 +1,7 @@
 //! Where an auditor reads a log from: paths in, bytes out. A relay today; directories and archives can follow.
 
 use std::future::Future;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
@@ -8,6 +9,12 @@ use super::Stop;
 use super::report::{Finding, finding};
 use crate::error::ClientError;
 use crate::relay::Relay;
+
+/// How long to wait before each further try when no answer came: together longer than a gateway needs to notice that a
+/// pod has been replaced.
+const PAUSES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(3)];
+/// The longest wait that a relay may ask for.
+const LONGEST: Duration = Duration::from_secs(15);
 
 /// Something that serves a log.
 pub trait Source: Sync {
@@ -20,11 +27,25 @@ pub trait Source: Sync {
 
 impl Source for Relay {
     async fn get(&self, path: &str) -> Result<Option<Vec<u8>>, ClientError> {
+        for pause in PAUSES {
+            match self.public(path).await {
+                Err(error) if error.may_pass() => tokio::time::sleep(pause.max(asked_for(&error))).await,
+                settled => return settled,
+            }
+        }
         self.public(path).await
     }
 
     fn is_live(&self) -> bool {
         true
+    }
+}
+
+/// How long the relay asks to be left alone.
+fn asked_for(error: &ClientError) -> Duration {
+    match error {
+        ClientError::Refused { retry_after: Some(seconds), .. } => Duration::from_secs(*seconds).min(LONGEST),
+        _ => Duration::ZERO,
     }
 }
 
