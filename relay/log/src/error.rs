@@ -51,6 +51,13 @@ pub enum AppendError {
     /// No room for the next segment, or it could not be made. Nothing was written; try again later.
     #[error("no write-ahead segment could be made: {0}")]
     NoSegment(String),
+    /// So many published entries have no tiles yet, and none could be written for a while; the log tries on. Nothing of
+    /// this entry was written; try again later.
+    #[error(
+        "{0} published entries wait for their tiles, which cannot be written: the relay's own log says why (no room, no file \
+         handles, no rights). Nothing was appended; try again later"
+    )]
+    TilesBehind(u64),
     /// The log was closed.
     #[error("the log is closed")]
     Closed,

@@ -1,6 +1,7 @@
 //! A disk that fails on command, and what the engine does then.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use crate::backlog::Backlog;
 use crate::disk::{Disk, DiskFile, RealDisk};
 use crate::{AppendError, CheckpointSigner, Entry, Head, Log, Options, PublishError, SignError, start};
 use paramant_tlog::Checkpoint;
@@ -18,6 +19,7 @@ struct Faults {
     syncs: AtomicBool,
     writes: AtomicBool,
     creates: AtomicBool,
+    tiles: AtomicBool,
     syncs_seen: AtomicU64,
     /// Syncs that still work before all fail.
     syncs_left: AtomicU64,
@@ -71,6 +73,9 @@ impl Disk for FailingDisk {
     }
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         Faults::check(&self.0.creates)?;
+        if path.components().any(|part| part.as_os_str() == "tile") {
+            Faults::check(&self.0.tiles)?;
+        }
         Ok(Arc::new(FailingFile(RealDisk.create(path)?, Arc::clone(&self.0))))
     }
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
@@ -130,9 +135,30 @@ fn options(dir: &Path) -> Options {
 }
 
 fn open(dir: &Path) -> (Log, Arc<Faults>, Arc<OneKey>) {
+    open_with(dir, Backlog::default())
+}
+
+fn open_with(dir: &Path, backlog: Backlog) -> (Log, Arc<Faults>, Arc<OneKey>) {
     let (faults, key) = (Arc::new(Faults::default()), OneKey::new());
-    let log = start::open(options(dir), Arc::clone(&key) as _, Arc::new(FailingDisk(Arc::clone(&faults))));
+    let disk = Arc::new(FailingDisk(Arc::clone(&faults)));
+    let log = start::open_with(options(dir), backlog, Arc::clone(&key) as _, disk);
     (log.unwrap(), faults, key)
+}
+
+/// A log whose tiles cannot be written, with 600 published entries where 256 may wait for them.
+fn without_tiles(dir: &Path, patience: Duration) -> (Log, Arc<Faults>) {
+    let (log, faults, _) = open_with(dir, Backlog { most: 256, patience });
+    faults.tiles.store(true, Ordering::SeqCst);
+    let (sender, receiver) = std::sync::mpsc::channel();
+    for number in 0..600 {
+        let sender = sender.clone();
+        log.append(entry(number), move |outcome| sender.send(outcome).unwrap());
+    }
+    for _ in 0..600 {
+        receiver.recv().unwrap().unwrap();
+    }
+    log.publish_now().unwrap();
+    (log, faults)
 }
 
 #[test]
@@ -204,6 +230,34 @@ fn a_full_disk_refuses_appends_and_recovers_by_itself() {
     assert_eq!(appended.index, number);
     drop(log);
     assert_eq!(open(dir.path()).0.head().size, number + 1);
+}
+
+#[test]
+fn appends_are_refused_while_tiles_cannot_be_written_and_taken_again_afterwards() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, faults) = without_tiles(dir.path(), Duration::from_millis(50));
+    let refused = log.append_blocking(entry(600));
+    assert!(matches!(refused, Err(AppendError::TilesBehind(_))), "{refused:?}");
+    assert!(!log.has_failed());
+    faults.tiles.store(false, Ordering::SeqCst);
+    let give_up = std::time::Instant::now() + Duration::from_secs(30);
+    while let Err(error) = log.append_blocking(entry(600)) {
+        assert!(std::time::Instant::now() < give_up, "{error}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(log.head().size, 601);
+}
+
+#[test]
+fn a_log_whose_tiles_cannot_be_written_closes_with_all_that_was_queued() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _faults) = without_tiles(dir.path(), Duration::from_secs(3600));
+    let (sender, receiver) = std::sync::mpsc::channel();
+    log.append(entry(600), move |outcome| sender.send(outcome).unwrap());
+    let (closed, waiting) = std::sync::mpsc::channel();
+    std::thread::spawn(move || closed.send(log.close()).unwrap());
+    waiting.recv_timeout(Duration::from_secs(30)).expect("closing hangs").unwrap();
+    assert_eq!(receiver.recv().unwrap().unwrap().index, 600);
 }
 
 #[test]

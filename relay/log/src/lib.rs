@@ -16,6 +16,7 @@
 //! The order of writes, and what a crash between each two leaves, is told at the head of the modules `start`, `writer`,
 //! `publish`, `derive` and `segment`, and together in `docs/log.md`.
 
+mod backlog;
 mod derive;
 mod disk;
 mod edge;

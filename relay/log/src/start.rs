@@ -11,6 +11,7 @@
 //!
 //! Only then do the threads start, and the first signature can follow.
 
+use crate::backlog::{Backlog, Pace};
 use crate::derive::Deriver;
 use crate::disk::{self, DirLock, Disk, LockError};
 use crate::edge::Edge;
@@ -43,6 +44,15 @@ struct Stored {
 
 pub(crate) fn open(
     options: Options,
+    signer: Arc<dyn CheckpointSigner>,
+    disk: Arc<dyn Disk>,
+) -> Result<Log, OpenError> {
+    open_with(options, Backlog::default(), signer, disk)
+}
+
+pub(crate) fn open_with(
+    options: Options,
+    backlog: Backlog,
     signer: Arc<dyn CheckpointSigner>,
     disk: Arc<dyn Disk>,
 ) -> Result<Log, OpenError> {
@@ -130,7 +140,13 @@ pub(crate) fn open(
     let deriver = Deriver::new(start, &durable);
     let shared = Arc::new(Shared::new(options, disk, durable, published));
     let spare = Arc::new(Spare::default());
-    let writer = Writer { shared: Arc::clone(&shared), spare: Arc::clone(&spare), tail, _lock: lock.clone() };
+    let writer = Writer {
+        shared: Arc::clone(&shared),
+        spare: Arc::clone(&spare),
+        tail,
+        pace: Pace::new(backlog),
+        _lock: lock.clone(),
+    };
     let guard =
         Guard::start(Arc::clone(&shared), signer, spare, writer, deriver, lock).map_err(open_io(&dir))?;
     Ok(Log::new(shared, guard))

@@ -7,9 +7,10 @@
 //! 2. `fdatasync`: the whole batch, perhaps unknown to its callers, who may send again;
 //! 3. head and edges in memory move on, waiters are answered.
 //!
-//! An error of a write or sync ends the engine. Only the making of a new segment may fail and be tried again, since
-//! nothing of the batch is written by then.
+//! An error of a write or sync ends the engine. Only the making of a new segment and tiles that lag behind may refuse
+//! a batch and let it be tried again, since nothing of it is written by then.
 
+use crate::backlog::Pace;
 use crate::disk::{DirLock, DiskFile};
 use crate::record::{self, MAX_RECORD, MAX_TRAILER, State};
 use crate::replay::Location;
@@ -21,13 +22,9 @@ use paramant_tlog::{Hash, Node, entry_leaf};
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
 /// The most bytes of entries in one batch: beyond it a batch only gets slower.
 const MAX_BATCH_BYTES: usize = 4 << 20;
-/// How far the background writing of published tiles may lag behind before appends wait for it: the memory that
-/// entries without files take is about 100 bytes each.
-const MAX_BACKLOG: u64 = 1 << 18;
 
 /// The tail of the write-ahead log, owned by the writer.
 pub(crate) struct Tail {
@@ -42,6 +39,7 @@ pub(crate) struct Writer {
     pub(crate) shared: Arc<Shared>,
     pub(crate) spare: Arc<Spare>,
     pub(crate) tail: Tail,
+    pub(crate) pace: Pace,
     /// Held so that nobody else opens the log while this thread may still write.
     pub(crate) _lock: DirLock,
 }
@@ -51,19 +49,15 @@ impl Writer {
     pub(crate) fn run(mut self) {
         let mut buffer = Vec::new();
         while let Some(jobs) = self.next_batch() {
-            if self.shared.has_failed() {
-                refuse(jobs, &AppendError::Failed);
-            } else if let Err(error) = self.ensure_room() {
-                refuse(jobs, &error);
-            } else {
-                self.write_batch(jobs, &mut buffer);
+            match self.admit() {
+                Ok(()) => self.write_batch(jobs, &mut buffer),
+                Err(error) => refuse(jobs, &error),
             }
         }
     }
 
     /// Waits for entries and takes as many as fit. None when closed and empty.
     fn next_batch(&self) -> Option<VecDeque<Job>> {
-        self.wait_for_background();
         let mut queue = lock(&self.shared.queue);
         while queue.jobs.is_empty() {
             if queue.closing {
@@ -88,16 +82,10 @@ impl Writer {
         Some(std::mem::replace(&mut queue.jobs, rest))
     }
 
-    /// Waits while too many published entries have no files yet.
-    fn wait_for_background(&self) {
-        loop {
-            let derived = self.shared.read().derived;
-            let backlog = self.shared.published_size().saturating_sub(derived);
-            if backlog <= MAX_BACKLOG || self.shared.has_failed() || self.shared.is_stopping() {
-                return;
-            }
-            self.shared.derived_bell.wait(Duration::from_millis(100));
-        }
+    /// Whether a batch can be written now. Nothing of it is written when it cannot.
+    fn admit(&mut self) -> Result<(), AppendError> {
+        self.pace.keep(&self.shared)?;
+        if self.shared.has_failed() { Err(AppendError::Failed) } else { self.ensure_room() }
     }
 
     /// Begins a new segment when the longest entry might not fit into this one.
