@@ -6,7 +6,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use paramant_crds::condition::{ACCEPTED, VALID};
+use paramant_crds::condition::{ACCEPTED, STALLED, VALID};
 use paramant_crds::license::{LicensedRelay, LicensedState};
 use paramant_crds::policy::AcceptedPolicy;
 use paramant_crds::relay::LicenseSource;
@@ -16,6 +16,7 @@ use paramant_crds::{
 use serde_json::Value;
 
 use crate::conditions::Conditions;
+use crate::situation::Said;
 use crate::status::whole_seconds;
 use crate::validation;
 
@@ -27,6 +28,7 @@ pub fn policy_status(policy: &ParamantPolicy, relays: u32, now: Timestamp) -> Pa
     let accepted = match validation::policy_problem(policy) {
         None => {
             conditions.say(ACCEPTED, true, "Accepted", "the policy is in force");
+            say_stalled(&mut conditions, None);
             match (serde_json::to_value(&policy.spec), generation) {
                 (Ok(Value::Object(spec)), Some(generation)) => Some(AcceptedPolicy { generation, spec }),
                 _ => before.accepted,
@@ -37,7 +39,9 @@ pub fn policy_status(policy: &ParamantPolicy, relays: u32, now: Timestamp) -> Pa
                 Some(accepted) => format!("generation {} stays in force", accepted.generation),
                 None => "no policy is in force, so nothing may be replaced".to_owned(),
             };
-            conditions.say(ACCEPTED, false, "Contradiction", format!("{problem}; {in_force}"));
+            let message = format!("{problem}; {in_force}");
+            conditions.say(ACCEPTED, false, "Contradiction", message.clone());
+            say_stalled(&mut conditions, Some(("Contradiction", message)));
             before.accepted
         }
     };
@@ -48,6 +52,14 @@ pub fn policy_status(policy: &ParamantPolicy, relays: u32, now: Timestamp) -> Pa
         conditions: conditions.finish(),
         next_window: before.next_window,
         reachable_minutes_32d: before.reachable_minutes_32d,
+    }
+}
+
+/// What kstatus reads as failed: only a person can help.
+fn say_stalled(conditions: &mut Conditions<'_>, said: Option<Said>) {
+    match said {
+        Some((reason, message)) => conditions.say(STALLED, true, reason, message),
+        None => conditions.say(STALLED, false, "NotStalled", "nothing waits for a person"),
     }
 }
 
@@ -81,6 +93,9 @@ pub fn license_status(
             ),
         ),
     }
+    let problem = validation::license_problem(license);
+    let problem = problem.map(|problem| ("InvalidSpec", format!("the spec breaks a rule: {problem}")));
+    say_stalled(&mut conditions, problem);
     let mut named: Vec<LicensedRelay> = relays
         .iter()
         .filter_map(|relay| {
@@ -115,6 +130,7 @@ pub fn license_status(
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use paramant_crds::condition::Condition;
     use serde_json::json;
 
     use super::*;
@@ -153,6 +169,38 @@ mod tests {
         );
         let rules = crate::rules::Rules::of(&crate::Referenced::Found(policy.into()));
         assert!(rules.drain && rules.suspended.is_none());
+    }
+
+    fn said<'c>(conditions: &'c [Condition], type_: &str) -> (&'c str, &'c str) {
+        let it = crate::conditions::find(conditions, type_).unwrap();
+        (&it.status, &it.reason)
+    }
+
+    #[test]
+    fn a_contradiction_reads_as_failed_and_its_end_as_current() {
+        let bad = policy(json!({"drain": {"deadline": "soon"}}), json!({}));
+        let status = policy_status(&bad, 0, NOW);
+        assert_eq!(said(&status.conditions, "Stalled"), ("True", "Contradiction"));
+        let mended = policy(json!({}), serde_json::to_value(&status).unwrap());
+        assert_eq!(said(&policy_status(&mended, 0, NOW).conditions, "Stalled"), ("False", "NotStalled"));
+    }
+
+    #[test]
+    fn a_licence_that_breaks_a_rule_says_which_and_reads_as_failed() {
+        let license = |spec: Value| -> ParamantLicense {
+            serde_json::from_value(json!({
+                "apiVersion": "paramant.app/v1alpha1", "kind": "ParamantLicense",
+                "metadata": {"name": "acme", "namespace": "n", "generation": 1}, "spec": spec,
+            }))
+            .unwrap()
+        };
+        let bad = license(json!({"secretRef": {"name": "s"}, "telemetry": {"enabled": true}}));
+        let status = license_status(&bad, &[], NOW);
+        assert_eq!(said(&status.conditions, "Stalled"), ("True", "InvalidSpec"));
+        let stalled = crate::conditions::find(&status.conditions, "Stalled").unwrap();
+        assert!(stalled.message.contains("spec.telemetry"), "{}", stalled.message);
+        let good = license(json!({"secretRef": {"name": "s"}}));
+        assert_eq!(said(&license_status(&good, &[], NOW).conditions, "Stalled"), ("False", "NotStalled"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! The table itself lives with the types, in `paramant_crds::validation`; here is what the operator makes of a violation.
 
 use paramant_crds::validation::{self, Violation};
-use paramant_crds::{ParamantPolicy, ParamantRelay};
+use paramant_crds::{ParamantLicense, ParamantPolicy, ParamantRelay};
 
 /// What a person must change in a relay before anything is done about it, in one sentence.
 pub fn relay_problem(relay: &ParamantRelay) -> Option<String> {
@@ -13,6 +13,11 @@ pub fn relay_problem(relay: &ParamantRelay) -> Option<String> {
 /// What a person must change in a policy before it can be in force, in one sentence.
 pub fn policy_problem(policy: &ParamantPolicy) -> Option<String> {
     sentence(&validation::policy(policy))
+}
+
+/// What a person must change in a licence, in one sentence. What runs keeps what its Secret grants.
+pub fn license_problem(license: &ParamantLicense) -> Option<String> {
+    sentence(&validation::license(license))
 }
 
 fn sentence(violations: &[Violation]) -> Option<String> {

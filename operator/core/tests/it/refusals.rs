@@ -13,13 +13,13 @@ fn problem(row: &Row, sketch: &Sketch) -> Option<String> {
     match row.kind {
         Kind::Relay => validation::relay_problem(&read(row, sketch)),
         Kind::Policy => validation::policy_problem(&read(row, sketch)),
-        Kind::License => None,
+        Kind::License => validation::license_problem(&read(row, sketch)),
     }
 }
 
 /// Rules about change need the object as it was, which only the API server has.
 fn judged() -> impl Iterator<Item = &'static Row> {
-    table::rows().filter(|row| row.before.is_none() && row.kind != Kind::License)
+    table::rows().filter(|row| row.before.is_none())
 }
 
 #[test]
