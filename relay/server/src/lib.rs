@@ -25,6 +25,9 @@ pub mod settings;
 pub mod setup_code;
 pub mod shutdown;
 pub mod store;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod test_relay;
 pub mod transfer;
 
 /// The release, as images and reports name it.

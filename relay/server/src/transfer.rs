@@ -164,3 +164,6 @@ impl Transfers {
         add(&mut self.0.totals.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -144,11 +144,12 @@ pub fn insert_pending(c: &Connection, row: &BlobRow) -> Result<Option<BlobRow>, 
     Ok(None)
 }
 
-/// Makes a `pending` row `live` at the place of its log entry.
-pub fn mark_live(c: &Connection, id: BlobId, log_index: u64) -> Result<(), rusqlite::Error> {
-    c.prepare_cached("UPDATE blobs SET state = 1, log_index = ? WHERE id = ? AND state = 0")?
-        .execute(params![log_index.cast_signed(), id])
-        .map(drop)
+/// Makes a `pending` row `live` at the place of its log entry. `false`: it was not pending (any more).
+pub fn mark_live(c: &Connection, id: BlobId, log_index: u64) -> Result<bool, rusqlite::Error> {
+    let changed = c
+        .prepare_cached("UPDATE blobs SET state = 1, log_index = ? WHERE id = ? AND state = 0")?
+        .execute(params![log_index.cast_signed(), id])?;
+    Ok(changed == 1)
 }
 
 /// Removes a row, whatever its state.
@@ -306,6 +307,14 @@ pub fn kept(c: &Connection) -> Result<Vec<(BlobId, Slot, u64)>, rusqlite::Error>
     c.prepare("SELECT id, slot, size FROM blobs WHERE state < 3")?
         .query_map([], |row| Ok((row.get(0)?, Slot(row.get(1)?), row.get::<_, i64>(2)?.cast_unsigned())))?
         .collect()
+}
+
+/// How many uploads, and how many bytes, lost their name to a later upload of the same bytes and are not burned yet.
+pub fn superseded(c: &Connection) -> Result<(u64, u64), rusqlite::Error> {
+    let sql = "SELECT count(*), coalesce(sum(size), 0) FROM blobs WHERE state = 3 AND burn_entry IS NULL";
+    c.query_row(sql, [], |row| {
+        Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, i64>(1)?.cast_unsigned()))
+    })
 }
 
 /// One row.

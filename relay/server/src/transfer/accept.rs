@@ -204,7 +204,9 @@ impl Transfers {
             .vault
             .meta
             .write::<_, MetaError, _>(move |c| Ok(blob_rows::mark_live(c, id, appended.index)?));
-        publish.await?;
+        if !publish.await? {
+            return Err(UploadError::Internal("the upload's row changed before it was live".to_owned()));
+        }
         let blob = BlobRow { state: State::Live, log_index: Some(appended.index), ..row };
         Ok(Kept::New(Accepted { blob, log_index: appended.index }))
     }

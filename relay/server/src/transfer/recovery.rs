@@ -53,6 +53,10 @@ impl Transfers {
         let comparing = tokio::task::spawn_blocking(move || {
             let kept = vault.meta.read_blocking(|c| Ok::<_, MetaError>(blob_rows::kept(c)?))?;
             in_flight.add(kept.len() as u64, kept.iter().map(|(_, _, size)| size).sum());
+            // Counted as before the restart: their burn takes them off again.
+            let (blobs, bytes) =
+                vault.meta.read_blocking(|c| Ok::<_, MetaError>(blob_rows::superseded(c)?))?;
+            in_flight.add(blobs, bytes);
             let mut missing: HashMap<BlobId, _> = kept.into_iter().map(|(id, slot, _)| (id, slot)).collect();
             let mut lost = Vec::new();
             let orphans = vault.payloads.sweep(&mut |id| match missing.remove(&id) {

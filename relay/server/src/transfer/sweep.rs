@@ -77,7 +77,7 @@ impl Transfers {
     }
 
     /// Decides what a crash or an error left half way: a `pending` row by whether its leaf is in the log, a burned one by
-    /// whether its entry is. Answers whether an upload became live.
+    /// whether its entry is. Answers whether this made an upload live.
     pub(super) async fn settle_unfinished(&self, blob: BlobRow) -> Result<bool, RecoveryError> {
         match (blob.state, blob.burn_entry.clone()) {
             (State::Pending, _) => {
@@ -110,9 +110,9 @@ impl Transfers {
         let id = blob.id;
         let vault = &self.0.vault;
         match self.0.core.log.find_legacy_leaf(&blob.leaf.0, blob.log_from)? {
+            // An upload that ended since the row was read made it live, and counted it, itself.
             Some(index) => {
-                vault.meta.write(move |c| Ok::<_, MetaError>(blob_rows::mark_live(c, id, index)?)).await?;
-                Ok(true)
+                Ok(vault.meta.write(move |c| Ok::<_, MetaError>(blob_rows::mark_live(c, id, index)?)).await?)
             }
             None => {
                 vault.keys.clear(vec![(blob.slot, id)]).await?;

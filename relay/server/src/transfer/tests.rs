@@ -1,0 +1,4 @@
+//! The transfer path without HTTP, one file for each step that races with another.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod sweep;
