@@ -92,7 +92,7 @@ async fn download(
 ) -> Result<Response, Refused> {
     let lookup = lookup(&hash)?;
     let claimed = app.store.transfers.claim(who.account, lookup).await?.ok_or_else(Refused::gone)?;
-    // Should this fail, the claim drops unread: it counts as cut, and the view can be leased again.
+    // Should this fail, the claim drops before its first byte: the view can be leased again, as often as it takes.
     let receipt = receipts::for_read(&app.core, &claimed).await.map_err(Refused::internal)?;
     let receipt = HeaderValue::from_str(&receipt).map_err(Refused::internal)?;
     app.core.metrics.sent(claimed.blob.size);

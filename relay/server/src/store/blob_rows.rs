@@ -11,7 +11,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::slots::Slot;
 use super::{AccountId, BlobId, ClaimId, Digest};
 
-/// A cut claim may be leased again this often: at most four disclosures of one view, and no view lost to a broken line.
+/// A view whose bytes went out may be leased again this often: at most four disclosures of one view, and no view lost to a
+/// broken line. A lease that ended before its first byte disclosed nothing and does not count.
 pub const RELEASES: u32 = 3;
 
 // The queries that run while serving. SQLite uses a partial index only where the index's own condition stands in the query,
@@ -242,21 +243,32 @@ pub fn complete(c: &Connection, claim: ClaimId, generation: u32) -> Result<Settl
     spent(c, blob)
 }
 
-/// Ends a lease that broke. The same account may lease the view again, unless it has been leased too often.
-pub fn cut(c: &Connection, claim: ClaimId, generation: u32) -> Result<Settled, rusqlite::Error> {
+/// Ends a lease that broke. The same account may lease the view again, unless its bytes went out too often.
+pub fn cut(
+    c: &Connection,
+    claim: ClaimId,
+    generation: u32,
+    disclosed: bool,
+) -> Result<Settled, rusqlite::Error> {
     let Some(blob) = running(c, claim, generation)? else { return Ok(Settled::Stale) };
-    if generation <= RELEASES {
-        c.prepare_cached("UPDATE claims SET state = 1 WHERE id = ?")?.execute([claim])?;
+    let disclosures: u32 = c
+        .prepare_cached(
+            "UPDATE claims SET state = 1, disclosures = disclosures + ? WHERE id = ? RETURNING disclosures",
+        )?
+        .query_row(params![disclosed, claim], |row| row.get(0))?;
+    if disclosures <= RELEASES {
         return Ok(Settled::Kept);
     }
     c.prepare_cached("DELETE FROM claims WHERE id = ?")?.execute([claim])?;
     spent(c, blob)
 }
 
-/// At start: every lease of the process before this one broke. Answers the claims that were running.
+/// At start: every lease of the process before this one broke. Whether it had sent bytes nobody knows any more, so it counts
+/// as if it had. Answers the claims that were running.
 pub fn cut_all(c: &Connection) -> Result<usize, rusqlite::Error> {
-    c.execute("DELETE FROM claims WHERE state = 0 AND generation > ?", [RELEASES])?;
-    c.execute("UPDATE claims SET state = 1 WHERE state = 0", [])
+    let cut = c.execute("UPDATE claims SET state = 1, disclosures = disclosures + 1 WHERE state = 0", [])?;
+    c.execute("DELETE FROM claims WHERE disclosures > ?", [RELEASES])?;
+    Ok(cut)
 }
 
 fn running(c: &Connection, claim: ClaimId, generation: u32) -> Result<Option<BlobId>, rusqlite::Error> {

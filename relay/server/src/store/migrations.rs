@@ -13,8 +13,11 @@ struct Migration {
 }
 
 /// Step `n` (from 1) is `MIGRATIONS[n - 1]`.
-const MIGRATIONS: &[Migration] =
-    &[Migration { min_reader: 1, sql: include_str!("schema/0001-foundation.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { min_reader: 1, sql: include_str!("schema/0001-foundation.sql") },
+    // An older release leaves the new column alone and goes by generations, which only burns sooner.
+    Migration { min_reader: 1, sql: include_str!("schema/0002-disclosures.sql") },
+];
 
 /// The schema this release writes.
 pub(super) const SCHEMA: u32 = MIGRATIONS.len() as u32;

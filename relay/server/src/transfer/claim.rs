@@ -1,8 +1,9 @@
 //! Leasing one view: of any number of racing readers exactly one gets it.
 //!
 //! The winner is chosen by one database transaction. Its row and its `transfer_claimed` entry are durable before the first
-//! byte. A lease ends complete (then what is spent is burned) or cut (then the same account may lease the view again, three
-//! times, each time under a higher generation); it ends when its guard drops, whatever becomes of the request.
+//! byte. A lease ends complete (then what is spent is burned) or cut (then the same account may lease the view again, under a
+//! higher generation, until bytes of it have gone out four times); it ends when its guard drops, whatever becomes of the
+//! request.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -63,9 +64,42 @@ pub(super) struct Progress {
     pub(super) claim: ClaimId,
     pub(super) generation: u32,
     /// When the last chunk was taken.
-    pub(super) last_ms: AtomicI64,
+    last_ms: AtomicI64,
     /// Set when the lease was ended by somebody else: not one chunk more.
-    pub(super) revoked: AtomicBool,
+    revoked: AtomicBool,
+    /// Set before the first chunk goes out.
+    disclosed: AtomicBool,
+}
+
+impl Progress {
+    /// Asked before each chunk: whether it may go out. Of this and [`Progress::revoke`] at the same time at least one sees
+    /// the other: either the chunk stays, or the cut knows of it.
+    pub(super) fn may_send(&self) -> bool {
+        self.disclosed.store(true, Ordering::SeqCst);
+        self.last_ms.store(now_ms(), Ordering::Relaxed);
+        !self.revoked.load(Ordering::SeqCst)
+    }
+
+    fn revoke(&self) {
+        self.revoked.store(true, Ordering::SeqCst);
+    }
+
+    fn ending(&self, complete: bool) -> Ending {
+        if complete {
+            Ending::Complete
+        } else {
+            Ending::Cut { disclosed: self.disclosed.load(Ordering::SeqCst) }
+        }
+    }
+}
+
+/// How a lease ended.
+#[derive(Debug, Clone, Copy)]
+enum Ending {
+    /// Every byte was handed over.
+    Complete,
+    /// Not every byte; `disclosed`: some.
+    Cut { disclosed: bool },
 }
 
 /// The leases that run in this process.
@@ -148,36 +182,39 @@ impl Transfers {
             .filter(|progress| progress.last_ms.load(Ordering::Relaxed) < before_ms)
             .collect();
         for progress in stalled {
-            progress.revoked.store(true, Ordering::Relaxed);
-            self.settle(progress.blob, progress.claim, progress.generation, false).await;
+            progress.revoke();
+            self.settle(&progress, progress.ending(false)).await;
         }
     }
 
     /// Ends the leases of one blob: not one chunk more.
     pub(super) fn revoke_leases_of(&self, blob: BlobId) {
         for progress in self.0.leases.all().into_iter().filter(|progress| progress.blob == blob) {
-            progress.revoked.store(true, Ordering::Relaxed);
+            progress.revoke();
         }
     }
 
     /// Writes down how a lease ended, and burns what is spent.
-    async fn settle(&self, blob: BlobId, claim: ClaimId, generation: u32, complete: bool) {
+    async fn settle(&self, lease: &Progress, ending: Ending) {
+        let (blob, claim, generation) = (lease.blob, lease.claim, lease.generation);
         let settled = self
             .0
             .vault
             .meta
             .write::<_, MetaError, _>(move |c| {
-                let settled = if complete {
-                    blob_rows::complete(c, claim, generation)?
-                } else {
-                    blob_rows::cut(c, claim, generation)?
+                let settled = match ending {
+                    Ending::Complete => blob_rows::complete(c, claim, generation)?,
+                    Ending::Cut { disclosed } => blob_rows::cut(c, claim, generation, disclosed)?,
                 };
                 let spent = if settled == Settled::Spent { blob_rows::by_id(c, blob)? } else { None };
                 Ok(spent)
             })
             .await;
         match settled {
-            Ok(Some(row)) => self.burn(&row, if complete { BurnCause::Read } else { BurnCause::Lost }).await,
+            Ok(Some(row)) => {
+                let complete = matches!(ending, Ending::Complete);
+                self.burn(&row, if complete { BurnCause::Read } else { BurnCause::Lost }).await;
+            }
             Ok(None) => {}
             Err(error) => {
                 tracing::error!(upload = %blob, %error, "how a lease ended could not be written down")
@@ -208,6 +245,7 @@ impl LeaseGuard {
             generation: lease.generation,
             last_ms: AtomicI64::new(now_ms()),
             revoked: AtomicBool::new(false),
+            disclosed: AtomicBool::new(false),
         });
         transfers.0.leases.insert(&progress);
         Self { transfers, lease, progress, complete: false }
@@ -223,7 +261,8 @@ impl Drop for LeaseGuard {
     fn drop(&mut self) {
         self.transfers.0.leases.remove(self.lease.claim);
         let (transfers, complete) = (self.transfers.clone(), self.complete);
-        let (lease, drained) = (self.lease.clone(), self.transfers.0.core.drain.begin_claim());
+        let (lease, progress) = (self.lease.clone(), Arc::clone(&self.progress));
+        let drained = self.transfers.0.core.drain.begin_claim();
         // Without a runtime the process is ending, and the next start treats the lease as cut.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let unattended = transfers.0.unattended.clone();
@@ -232,7 +271,7 @@ impl Drop for LeaseGuard {
                     // The key first: what was read for the last time is destroyed before anything else is written.
                     transfers.burn(&lease.blob, BurnCause::Read).await;
                 } else {
-                    transfers.settle(lease.blob.id, lease.claim, lease.generation, complete).await;
+                    transfers.settle(&progress, progress.ending(complete)).await;
                 }
                 drop(drained);
             });

@@ -7,7 +7,6 @@
 use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::pin::Pin;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -16,10 +15,10 @@ use tokio::task::JoinHandle;
 
 use super::claim::LeaseGuard;
 use crate::drain::ClaimGuard;
+use crate::store::Vault;
 use crate::store::blob_rows::BlobRow;
 use crate::store::seal::{Damaged, FRAME, Opener, TAG};
 use crate::store::slots::SlotError;
-use crate::store::{Vault, now_ms};
 
 /// Frames read and opened at a time: a quarter megabyte, and one such batch ahead.
 const BATCH: u64 = 4;
@@ -140,12 +139,6 @@ impl http_body::Body for Sending {
         if this.left == 0 {
             return Poll::Ready(None);
         }
-        if this.guard.progress.revoked.load(Ordering::Relaxed) {
-            return Poll::Ready(Some(Err(io::Error::new(
-                io::ErrorKind::ConnectionAborted,
-                "the lease of this view ended",
-            ))));
-        }
         if this.ready.is_empty() {
             let Some(reading) = &mut this.reading else {
                 return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into())));
@@ -168,8 +161,13 @@ impl http_body::Body for Sending {
         let Some(chunk) = this.ready.pop_front() else {
             return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into())));
         };
+        if !this.guard.progress.may_send() {
+            return Poll::Ready(Some(Err(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                "the lease of this view ended",
+            ))));
+        }
         this.left = this.left.saturating_sub(chunk.len() as u64);
-        this.guard.progress.last_ms.store(now_ms(), Ordering::Relaxed);
         if this.left == 0 {
             this.guard.complete();
         }

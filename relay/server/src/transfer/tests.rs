@@ -1,4 +1,5 @@
 //! The transfer path without HTTP, one file for each step that races with another.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod lease;
 mod sweep;
