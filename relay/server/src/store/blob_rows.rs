@@ -121,11 +121,28 @@ pub enum Settled {
     Stale,
 }
 
-/// Writes a `pending` row, unless the account already holds the same unread: then that one is answered.
-pub fn insert_pending(c: &Connection, row: &BlobRow) -> Result<Option<BlobRow>, rusqlite::Error> {
+/// What became of a `pending` row that was to be written.
+#[derive(Debug)]
+pub enum Inserted {
+    /// It is written.
+    New,
+    /// The account holds the same, with a view left: that upload stands for this one.
+    Unread(Box<BlobRow>),
+    /// The account holds the same, on its way in or in its last read: soon there will be an unread one, or none.
+    Undecided,
+}
+
+/// Writes a `pending` row, unless the account already holds the same unread.
+pub fn insert_pending(c: &Connection, row: &BlobRow) -> Result<Inserted, rusqlite::Error> {
     if let Some(earlier) = unread(c, row.account, row.space, row.lookup)? {
-        if earlier.state == State::Pending || earlier.expires_ms > row.created_ms {
-            return Ok(Some(earlier));
+        if earlier.state == State::Pending {
+            return Ok(Inserted::Undecided);
+        }
+        if earlier.expires_ms > row.created_ms {
+            return Ok(match may_be_leased(c, &earlier)? {
+                true => Inserted::Unread(Box::new(earlier)),
+                false => Inserted::Undecided,
+            });
         }
         // Expired but not yet swept: it frees its name here, and the sweep finds it by its state.
         c.prepare_cached("UPDATE blobs SET state = 3 WHERE id = ?")?.execute([earlier.id])?;
@@ -155,7 +172,16 @@ pub fn insert_pending(c: &Connection, row: &BlobRow) -> Result<Option<BlobRow>, 
         row.leaf,
         row.log_from.cast_signed(),
     ])?;
-    Ok(None)
+    Ok(Inserted::New)
+}
+
+/// Whether a view is left: one never leased, or one whose lease broke.
+fn may_be_leased(c: &Connection, blob: &BlobRow) -> Result<bool, rusqlite::Error> {
+    if blob.views_left > 0 {
+        return Ok(true);
+    }
+    c.prepare_cached("SELECT EXISTS (SELECT 1 FROM claims WHERE blob = ? AND state = 1)")?
+        .query_row([blob.id], |row| row.get(0))
 }
 
 /// Makes a `pending` row `live` at the place of its log entry. `false`: it was not pending (any more).

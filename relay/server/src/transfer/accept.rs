@@ -13,12 +13,12 @@ use jiff::Timestamp;
 use super::{OverLimit, Transfers, Unfinished};
 use crate::entries::{self, EntryError};
 use crate::log_service::LogError;
-use crate::store::blob_rows::{self, BlobRow, Space, State};
+use crate::store::blob_rows::{self, BlobRow, Inserted, Space, State};
 use crate::store::meta::MetaError;
 use crate::store::slots::{Slot, SlotError};
 use crate::store::{AccountId, BlobId, Digest};
 
-/// How often, and how many times, a repeat looks whether the same upload in progress has become live.
+/// How often, and how many times, a repeat looks whether the same upload has become live, or its last read has ended.
 const REPEAT_LOOKS: (Duration, u32) = (Duration::from_millis(20), 500);
 
 /// What is to be kept, and for whom.
@@ -60,8 +60,8 @@ pub enum UploadError {
     /// Too many bytes wait to be read.
     #[error(transparent)]
     OverLimit(#[from] OverLimit),
-    /// The same upload by the same account is still being kept.
-    #[error("the same upload is in progress; try again in a moment")]
+    /// The same upload by the same account is still being kept, or is being read for the last time.
+    #[error("the same bytes are on their way in or out; try again in a moment")]
     InProgress,
     /// The volume failed.
     #[error("the payload could not be written: {0}")]
@@ -211,23 +211,21 @@ impl Transfers {
         Ok(Kept::New(Accepted { blob, log_index: appended.index }))
     }
 
-    /// Inserts the row, or answers the same unread upload before it, waiting while that one is still on its way.
+    /// Inserts the row, or answers the same unread upload before it. Waits while that one is on its way in or out: an upload
+    /// that is being read for the last time must not stand for this one, it is burned in a moment.
     async fn insert(&self, row: &BlobRow) -> Result<Option<Accepted>, UploadError> {
         let (pause, looks) = REPEAT_LOOKS;
         for _ in 0..looks {
-            let inserted = row.clone();
-            let earlier = self
-                .0
-                .vault
-                .meta
-                .write(move |c| Ok::<_, UploadError>(blob_rows::insert_pending(c, &inserted)?));
-            match earlier.await? {
-                None => return Ok(None),
-                Some(BlobRow { log_index: None, .. }) => tokio::time::sleep(pause).await,
-                Some(blob) => {
+            let new = row.clone();
+            let inserting =
+                self.0.vault.meta.write(move |c| Ok::<_, UploadError>(blob_rows::insert_pending(c, &new)?));
+            match inserting.await? {
+                Inserted::New => return Ok(None),
+                Inserted::Unread(blob) if !self.is_burning(blob.id) => {
                     let log_index = blob.log_index.unwrap_or_default();
-                    return Ok(Some(Accepted { blob, log_index }));
+                    return Ok(Some(Accepted { blob: *blob, log_index }));
                 }
+                Inserted::Unread(_) | Inserted::Undecided => tokio::time::sleep(pause).await,
             }
         }
         Err(UploadError::InProgress)

@@ -46,6 +46,12 @@ impl Transfers {
         }
     }
 
+    /// Whether the blob's key may be gone though its row does not say so: a burn runs, or an error stopped one.
+    pub(super) fn is_burning(&self, id: BlobId) -> bool {
+        self.0.burning.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
+            || self.0.burn_again.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&id)
+    }
+
     /// Takes an unread blob back, for the account that sent it. `false`: there is none.
     ///
     /// # Errors
