@@ -126,8 +126,8 @@ impl Cluster {
             sent: None,
             answers: |_| Answer::Taken,
             refused: None,
-            applied: BTreeMap::new(),
             directives_refused: None,
+            applied: BTreeMap::new(),
             counter: 0,
         };
         let uid = cluster.next_uid();
@@ -252,8 +252,8 @@ impl Cluster {
             }),
             resolution: self.resolution.clone(),
             refused: self.refused.clone(),
-            rivals: self.rivals.clone(),
             directives_refused: self.directives_refused.clone(),
+            rivals: self.rivals.clone(),
         }
     }
 

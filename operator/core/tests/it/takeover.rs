@@ -65,7 +65,7 @@ fn a_drain_past_its_deadline_waits_until_the_relay_has_been_asked() {
 fn says_nothing_new(cluster: &mut Cluster, phase: &str) {
     cluster.settle();
     assert_eq!(cluster.phase(), phase);
-    let heard = std::mem::replace(&mut cluster.report, Some(Report::Unknown));
+    let heard = cluster.report.replace(Report::Unknown);
     let told = (cluster.events.len(), cluster.relay["status"].clone());
     cluster.deeds.clear();
     for _ in 0..3 {
