@@ -16,6 +16,7 @@ use crate::license::Licenses;
 use crate::log_service::{LogError, LogService};
 use crate::store::meta::{Meta, MetaError};
 use crate::store::{AccountId, Digest, now_ms};
+use crate::unattended::Unattended;
 
 /// Plans an admin may give; anything else becomes the first.
 const PLANS: [&str; 7] = ["community", "free", "dev", "pro", "business", "licensed", "enterprise"];
@@ -124,6 +125,7 @@ struct Inner {
     meta: Meta,
     log: LogService,
     licenses: Licenses,
+    unattended: Unattended,
     active: RwLock<Active>,
 }
 
@@ -139,8 +141,13 @@ impl Accounts {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn load(meta: Meta, log: LogService, licenses: Licenses) -> Result<Self, MetaError> {
-        let this = Self(Arc::new(Inner { meta, log, licenses, active: RwLock::default() }));
+    pub async fn load(
+        meta: Meta,
+        log: LogService,
+        licenses: Licenses,
+        unattended: Unattended,
+    ) -> Result<Self, MetaError> {
+        let this = Self(Arc::new(Inner { meta, log, licenses, unattended, active: RwLock::default() }));
         this.refresh().await?;
         Ok(this)
     }
@@ -170,6 +177,11 @@ impl Accounts {
     /// # Errors
     /// [`AccountError::Cap`] when a new account would be one too many; [`AccountError::Invalid`] for what cannot be.
     pub async fn create(&self, wanted: NewKey) -> Result<(ApiKey, KeyRow), AccountError> {
+        let this = self.clone();
+        self.0.unattended.finish(async move { this.make(wanted).await }).await
+    }
+
+    async fn make(&self, wanted: NewKey) -> Result<(ApiKey, KeyRow), AccountError> {
         let key = match &wanted.key {
             Some(chosen) => chosen_key(chosen)?,
             None => ApiKey::generate(Digest::random()?.0),
@@ -234,10 +246,8 @@ impl Accounts {
     /// [`AccountError::UnknownKey`] when there is none.
     pub async fn revoke(&self, key_or_kid: &str) -> Result<(), AccountError> {
         let kid = self.existing(key_or_kid).await?;
-        self.0.log.append(entries::admin_changed(AdminChange::KeyRevoked)?).await?;
         let sql = "UPDATE api_keys SET revoked_ms = ? WHERE kid = ? AND revoked_ms IS NULL";
-        self.0.meta.write::<_, AccountError, _>(move |c| Ok(c.execute(sql, params![now_ms(), kid])?)).await?;
-        self.refreshed()
+        self.change(AdminChange::KeyRevoked, move |c| c.execute(sql, params![now_ms(), kid])).await
     }
 
     /// Gives a key another plan.
@@ -248,10 +258,23 @@ impl Accounts {
         let plan =
             PLANS.iter().find(|known| **known == plan).ok_or(AccountError::Invalid("invalid_params"))?;
         let kid = self.existing(key_or_kid).await?;
-        self.0.log.append(entries::admin_changed(AdminChange::KeyChanged)?).await?;
         let sql = "UPDATE api_keys SET plan = ? WHERE kid = ?";
-        self.0.meta.write::<_, AccountError, _>(move |c| Ok(c.execute(sql, params![plan, kid])?)).await?;
-        self.refreshed()
+        self.change(AdminChange::KeyChanged, move |c| c.execute(sql, params![plan, kid])).await
+    }
+
+    /// Logs a change, makes it, and puts it in force: all three, though the admin hang up after the first.
+    async fn change(
+        &self,
+        what: AdminChange,
+        change: impl FnOnce(&Connection) -> Result<usize, rusqlite::Error> + Send + 'static,
+    ) -> Result<(), AccountError> {
+        let this = self.clone();
+        let changing = async move {
+            this.0.log.append(entries::admin_changed(what)?).await?;
+            this.0.meta.write::<_, AccountError, _>(move |c| Ok(change(c)?)).await?;
+            this.refreshed()
+        };
+        self.0.unattended.finish(changing).await
     }
 
     /// Reads the keys again; answers how many are active and how many were.
@@ -393,3 +416,7 @@ fn email(text: String) -> Result<String, AccountError> {
         && !text.chars().any(|c| c.is_whitespace() || c.is_control());
     if shaped { Ok(text) } else { Err(AccountError::Invalid("email is not an address")) }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

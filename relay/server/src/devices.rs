@@ -1,7 +1,11 @@
 //! Device keys: registered once per account and name, looked up by their account, committed to in the log.
 //!
 //! A repeat with the same keys answers what the first answered and adds nothing to the log; other keys under a taken name
-//! are refused. The row is written first, then its `key_registered` entry; a crash between the two is mended at start.
+//! are refused. The row is written first, then its `key_registered` entry; a crash between the two is mended at start, a
+//! refused entry by the next registration. Keys are shown only once they are known to be in the log.
+
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use paramant_protocol::device::{
@@ -9,20 +13,27 @@ use paramant_protocol::device::{
 };
 use paramant_protocol::moment;
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use tokio::sync::Mutex;
 
 use crate::entries::{self, EntryError};
 use crate::log_service::{Entry, LogError, LogService};
 use crate::store::meta::{Meta, MetaError};
 use crate::store::{AccountId, Digest, RecoveryError, now_ms};
+use crate::unattended::Unattended;
 
 /// Devices of one account, far above any use; a key must not be able to fill the disk.
 const DEVICES_PER_ACCOUNT: i64 = 10_000;
+/// Devices whose names share a turn may wait for each other's entry; with so many turns few do.
+const TURNS: usize = 64;
 
 /// A handle on the devices; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Devices {
     meta: Meta,
     log: LogService,
+    unattended: Unattended,
+    /// One registration of a device at a time, so that its entry is written once.
+    turns: Arc<[Mutex<()>; TURNS]>,
 }
 
 /// Why keys were not registered.
@@ -71,8 +82,8 @@ struct Registered {
 impl Devices {
     /// The devices in this database.
     #[must_use]
-    pub fn new(meta: Meta, log: LogService) -> Self {
-        Self { meta, log }
+    pub fn new(meta: Meta, log: LogService, unattended: Unattended) -> Self {
+        Self { meta, log, unattended, turns: Arc::new(std::array::from_fn(|_| Mutex::default())) }
     }
 
     /// Registers a device's keys, or confirms that exactly these are registered.
@@ -85,6 +96,17 @@ impl Devices {
         keys: DeviceKeys,
         ecdh_text: String,
     ) -> Result<RegisterAnswer, DeviceError> {
+        let this = self.clone();
+        self.unattended.finish(async move { this.keep(account, keys, ecdh_text).await }).await
+    }
+
+    async fn keep(
+        &self,
+        account: AccountId,
+        keys: DeviceKeys,
+        ecdh_text: String,
+    ) -> Result<RegisterAnswer, DeviceError> {
+        let _turn = self.turn(account, keys.device.as_str()).lock().await;
         let salt = Digest::random().map_err(EntryError::from)?;
         let entry = entries::key_registered(&keys.kem_pub, &keys.sig_pub, salt)?;
         let log_from = self.log.head().size;
@@ -106,9 +128,7 @@ impl Devices {
             None => new,
         };
         if device.log_index.is_none() {
-            let appended = self.log.append(device.entry.clone()).await?;
-            device.log_index = Some(appended.index);
-            self.remember_index(&device, appended.index).await?;
+            device.log_index = Some(self.log_once(&device).await?);
         }
         let root = device.log_index.and_then(|index| self.log.legacy_inclusion(index, index + 1).ok());
         Ok(RegisterAnswer {
@@ -188,19 +208,36 @@ impl Devices {
             })
             .await?;
         for device in unlogged {
-            let found = self.log.find_legacy_leaf(&device.entry.legacy_leaf, device.log_from)?;
-            let index = match found {
-                Some(index) => index,
-                None => self.log.append(device.entry.clone()).await?.index,
-            };
-            self.remember_index(&device, index).await?;
+            self.log_once(&device).await?;
         }
         Ok(())
     }
 
+    /// Puts a device's entry in the log, unless it is there already, and notes its place.
+    async fn log_once<E>(&self, device: &Registered) -> Result<u64, E>
+    where
+        E: From<LogError> + From<MetaError>,
+    {
+        let (log, leaf, from) = (self.log.clone(), device.entry.legacy_leaf, device.log_from);
+        let looking = tokio::task::spawn_blocking(move || log.find_legacy_leaf(&leaf, from));
+        let index = match looking.await.unwrap_or(Err(LogError::Ended))? {
+            Some(index) => index,
+            None => self.log.append(device.entry.clone()).await?.index,
+        };
+        self.remember_index(device, index).await?;
+        Ok(index)
+    }
+
+    fn turn(&self, account: AccountId, device: &str) -> &Mutex<()> {
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one((account, device));
+        &self.turns[(hash % TURNS as u64) as usize] // total: below TURNS
+    }
+
+    /// A device that may be shown.
     async fn find(&self, account: AccountId, device: &str) -> Result<Option<Registered>, MetaError> {
         let device = device.to_owned();
-        self.meta.read(move |c| Ok(find(c, account, &device)?)).await
+        let found = self.meta.read::<_, MetaError, _>(move |c| Ok(find(c, account, &device)?)).await?;
+        Ok(found.filter(|device| device.log_index.is_some()))
     }
 
     async fn remember_index(&self, device: &Registered, index: u64) -> Result<(), MetaError> {
@@ -277,3 +314,7 @@ fn registered(row: &Row<'_>) -> Result<Registered, rusqlite::Error> {
         log_index: row.get::<_, Option<i64>>("log_index")?.map(i64::cast_unsigned),
     })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -29,6 +29,7 @@ pub mod store;
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod test_relay;
 pub mod transfer;
+mod unattended;
 
 /// The release, as images and reports name it.
 pub const VERSION: &str = match option_env!("PARAMANT_VERSION") {

@@ -35,6 +35,7 @@ use crate::rates::RateLimits;
 use crate::settings::Payload;
 use crate::setup_code::AdminAccess;
 use crate::transfer::Transfers;
+use crate::unattended::Unattended;
 
 /// Where the three kinds of things are kept. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -51,6 +52,7 @@ pub struct Vault {
 #[derive(Debug)]
 pub struct Store {
     vault: Vault,
+    unattended: Unattended,
     /// Users and their API keys.
     pub accounts: Accounts,
     /// Device keys.
@@ -122,18 +124,22 @@ impl Store {
         let vault = Vault::open(core).await?;
         let floors = core.log.published().and_then(|published| Timestamp::try_from(published.at).ok());
         let licenses = Licenses::new(core.settings.clone(), floors.into_iter().collect());
-        let accounts = Accounts::load(vault.meta.clone(), core.log.clone(), licenses.clone());
+        let unattended = Unattended::default();
+        let (meta, log) = (|| vault.meta.clone(), || core.log.clone());
+        let accounts = Accounts::load(meta(), log(), licenses.clone(), unattended.clone());
         let accounts = accounts.await.map_err(RecoveryError::from)?;
-        let devices = Devices::new(vault.meta.clone(), core.log.clone());
-        let admin = AdminAccess::open(vault.meta.clone(), core.log.clone(), core.settings.clone()).await?;
-        let transfers = Transfers::open(core.clone(), vault.clone()).await?;
+        let devices = Devices::new(meta(), log(), unattended.clone());
+        let admin = AdminAccess::open(meta(), log(), core.settings.clone()).await?;
+        let transfers = Transfers::open(core.clone(), vault.clone(), unattended.clone()).await?;
         devices.recover().await?;
-        Ok(Self { vault, accounts, devices, admin, transfers, licenses, rates: RateLimits::default() })
+        let rates = RateLimits::default();
+        Ok(Self { vault, unattended, accounts, devices, admin, transfers, licenses, rates })
     }
 
     /// Waits for its writers to finish; called once, after the last request.
     pub async fn close(&self) {
-        self.transfers.close().await;
+        self.transfers.end_sweep().await;
+        self.unattended.close().await;
         let vault = self.vault.clone();
         let closing = tokio::task::spawn_blocking(move || {
             vault.keys.close();

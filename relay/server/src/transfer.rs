@@ -21,7 +21,6 @@ use std::time::Duration;
 
 use paramant_protocol::entry::body::BurnCause;
 use tokio::task::JoinHandle;
-use tokio_util::task::TaskTracker;
 
 pub use self::accept::{Accepted, Terms, UploadError};
 use self::claim::Leases;
@@ -33,9 +32,7 @@ pub use self::sending::Sending;
 use crate::app::Core;
 use crate::store::meta::MetaError;
 use crate::store::{AccountId, BlobId, Digest, RecoveryError, Vault, blob_rows};
-
-/// How long closing waits for burns and uploads that are past their last byte: milliseconds each on a healthy disk.
-const CLOSING: Duration = Duration::from_secs(5);
+use crate::unattended::Unattended;
 
 /// A handle on the transfer path; cheap to clone.
 #[derive(Debug, Clone)]
@@ -55,8 +52,8 @@ struct Inner {
     burn_again: Mutex<HashMap<BlobId, BurnCause>>,
     totals: Mutex<Totals>,
     sweeper: Mutex<Option<JoinHandle<()>>>,
-    /// Steps that go on when their request is gone: keeping an upload, settling a lease.
-    unattended: TaskTracker,
+    /// Keeping an upload, settling a lease, taking a blob back.
+    unattended: Unattended,
 }
 
 /// What passed since the process started.
@@ -90,7 +87,7 @@ impl Transfers {
     ///
     /// # Errors
     /// When the database, the files or the log cannot be put right.
-    pub async fn open(core: Core, vault: Vault) -> Result<Self, RecoveryError> {
+    pub async fn open(core: Core, vault: Vault, unattended: Unattended) -> Result<Self, RecoveryError> {
         let in_flight = Arc::new(InFlight::new(core.drain.clone()));
         let this = Self(Arc::new(Inner {
             core,
@@ -102,7 +99,7 @@ impl Transfers {
             burn_again: Mutex::default(),
             totals: Mutex::default(),
             sweeper: Mutex::default(),
-            unattended: TaskTracker::new(),
+            unattended,
         }));
         this.recover().await?;
         let sweeping = tokio::spawn(sweep::run(Arc::downgrade(&this.0)));
@@ -110,18 +107,12 @@ impl Transfers {
         Ok(this)
     }
 
-    /// Ends the sweep and waits for what goes on without its request. What is left then waits for the next start.
-    pub async fn close(&self) {
+    /// Ends the sweep. What it leaves waits for the next start.
+    pub async fn end_sweep(&self) {
         let sweeper = self.0.sweeper.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(sweeper) = sweeper {
             sweeper.abort();
             drop(sweeper.await);
-        }
-        self.0.unattended.close();
-        if tokio::time::timeout(CLOSING, self.0.unattended.wait()).await.is_err() {
-            tracing::warn!(
-                "the store closes while transfers are being settled; the next start goes on with them"
-            );
         }
     }
 

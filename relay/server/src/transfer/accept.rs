@@ -130,8 +130,7 @@ impl Transfers {
     pub async fn accept(&self, terms: Terms, unfinished: Unfinished) -> Result<Accepted, UploadError> {
         let this = self.clone();
         // A task of its own: a client that hangs up now must not leave a row half way.
-        let keeping = self.0.unattended.spawn(async move { this.keep(terms, unfinished).await });
-        keeping.await.unwrap_or_else(|error| Err(UploadError::Internal(error.to_string())))
+        self.0.unattended.finish(async move { this.keep(terms, unfinished).await }).await
     }
 
     async fn keep(&self, terms: Terms, mut unfinished: Unfinished) -> Result<Accepted, UploadError> {

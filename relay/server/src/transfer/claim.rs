@@ -264,9 +264,9 @@ impl Drop for LeaseGuard {
         let (lease, progress) = (self.lease.clone(), Arc::clone(&self.progress));
         let drained = self.transfers.0.core.drain.begin_claim();
         // Without a runtime the process is ending, and the next start treats the lease as cut.
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        if tokio::runtime::Handle::try_current().is_ok() {
             let unattended = transfers.0.unattended.clone();
-            let settling = unattended.track_future(async move {
+            drop(unattended.spawn(async move {
                 if complete && lease.last {
                     // The key first: what was read for the last time is destroyed before anything else is written.
                     transfers.burn(&lease.blob, BurnCause::Read).await;
@@ -274,8 +274,7 @@ impl Drop for LeaseGuard {
                     transfers.settle(&progress, progress.ending(complete)).await;
                 }
                 drop(drained);
-            });
-            runtime.spawn(settling);
+            }));
         }
     }
 }
