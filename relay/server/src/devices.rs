@@ -128,7 +128,7 @@ impl Devices {
             None => new,
         };
         if device.log_index.is_none() {
-            device.log_index = Some(self.log_once(&device).await?);
+            device.log_index = Some(self.log_once::<DeviceError>(&device).await?);
         }
         let root = device.log_index.and_then(|index| self.log.legacy_inclusion(index, index + 1).ok());
         Ok(RegisterAnswer {
@@ -208,7 +208,7 @@ impl Devices {
             })
             .await?;
         for device in unlogged {
-            self.log_once(&device).await?;
+            self.log_once::<RecoveryError>(&device).await?;
         }
         Ok(())
     }

@@ -1,8 +1,9 @@
 //! Who is admin: the token in a mounted file, or the one a one-time set-up code was redeemed for.
 //!
 //! When a token file is set and not empty, it alone counts, read again for each request so that a rotated Secret works at
-//! once. Otherwise the relay prints a fresh set-up code to its log at start, until one was redeemed; the token it gives is
-//! kept as its SHA-256 only. Tokens are compared by digest in constant time. No message from outside can set, weaken or skip
+//! once. Otherwise the relay prints a fresh set-up code to its log at start, until one was redeemed and its token used: an
+//! answer may be lost on its way, and must not lock the admin out. Of several tokens the last counts; each is kept as its
+//! SHA-256 only. Tokens are compared by digest in constant time. No message from outside can set, weaken or skip
 //! any of this.
 
 use std::path::Path;
@@ -11,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use paramant_protocol::control::AdminReport;
 use paramant_protocol::entry::body::AdminChange;
 use paramant_protocol::leaf;
-use rusqlite::OptionalExtension;
+use rusqlite::{Connection, OptionalExtension};
 use subtle::ConstantTimeEq;
 
 use crate::entries::{self, EntryError};
@@ -19,9 +20,12 @@ use crate::log_service::{LogError, LogService};
 use crate::settings::SettingsHandle;
 use crate::store::Digest;
 use crate::store::meta::{Meta, MetaError};
+use crate::unattended::Unattended;
 
 const TOKEN: &str = "admin_token_sha256";
 const TOTP: &str = "admin_totp_secret";
+/// There while the token was never used: the code, or the next one after a restart, may be redeemed again.
+const UNUSED: &str = "admin_token_unused";
 /// Base32 (RFC 4648), which authenticator programs expect of a secret.
 const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
@@ -34,6 +38,9 @@ struct Inner {
     meta: Meta,
     log: LogService,
     settings: SettingsHandle,
+    unattended: Unattended,
+    /// Held while the token changes or is used for the first time.
+    changing: tokio::sync::Mutex<()>,
     /// SHA-256 of the code that may be redeemed.
     code: Mutex<Option<[u8; 32]>>,
     /// SHA-256 of the token a code was redeemed for.
@@ -79,38 +86,47 @@ impl AdminAccess {
     ///
     /// # Errors
     /// When the database cannot be read, or the system has no randomness.
-    pub async fn open(meta: Meta, log: LogService, settings: SettingsHandle) -> Result<Self, SetupError> {
-        let redeemed: Option<Digest> = meta
-            .read::<_, MetaError, _>(|c| {
-                let sql = "SELECT value FROM settings WHERE name = ?";
-                Ok(c.query_row(sql, [TOKEN], |row| row.get(0)).optional()?)
-            })
-            .await?;
+    pub async fn open(
+        meta: Meta,
+        log: LogService,
+        settings: SettingsHandle,
+        unattended: Unattended,
+    ) -> Result<Self, SetupError> {
+        let stored = meta.read::<_, MetaError, _>(|c| Ok((stored_token(c)?, is_unused(c)?)));
+        let (redeemed, unused) = stored.await?;
         let redeemed = redeemed.map(|digest| digest.0);
         let this = Self(Arc::new(Inner {
             meta,
             log,
             settings,
+            unattended,
+            changing: tokio::sync::Mutex::default(),
             code: Mutex::default(),
             redeemed: RwLock::new(redeemed),
         }));
-        if redeemed.is_none() && this.token_in_file().is_none() {
+        if (redeemed.is_none() || unused) && this.token_in_file().is_none() {
             let code = grouped(&base32(&random()?));
             *this.0.code.lock().unwrap_or_else(PoisonError::into_inner) = Some(leaf::sha256(code.as_bytes()));
-            tracing::warn!(setup_code = %code, "no admin token yet: redeem this code once with POST /v3/setup {{\"code\":…}}");
+            tracing::warn!(setup_code = %code, "no admin token in use yet: redeem this code with POST /v3/setup {{\"code\":…}}");
         }
         Ok(this)
     }
 
-    /// Whether this is the admin's token.
+    /// Whether this is the admin's token. The first use of a redeemed one ends its set-up code.
     #[must_use]
     pub fn is_admin(&self, presented: &str) -> bool {
         let presented = leaf::sha256(presented.as_bytes());
-        let valid = match self.token_in_file() {
-            Some(token) => Some(token),
-            None => *self.0.redeemed.read().unwrap_or_else(PoisonError::into_inner),
-        };
-        valid.is_some_and(|valid| bool::from(valid.ct_eq(&presented)))
+        let same = |valid: [u8; 32]| bool::from(valid.ct_eq(&presented));
+        if let Some(token) = self.token_in_file() {
+            return same(token);
+        }
+        let redeemed = *self.0.redeemed.read().unwrap_or_else(PoisonError::into_inner);
+        let admin = redeemed.is_some_and(same);
+        if admin && self.awaits_setup() {
+            let this = self.clone();
+            drop(self.0.unattended.spawn(async move { this.spend_code(presented).await }));
+        }
+        admin
     }
 
     /// How an admin signs in, for the operator.
@@ -131,25 +147,40 @@ impl AdminAccess {
         self.0.code.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    /// Redeems the set-up code. From the answer on its token is the admin's, and the code is spent.
+    /// Redeems the set-up code. From the answer on its token is the admin's; once that is used the code is spent.
     ///
     /// # Errors
     /// [`SetupError::Refused`] for any code but the one printed, and when an admin token exists.
     pub async fn redeem(&self, code: &str) -> Result<Credentials, SetupError> {
-        let presented = leaf::sha256(code.trim().as_bytes());
-        let spent = {
-            let mut code = self.0.code.lock().unwrap_or_else(PoisonError::into_inner);
-            let same = code.is_some_and(|code| bool::from(code.ct_eq(&presented)));
-            if !same || self.token_in_file().is_some() {
-                return Err(SetupError::Refused);
-            }
-            code.take()
-        };
-        let kept = self.keep_new_credentials().await;
-        if kept.is_err() {
-            *self.0.code.lock().unwrap_or_else(PoisonError::into_inner) = spent;
+        let (this, presented) = (self.clone(), leaf::sha256(code.trim().as_bytes()));
+        self.0.unattended.finish(async move { this.redeem_digest(presented).await }).await
+    }
+
+    async fn redeem_digest(&self, presented: [u8; 32]) -> Result<Credentials, SetupError> {
+        let _changing = self.0.changing.lock().await;
+        let code = *self.0.code.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = code.is_some_and(|code| bool::from(code.ct_eq(&presented)));
+        if !same || self.token_in_file().is_some() {
+            return Err(SetupError::Refused);
         }
-        kept
+        self.keep_new_credentials().await
+    }
+
+    /// The token with this digest was used: whoever redeemed the code has the answer.
+    async fn spend_code(&self, used: [u8; 32]) {
+        let _changing = self.0.changing.lock().await;
+        // Another token may have been given meanwhile; then that one must be used.
+        if *self.0.redeemed.read().unwrap_or_else(PoisonError::into_inner) != Some(used) {
+            return;
+        }
+        let spending = self
+            .0
+            .meta
+            .write::<_, MetaError, _>(|c| Ok(c.execute("DELETE FROM settings WHERE name = ?", [UNUSED])?));
+        match spending.await {
+            Ok(_) => *self.0.code.lock().unwrap_or_else(PoisonError::into_inner) = None,
+            Err(error) => tracing::warn!(%error, "the set-up code stays valid until the token's next use"),
+        }
     }
 
     async fn keep_new_credentials(&self) -> Result<Credentials, SetupError> {
@@ -163,6 +194,7 @@ impl AdminAccess {
                 let sql = "INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)";
                 c.execute(sql, (TOKEN, Digest(digest)))?;
                 c.execute(sql, (TOTP, secret))?;
+                c.execute(sql, (UNUSED, true))?;
                 Ok(())
             })
             .await?;
@@ -181,6 +213,16 @@ impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Credentials(…)")
     }
+}
+
+/// SHA-256 of the token a code was redeemed for.
+fn stored_token(c: &Connection) -> Result<Option<Digest>, rusqlite::Error> {
+    c.query_row("SELECT value FROM settings WHERE name = ?", [TOKEN], |row| row.get(0)).optional()
+}
+
+/// Whether the stored token was never used.
+fn is_unused(c: &Connection) -> Result<bool, rusqlite::Error> {
+    c.query_row("SELECT EXISTS (SELECT 1 FROM settings WHERE name = ?)", [UNUSED], |row| row.get(0))
 }
 
 fn token_in(path: &Path) -> Option<String> {
@@ -214,12 +256,5 @@ fn grouped(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base32_is_that_of_rfc_4648() {
-        assert_eq!(base32(b"foobarfoobarfoobarfo"), "MZXW6YTBOJTG633CMFZGM33PMJQXEZTP");
-        assert_eq!(grouped("ABCDEFGH"), "ABCD-EFGH");
-    }
-}
+#[allow(clippy::unwrap_used)]
+mod tests;
