@@ -9,9 +9,10 @@ use paramant_relay::control::public_tls;
 use paramant_relay::process::{Options, Running, StartError, allow_many_files};
 use paramant_relay::settings::{CommandLine, LogFormat, Source};
 use paramant_relay::shutdown::{self, Signals};
+use paramant_relay::store::OpenError as StoreError;
 use tracing_subscriber::EnvFilter;
 
-/// `EX_SOFTWARE`: the log cannot be used, and starting again will not help.
+/// `EX_SOFTWARE`: the log cannot be used, or is not the one the rows speak of; starting again will not help.
 const LOG_UNUSABLE: u8 = 70;
 
 fn main() -> ExitCode {
@@ -35,7 +36,10 @@ fn main() -> ExitCode {
             eprintln!("paramant-relay: {error:#}");
             let log_unusable = matches!(
                 error.downcast_ref(),
-                Some(StartError::Open(OpenError::Log(_)) | StartError::Log(_))
+                Some(
+                    StartError::Open(OpenError::Log(_) | OpenError::Store(StoreError::Torn(_)))
+                        | StartError::Log(_)
+                )
             );
             if log_unusable { ExitCode::from(LOG_UNUSABLE) } else { ExitCode::FAILURE }
         }

@@ -11,6 +11,7 @@ mod ids;
 pub mod memory;
 pub mod meta;
 mod migrations;
+mod rows_and_log;
 pub mod seal;
 pub mod slots;
 
@@ -26,6 +27,8 @@ use self::blobs::{BlobFiles, BlobStore};
 pub use self::ids::{AccountId, BlobId, ClaimId, Digest};
 use self::memory::MemoryBlobs;
 use self::meta::{Meta, MetaError, MetaOpenError};
+use self::rows_and_log::CompareError;
+pub use self::rows_and_log::Torn;
 use self::slots::{KeySlots, Slot, SlotError};
 use crate::accounts::Accounts;
 use crate::app::Core;
@@ -81,12 +84,24 @@ pub enum OpenError {
         /// Why.
         source: io::Error,
     },
+    /// Rows speak of entries that the log does not hold. Exit code 70.
+    #[error(transparent)]
+    Torn(#[from] Torn),
     /// What a crash left could not be put right.
     #[error("what the last run left could not be put right: {0}")]
     Recovery(#[from] RecoveryError),
     /// Who is admin could not be told.
     #[error("admin access: {0}")]
     Admin(#[from] crate::setup_code::SetupError),
+}
+
+impl From<CompareError> for OpenError {
+    fn from(error: CompareError) -> Self {
+        match error {
+            CompareError::Torn(torn) => torn.into(),
+            CompareError::Read(error) => error.into(),
+        }
+    }
 }
 
 /// Why the pass at start stopped.
@@ -129,7 +144,7 @@ impl Store {
         let accounts = Accounts::load(meta(), log(), licenses.clone(), unattended.clone());
         let accounts = accounts.await.map_err(RecoveryError::from)?;
         let devices = Devices::new(meta(), log(), unattended.clone());
-        let admin = AdminAccess::open(meta(), log(), core.settings.clone()).await?;
+        let admin = AdminAccess::open(meta(), log(), core.settings.clone(), unattended.clone()).await?;
         let transfers = Transfers::open(core.clone(), vault.clone(), unattended.clone()).await?;
         devices.recover().await?;
         let rates = RateLimits::default();
@@ -191,11 +206,12 @@ impl Store {
 }
 
 impl Vault {
-    /// Opens the three parts; slots that belong to no row are zeroed.
+    /// Opens the three parts; slots that belong to no row are zeroed, once it is certain that the rows are those of this log.
     async fn open(core: &Core) -> Result<Self, OpenError> {
-        let (data, payload) = (core.data.clone(), core.settings.current().payload);
+        let (data, payload, log) = (core.data.clone(), core.settings.current().payload, core.log.clone());
         let opening = tokio::task::spawn_blocking(move || {
             let meta = Meta::open(&data.meta_db())?;
+            rows_and_log::compare(&meta, &log)?;
             let used = match payload {
                 Payload::Disk => used_slots(&meta)?,
                 // What a relay with payloads on disk left is destroyed: this one could not serve it.

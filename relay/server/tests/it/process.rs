@@ -1,7 +1,7 @@
 //! The command itself: what it prints, how it ends, what it refuses.
 
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -55,14 +55,7 @@ impl Process {
     }
 
     fn end(&mut self, within: Duration) -> ExitStatus {
-        let began = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(began.elapsed() < within, "the relay did not end in {within:?}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        end_of(&mut self.child, within)
     }
 
     fn said(&mut self) -> String {
@@ -76,6 +69,20 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+fn end_of(child: &mut Child, within: Duration) -> ExitStatus {
+    let began = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if began.elapsed() > within {
+            child.kill().unwrap();
+            panic!("the relay did not end in {within:?}");
+        }
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -147,6 +154,77 @@ fn a_damaged_log_ends_it_with_exit_code_70() {
     std::fs::write(temp.path().join("log/checkpoint"), "not a checkpoint").unwrap();
     let refused = command(temp.path()).output().unwrap();
     assert_eq!(refused.status.code(), Some(70), "{}", String::from_utf8_lossy(&refused.stderr));
+}
+
+/// A relay that took one upload and was ended; answers its directory, and its log as it was before the upload.
+async fn one_upload(temp: &TempDir) -> (PathBuf, PathBuf) {
+    let (data, before) = (temp.path().join("data"), temp.path().join("before"));
+    let config = config(temp.path(), "limits: { minFreeDisk: 0 }\n");
+    let start = || {
+        let mut start = command(&data);
+        start.arg("--config").arg(&config);
+        Process::start(start)
+    };
+    let end = |mut relay: Process| {
+        relay.signal(Signal::TERM);
+        assert_eq!(relay.end(Duration::from_secs(10)).code(), Some(0));
+    };
+    let relay = start();
+    let key = key(&relay.url).await;
+    end(relay);
+    for part in ["log", "sth"] {
+        copy(&data.join(part), &before.join(part));
+    }
+    let relay = start();
+    let body = inbound(&hash(b"x"), b"x", json!({ "ttl_ms": 3_600_000 })).to_string();
+    let path = format!("{}/v2/inbound", relay.url);
+    let sent = reqwest::Client::new().post(path).header("X-Api-Key", key).body(body).send().await.unwrap();
+    assert_eq!(sent.status(), StatusCode::OK);
+    end(relay);
+    (data, before)
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let (from, to) = {
+            let entry = entry.unwrap();
+            (entry.path(), to.join(entry.file_name()))
+        };
+        if from.is_dir() { copy(&from, &to) } else { std::fs::copy(from, to).map(drop).unwrap() }
+    }
+}
+
+fn refused_with_70(data: &Path) -> String {
+    let mut refused = command(data).spawn().unwrap();
+    let code = end_of(&mut refused, Duration::from_secs(10)).code();
+    let mut said = String::new();
+    refused.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(code, Some(70), "{said}");
+    said
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_older_than_the_rows_beside_it_ends_the_start_with_exit_code_70() {
+    let temp = TempDir::new().unwrap();
+    let (data, before) = one_upload(&temp).await;
+    for part in ["log", "sth"] {
+        std::fs::remove_dir_all(data.join(part)).unwrap();
+        copy(&before.join(part), &data.join(part));
+    }
+    let said = refused_with_70(&data);
+    assert!(said.contains("meta.db") && said.contains("blobs") && said.contains("restore"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_names_another_entry_of_the_log_ends_the_start_with_exit_code_70() {
+    let temp = TempDir::new().unwrap();
+    let (data, _) = one_upload(&temp).await;
+    let meta = rusqlite::Connection::open(data.join("meta.db")).unwrap();
+    meta.execute("UPDATE blobs SET leaf = zeroblob(32)", []).unwrap();
+    drop(meta);
+    let said = refused_with_70(&data);
+    assert!(said.contains("meta.db") && said.contains("blobs") && said.contains("restore"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
