@@ -20,7 +20,9 @@ pub const RELEASES: u32 = 3;
 const UNREAD: &str = "SELECT * FROM blobs WHERE account = ? AND space = ? AND lookup = ? AND state < 3";
 const READABLE: &str =
     "SELECT * FROM blobs WHERE lookup = ?1 AND state < 3 AND state IN (1, 2) AND expires_ms > ?2
-    AND (space = 1 OR account = ?3) ORDER BY space, created_ms LIMIT 1";
+    AND (space = 1 OR account = ?3)
+    AND (views_left > 0 OR EXISTS (SELECT 1 FROM claims WHERE blob = blobs.id AND account = ?3 AND state = 1))
+    ORDER BY space, created_ms LIMIT 1";
 const SUPERSEDED: &str =
     "SELECT * FROM blobs WHERE state IN (0, 3) AND state = 3 AND burn_entry IS NULL LIMIT ?";
 const EXPIRED: &str = "SELECT * FROM blobs WHERE state < 3 AND state IN (1, 2) AND expires_ms <= ?
@@ -207,7 +209,8 @@ pub fn unread(
     c.prepare_cached(UNREAD)?.query_row(params![account, space, lookup], blob).optional()
 }
 
-/// What the account may read now by this name: its own content first, then a drop of anybody's. Expired counts as gone.
+/// What the account may read now by this name: its own content first, then a drop of anybody's. Expired counts as gone, and
+/// so does what has no view left for this account: none never leased, and none whose lease it held and lost.
 pub fn readable(
     c: &Connection,
     account: AccountId,

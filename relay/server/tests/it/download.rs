@@ -47,6 +47,7 @@ async fn a_view_that_broke_off_can_be_leased_again_three_times_and_no_more() {
             StatusCode::NOT_FOUND,
             "while one reads, others find nothing"
         );
+        assert!(!user.available(&hash).await, "nor is it said to be there");
         let mut pieces = answer.bytes_stream();
         assert!(!pieces.next().await.unwrap().unwrap().is_empty());
         drop(pieces);
