@@ -23,6 +23,7 @@ use paramant_protocol::entry::body::BurnCause;
 use tokio::task::JoinHandle;
 
 pub use self::accept::{Accepted, Terms, UploadError};
+pub use self::burn::CancelError;
 use self::claim::Leases;
 pub use self::claim::{ClaimError, Claimed};
 use self::in_flight::InFlight;

@@ -14,7 +14,7 @@ use crate::devices::DeviceError;
 use crate::drain::UploadsRefused;
 use crate::log_service::LogError;
 use crate::store::meta::MetaError;
-use crate::transfer::{ClaimError, UploadError};
+use crate::transfer::{CancelError, ClaimError, UploadError};
 
 /// An answer that is not what was asked for.
 #[derive(Debug)]
@@ -145,6 +145,15 @@ impl From<ClaimError> for Refused {
             ClaimError::Meta(error) => error.into(),
             ClaimError::Log(error) => error.into(),
             ClaimError::Entry(_) | ClaimError::Io(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<CancelError> for Refused {
+    fn from(error: CancelError) -> Self {
+        match error {
+            CancelError::Meta(error) => error.into(),
+            CancelError::NotDestroyed | CancelError::Burning => Self::unavailable(error).retry_after(1),
         }
     }
 }

@@ -30,6 +30,20 @@ pub(super) enum BurnError {
     Entry(#[from] EntryError),
 }
 
+/// Why a blob is not known to be taken back.
+#[derive(Debug, thiserror::Error)]
+pub enum CancelError {
+    /// The database.
+    #[error(transparent)]
+    Meta(#[from] MetaError),
+    /// Its key could not be overwritten; that is tried again.
+    #[error("the key of a blob that was to be taken back is not destroyed yet")]
+    NotDestroyed,
+    /// It is being burned for another reason, just now.
+    #[error("the blob that was to be taken back is being burned already")]
+    Burning,
+}
+
 impl From<rusqlite::Error> for BurnError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Meta(error.into())
@@ -40,10 +54,18 @@ impl Transfers {
     /// Burns a blob. An error is logged and the sweep goes on with what remains.
     pub(super) async fn burn(&self, blob: &BlobRow, cause: BurnCause) {
         let Some(_burning) = Burning::begin(self, blob.id) else { return };
-        if let Err(error) = self.burn_steps(blob, cause).await {
-            tracing::error!(upload = %blob.id, %error, "a payload is not burned whole yet; the sweep goes on with it");
-            self.0.burn_again.lock().unwrap_or_else(PoisonError::into_inner).insert(blob.id, cause);
+        let burned = match self.destroy_key(blob).await {
+            Ok(()) => self.burn_rest(blob, cause).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = burned {
+            self.go_on_later(blob, cause, &error);
         }
+    }
+
+    fn go_on_later(&self, blob: &BlobRow, cause: BurnCause, error: &BurnError) {
+        tracing::error!(upload = %blob.id, %error, "a payload is not burned whole yet; the sweep goes on with it");
+        self.0.burn_again.lock().unwrap_or_else(PoisonError::into_inner).insert(blob.id, cause);
     }
 
     /// Whether the blob's key may be gone though its row does not say so: a burn runs, or an error stopped one.
@@ -52,11 +74,18 @@ impl Transfers {
             || self.0.burn_again.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&id)
     }
 
-    /// Takes an unread blob back, for the account that sent it. `false`: there is none.
+    /// Takes an unread blob back, for the account that sent it: from the answer on its key is destroyed. `false`: there is
+    /// none.
     ///
     /// # Errors
-    /// When the database cannot be read.
-    pub async fn cancel(&self, account: AccountId, lookup: Digest) -> Result<bool, MetaError> {
+    /// When the database cannot be read, or the key is not known to be destroyed (yet).
+    pub async fn cancel(&self, account: AccountId, lookup: Digest) -> Result<bool, CancelError> {
+        let this = self.clone();
+        // To its end even when the client hangs up: a key without a row that says so would look like a loss.
+        self.0.unattended.finish(async move { this.take_back(account, lookup).await }).await
+    }
+
+    async fn take_back(&self, account: AccountId, lookup: Digest) -> Result<bool, CancelError> {
         let find = move |c: &rusqlite::Connection| -> Result<Option<BlobRow>, MetaError> {
             let content = blob_rows::unread(c, account, Space::Content, lookup)?;
             Ok(match content {
@@ -70,13 +99,25 @@ impl Transfers {
             return Ok(false);
         };
         self.revoke_leases_of(blob.id);
-        self.burn(&blob, BurnCause::Cancelled).await;
+        let Some(_burning) = Burning::begin(self, blob.id) else { return Err(CancelError::Burning) };
+        if let Err(error) = self.destroy_key(&blob).await {
+            self.go_on_later(&blob, BurnCause::Cancelled, &error);
+            return Err(CancelError::NotDestroyed);
+        }
+        // What remains makes nothing readable again.
+        if let Err(error) = self.burn_rest(&blob, BurnCause::Cancelled).await {
+            self.go_on_later(&blob, BurnCause::Cancelled, &error);
+        }
         Ok(true)
     }
 
-    async fn burn_steps(&self, blob: &BlobRow, cause: BurnCause) -> Result<(), BurnError> {
+    async fn destroy_key(&self, blob: &BlobRow) -> Result<(), BurnError> {
+        Ok(self.0.vault.keys.clear(vec![(blob.slot, blob.id)]).await?)
+    }
+
+    /// The steps after the key: row, file, entry.
+    async fn burn_rest(&self, blob: &BlobRow, cause: BurnCause) -> Result<(), BurnError> {
         let vault = &self.0.vault;
-        vault.keys.clear(vec![(blob.slot, blob.id)]).await?;
         let entry = entries::burned(blob.leaf, cause)?;
         let (id, written, log_from) = (blob.id, entry.clone(), self.0.core.log.head().size);
         let first = vault
