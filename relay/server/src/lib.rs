@@ -11,6 +11,7 @@ pub mod devices;
 pub mod directives;
 pub mod drain;
 pub mod entries;
+mod failed_sync;
 pub mod identity;
 pub mod license;
 pub mod listener;

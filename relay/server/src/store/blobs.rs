@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::BlobId;
+use crate::failed_sync;
 
 const PART: &str = "part";
 
@@ -54,7 +55,7 @@ pub trait BlobPart: Send + std::fmt::Debug {
     /// Makes the payload durable under its name.
     ///
     /// # Errors
-    /// When there is no space or the volume fails; the part is removed then.
+    /// When there is no space or the rename fails; the part is removed then. A failed sync ends the process.
     fn finish(self: Box<Self>) -> io::Result<()>;
 }
 
@@ -154,14 +155,14 @@ impl BlobPart for FilePart {
     }
 
     fn finish(mut self: Box<Self>) -> io::Result<()> {
-        self.file.sync_data()?;
+        failed_sync::unless_full("a payload", self.file.sync_data())?;
         if let Some(part) = &self.part {
             std::fs::rename(part, &self.target)?;
         }
         self.part = None;
+        // Uploads share the handle, and only one of them would be told.
         if let Err(error) = self.directory.sync_all() {
-            drop(std::fs::remove_file(&self.target));
-            return Err(error);
+            failed_sync::end("a directory of payloads", &error);
         }
         Ok(())
     }
@@ -179,6 +180,7 @@ impl Drop for FilePart {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::test_relay::exit_code_of;
 
     fn files(root: &Path) -> usize {
         (0..=u8::MAX).map(|byte| std::fs::read_dir(root.join(hex::encode([byte]))).unwrap().count()).sum()
@@ -221,5 +223,36 @@ mod tests {
         assert_eq!(store.sweep(&mut |id| id == BlobId([1; 16])).unwrap(), 2);
         assert_eq!(files(&store.root), 1);
         assert!(store.free_bytes().unwrap() > 0);
+    }
+
+    /// `/dev/null` takes every write and refuses every sync.
+    fn finish_with(file: &str, directory: &str) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.part");
+        std::fs::write(&path, b"").unwrap();
+        let open = |path: &str| OpenOptions::new().read(true).open(path).unwrap();
+        let part = FilePart {
+            file: if file.is_empty() { File::open(&path).unwrap() } else { open(file) },
+            target: dir.path().join("a"),
+            part: Some(path),
+            directory: Arc::new(if directory.is_empty() {
+                File::open(dir.path()).unwrap()
+            } else {
+                open(directory)
+            }),
+        };
+        drop(Box::new(part).finish());
+    }
+
+    #[test]
+    fn a_payload_that_cannot_be_synced_ends_the_process() {
+        let test = "store::blobs::tests::a_payload_that_cannot_be_synced_ends_the_process";
+        assert_eq!(exit_code_of(test, || finish_with("/dev/null", "")), Some(failed_sync::EXIT_CODE));
+    }
+
+    #[test]
+    fn a_payload_directory_that_cannot_be_synced_ends_the_process() {
+        let test = "store::blobs::tests::a_payload_directory_that_cannot_be_synced_ends_the_process";
+        assert_eq!(exit_code_of(test, || finish_with("", "/dev/null")), Some(failed_sync::EXIT_CODE));
     }
 }

@@ -14,7 +14,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::oneshot;
 
 use super::migrations::{self, MigrationError};
-use super::slots::EXIT_SYNC_FAILED;
+use crate::failed_sync;
 
 /// Requests in one transaction at most, so that the first waiter of a burst is not held up by the last.
 const BATCH: usize = 256;
@@ -219,8 +219,7 @@ impl Writer {
             if let Err(MetaError::Sqlite(error)) = &fate
                 && error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure)
             {
-                tracing::error!(%error, "the database could not be synced; ending, since nothing written since is certain");
-                std::process::exit(EXIT_SYNC_FAILED);
+                failed_sync::end("meta.db", &**error);
             }
             for request in executed {
                 (request.finish)(fate.clone());

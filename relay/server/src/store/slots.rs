@@ -18,9 +18,7 @@ use zeroize::Zeroizing;
 
 use super::BlobId;
 use super::seal::PayloadKey;
-
-/// The exit code after a sync that failed (EX_SOFTWARE is what supervisors show as "internal software error").
-pub const EXIT_SYNC_FAILED: i32 = 70;
+use crate::failed_sync;
 
 const SLOT: usize = 64;
 /// Slots added at a time: 256 KiB, one write and one sync for 4,096 uploads.
@@ -178,8 +176,7 @@ impl Writer {
                 }
             }
             if let Err(error) = self.file.sync_data() {
-                tracing::error!(%error, "the key file could not be synced; ending, since nothing written since is certain");
-                std::process::exit(EXIT_SYNC_FAILED);
+                failed_sync::end("keys.slots", &error);
             }
             self.free.extend(freed);
             for (slot, answer) in puts {
@@ -219,11 +216,14 @@ impl Writer {
         let first = self.count;
         let after = first.checked_add(BLOCK).ok_or_else(|| io::Error::from(io::ErrorKind::StorageFull))?;
         let zeros = vec![0; SLOT * BLOCK as usize];
-        if let Err(error) = self.file.write_all_at(&zeros, offset(first)).and_then(|()| self.file.sync_all())
-        {
+        if let Err(error) = self.file.write_all_at(&zeros, offset(first)) {
             // Half a block would be counted as slots at the next start, which is harmless; give the space back anyway.
             drop(self.file.set_len(offset(first)));
             return Err(error);
+        }
+        // Keys of the same batch may be written and not synced: their own sync would no longer hear of this failure.
+        if let Err(error) = self.file.sync_all() {
+            failed_sync::end("keys.slots", &error);
         }
         self.count = after;
         self.free.extend(first + 1..after);
@@ -270,6 +270,7 @@ fn decode(slot: &[u8; SLOT], id: BlobId) -> Option<PayloadKey> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::test_relay::exit_code_of;
 
     fn id(byte: u8) -> BlobId {
         BlobId([byte; 16])
@@ -339,5 +340,16 @@ mod tests {
         let taken: HashSet<_> =
             futures::future::join_all(puts).await.into_iter().map(Result::unwrap).collect();
         assert_eq!(taken.len(), BLOCK as usize + 10);
+    }
+
+    /// `/dev/null` takes every write and refuses every sync.
+    #[test]
+    fn a_block_that_cannot_be_synced_ends_the_process() {
+        let code =
+            exit_code_of("store::slots::tests::a_block_that_cannot_be_synced_ends_the_process", || {
+                let null = OpenOptions::new().read(true).write(true).open("/dev/null").unwrap();
+                drop(Writer { file: Arc::new(null), free: BTreeSet::new(), count: 0 }.grow());
+            });
+        assert_eq!(code, Some(failed_sync::EXIT_CODE));
     }
 }

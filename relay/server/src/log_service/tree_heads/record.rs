@@ -14,6 +14,7 @@ use base64::prelude::BASE64_STANDARD;
 use paramant_protocol::sth::{SignedSth, Sth};
 
 use crate::data_dir::durable;
+use crate::failed_sync;
 
 const SIGNATURE: usize = 3309;
 const RELAY_ID: usize = 255;
@@ -85,14 +86,17 @@ impl RecordFile {
         self.len().checked_sub(1).map(|number| self.read(number)).transpose()
     }
 
-    /// Only the signing thread calls this. After an error the file is cut back, so that records stay aligned.
+    /// Only the signing thread calls this. After a failed write the file is cut back, so that records stay
+    /// aligned; a failed sync ends the process.
     pub(super) fn append(&self, head: &SignedSth) -> Result<(), RecordError> {
         let record = encode(head).ok_or(RecordError::Shape)?;
-        let written = (&self.file).write_all(&record).and_then(|()| self.file.sync_data());
-        if let Err(source) = written {
+        if let Err(source) = (&self.file).write_all(&record) {
             // If this fails too, the next start cuts the tail.
             let _ = self.file.set_len(self.len() * RECORD);
             return Err(RecordError::Io { path: self.path.clone(), source });
+        }
+        if let Err(error) = self.file.sync_data() {
+            failed_sync::end("tree heads", &error);
         }
         self.records.fetch_add(1, Ordering::AcqRel);
         Ok(())
@@ -141,6 +145,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::test_relay::exit_code_of;
 
     fn head(size: u64) -> SignedSth {
         Sth::new("relay.example/log", &[7; 32], size, 1000 + i64::try_from(size).unwrap())
@@ -181,5 +186,16 @@ mod tests {
         std::fs::write(&path, &bytes).unwrap();
         assert!(matches!(file.read(0), Err(RecordError::Damaged { number: 0, .. })));
         file.read(1).unwrap();
+    }
+
+    /// `/dev/null` takes every write and refuses every sync.
+    #[test]
+    fn a_tree_head_that_cannot_be_synced_ends_the_process() {
+        let test =
+            "log_service::tree_heads::record::tests::a_tree_head_that_cannot_be_synced_ends_the_process";
+        let code = exit_code_of(test, || {
+            drop(RecordFile::open(Path::new("/dev/null")).unwrap().append(&head(1)));
+        });
+        assert_eq!(code, Some(failed_sync::EXIT_CODE));
     }
 }
