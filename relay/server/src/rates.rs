@@ -11,13 +11,23 @@ use std::time::Duration;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
+use crate::listener::client_address::block;
+
 /// Who a rate is counted for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Caller {
     /// A key, by its `kid`.
     Key(String),
-    /// An address, for what needs no key and for attempts that fail.
+    /// An address, for what needs no key and for attempts that fail. Made by [`Caller::at`].
     Address(IpAddr),
+}
+
+impl Caller {
+    /// Whoever asks from this address, and from its whole block of IPv6: a client usually owns that many.
+    #[must_use]
+    pub fn at(address: IpAddr) -> Self {
+        Self::Address(block(address))
+    }
 }
 
 /// The rates in force.
@@ -83,6 +93,8 @@ impl RateLimits {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]
@@ -92,5 +104,15 @@ mod tests {
         assert_eq!((0..10).filter(|_| rates.admit(&a, 5).is_ok()).count(), 5);
         assert!(rates.admit(&a, 5).is_err_and(|wait| wait > Duration::ZERO));
         assert!(rates.admit(&b, 5).is_ok());
+    }
+
+    #[test]
+    fn neighbours_in_one_ipv6_block_share_a_rate() {
+        let rates = RateLimits::default();
+        let caller = |text: &str| Caller::at(text.parse().unwrap());
+        let neighbours = (0..10).filter(|n| rates.admit(&caller(&format!("2001:db8::{n}")), 5).is_ok());
+        assert_eq!(neighbours.count(), 5);
+        assert!(rates.admit(&caller("2001:db8:0:1::1"), 5).is_ok());
+        assert!(rates.admit(&caller("192.0.2.1"), 1).is_ok());
     }
 }

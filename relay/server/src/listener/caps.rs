@@ -1,14 +1,15 @@
 //! How many connections may be open, in total and per address.
 //!
-//! An IPv6 client usually owns a /64, so that is what counts as one address there.
+//! What counts as one address is [`block`]'s to say.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::PerAddress;
+use super::client_address::block;
 
 /// Hands out seats.
 pub(super) struct Caps {
@@ -54,13 +55,6 @@ impl Drop for Seat {
                 taken.remove(&self.address);
             }
         }
-    }
-}
-
-fn block(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
-        address @ IpAddr::V4(_) => address,
     }
 }
 

@@ -3,7 +3,7 @@
 //! `X-Forwarded-For` is a list that anybody may begin; only what a trusted proxy appended is worth anything. So it is read
 //! from the right, past trusted hops, and the first untrusted one is the client.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -26,6 +26,14 @@ pub(crate) async fn find(State(app): State<Shared>, mut request: Request, next: 
     let address = behind(peer, &hops.collect::<Vec<_>>(), &settings.limits.trusted_proxies);
     request.extensions_mut().insert(ClientAddress(address));
     next.run(request).await
+}
+
+/// What counts as one client where clients are counted: an IPv4 address, or the /64 that an IPv6 client usually owns.
+pub(crate) fn block(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
+        address @ IpAddr::V4(_) => address,
+    }
 }
 
 fn behind(peer: IpAddr, hops: &[&str], trusted: &[Network]) -> IpAddr {

@@ -40,7 +40,7 @@ impl FromRequestParts<Shared> for Key {
                 Ok(Self(principal))
             }
             None => {
-                admit(app, Caller::Address(address(parts)))?;
+                admit(app, Caller::at(address(parts)))?;
                 Err(Refused::unauthorized())
             }
         }
@@ -54,7 +54,7 @@ impl FromRequestParts<Shared> for Admin {
         if is_admin(&parts.headers, app) {
             return Ok(Self);
         }
-        admit(app, Caller::Address(address(parts)))?;
+        admit(app, Caller::at(address(parts)))?;
         Err(Refused::not_admin())
     }
 }
@@ -63,7 +63,7 @@ impl FromRequestParts<Shared> for Anyone {
     type Rejection = Refused;
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refused> {
-        admit(app, Caller::Address(address(parts)))?;
+        admit(app, Caller::at(address(parts)))?;
         Ok(Self)
     }
 }
