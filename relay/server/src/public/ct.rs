@@ -180,7 +180,9 @@ fn sth_answer(app: &Shared, sth: paramant_protocol::sth::SignedSth) -> Json<SthA
 
 fn page(log: &LogService, from: u64, limit: u64) -> Result<LogPage, Problem> {
     let head = log.head();
-    let count = head.size.saturating_sub(from).min(limit);
+    // Beyond the end there is nothing, and no number to count on from.
+    let from = from.min(head.size);
+    let count = (head.size - from).min(limit);
     let stored = match usize::try_from(count) {
         Ok(count) if count > 0 => log.engine().entries(from, count)?,
         _ => Vec::new(),

@@ -321,3 +321,10 @@ async fn the_pages_for_people_show_the_newest_entries_and_no_exact_time() {
     assert!(rss.starts_with("<?xml") && rss.contains("/v2/sth?ts="));
     relay.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_from_beyond_the_end_is_empty_however_far_beyond() {
+    let relay = Relay::start().await;
+    let page: LogPage = json_of(&relay, &format!("/v2/ct/log?from={}", u64::MAX)).await;
+    assert!(page.entries.is_empty() && page.size > 0);
+}
