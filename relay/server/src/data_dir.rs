@@ -64,6 +64,7 @@ impl DataDir {
             let path = path.to_owned();
             move |source| DataDirError::Io { path, source }
         };
+        let changed = changed_by_making(root);
         make_directory(root).map_err(refused(root))?;
         refuse_network(root)?;
         let path = root.join("lock");
@@ -83,7 +84,9 @@ impl DataDir {
         for directory in [data.identity(), data.log_keys(), data.blobs(), data.log(), data.tree_heads()] {
             make_directory(&directory).map_err(refused(&directory))?;
         }
-        durable::sync_directory(root).map_err(refused(root))?;
+        for directory in changed {
+            durable::sync_directory(&directory).map_err(refused(&directory))?;
+        }
         Ok(data)
     }
 
@@ -159,6 +162,21 @@ fn make_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
+/// The directories whose entries change when `path` is made with all that is missing above it, and `path` itself: each must
+/// be synced, or a crash takes the new data directory with everything in it.
+fn changed_by_making(path: &Path) -> Vec<PathBuf> {
+    let mut changed = vec![path.to_owned()];
+    let mut made = path;
+    while !made.exists() {
+        let Some(parent) = made.parent() else { break };
+        // The parent of a bare name is the empty path, which names no directory to open.
+        made = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        changed.push(made.to_owned());
+    }
+    changed.reverse();
+    changed
+}
+
 fn refuse_network(path: &Path) -> Result<(), DataDirError> {
     let Ok(stat) = statfs(path) else { return Ok(()) };
     let magic = stat.f_type;
@@ -197,5 +215,19 @@ mod tests {
         assert_eq!(mode(&data.identity()), 0o700);
         assert_eq!(mode(&root.join("lock")), 0o600);
         assert!(!data.holds_a_log());
+    }
+
+    #[test]
+    fn every_directory_above_a_new_one_is_synced_up_to_the_first_that_was_there() {
+        let temp = tempfile::tempdir().unwrap();
+        let at = |path: &str| temp.path().join(path);
+        assert_eq!(changed_by_making(&at("a/b")), [temp.path().to_owned(), at("a"), at("a/b")]);
+        std::fs::create_dir(at("a")).unwrap();
+        assert_eq!(changed_by_making(&at("a/b")), [at("a"), at("a/b")]);
+        assert_eq!(changed_by_making(&at("a")), [at("a")]);
+        assert_eq!(
+            changed_by_making(Path::new("no-such-directory")),
+            [".", "no-such-directory"].map(PathBuf::from)
+        );
     }
 }
