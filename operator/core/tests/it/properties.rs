@@ -7,7 +7,7 @@ use paramant_operator_core::{Children, Context, Observation, Report, Resolution,
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, Fault, digest, hash, image};
+use crate::cluster::{Answer, Cluster, Fault, digest, hash, image};
 
 /// Something that may happen at any moment.
 #[derive(Debug, Clone)]
@@ -28,6 +28,8 @@ enum Happening {
     Unschedulable(bool),
     Uploads(u64),
     Unreachable(bool),
+    Unasked(bool),
+    Answers(fn(&Value) -> Answer),
     Ca(u8),
     Epoch,
     Time(u32),
@@ -60,6 +62,23 @@ fn happening() -> impl Strategy<Value = Happening> {
         any::<bool>().prop_map(Happening::Unschedulable),
         (0_u64..3).prop_map(Happening::Uploads),
         any::<bool>().prop_map(Happening::Unreachable),
+        any::<bool>().prop_map(Happening::Unasked),
+        prop_oneof![
+            Just((|_| Answer::Taken) as fn(&Value) -> Answer),
+            Just(
+                (|it| if it["kind"] == "StatefulSet" { Answer::Fails } else { Answer::Taken })
+                    as fn(&Value) -> Answer
+            ),
+            Just(
+                (|it| if it["kind"] == "StatefulSet" { Answer::Refused } else { Answer::Taken })
+                    as fn(&Value) -> Answer
+            ),
+            Just(
+                (|it| if it["kind"] == "Service" { Answer::Refused } else { Answer::Taken })
+                    as fn(&Value) -> Answer
+            ),
+        ]
+        .prop_map(Happening::Answers),
         (0_u8..3).prop_map(Happening::Ca),
         Just(Happening::Epoch),
         (1_u32..4000).prop_map(Happening::Time),
@@ -109,6 +128,8 @@ fn happen(cluster: &mut Cluster, what: Happening) {
             cluster.report =
                 it.then(|| Report::Unreachable { since: cluster.now, reason: "connection refused".into() });
         }
+        Happening::Unasked(it) => cluster.report = it.then_some(Report::Unknown),
+        Happening::Answers(answers) => cluster.answers = answers,
         Happening::Ca(n) => cluster.context.ca_bundle_pem = format!("PEM {n}"),
         Happening::Epoch => cluster.context.epoch += 1,
         Happening::Time(seconds) => cluster.now += SignedDuration::from_secs(seconds.into()),
@@ -125,6 +146,7 @@ fn heal(cluster: &mut Cluster) {
     cluster.unschedulable = false;
     cluster.uploads = 0;
     cluster.report = None;
+    cluster.answers = |_| Answer::Taken;
     cluster.annotate("paramant.app/paused", "false");
     cluster.edit(|spec| {
         spec["image"] = json!(image(9));
