@@ -67,8 +67,8 @@ fn seen() -> Observation {
         report: Report::Unknown,
         resolution: Resolution::Pending,
         refused: None,
-        rivals: Vec::new(),
         directives_refused: None,
+        rivals: Vec::new(),
     }
 }
 
