@@ -1,7 +1,8 @@
 //! The relay killed while uploads run: what was acknowledged is there, what was not is whole or absent, nothing is left over.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -18,46 +19,44 @@ const UPLOADS: usize = 200;
 struct Process {
     child: Child,
     url: String,
+    /// Kept open: what the relay still prints must go somewhere.
+    _stdout: BufReader<ChildStdout>,
 }
 
 impl Process {
-    async fn start(dir: &Path) -> Self {
-        let port = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let (public, probes) = (port(), port());
+    /// Starts with an admin token, over whatever is in `dir`.
+    fn start(dir: &Path) -> Self {
         std::fs::write(dir.join("admin-token"), ADMIN).unwrap();
+        Self::with(dir, &format!("admin: {{ tokenFile: {}/admin-token }}\n", dir.display()))
+    }
+
+    /// The relay chooses its ports and says which: one chosen here could be another test's by the time it is used.
+    fn with(dir: &Path, more: &str) -> Self {
         let config = format!(
-            "listen: {{ public: \"{public}\", probes: \"{probes}\" }}\n\
-             admin: {{ tokenFile: {}/admin-token }}\n\
-             limits: {{ requestsPerMinute: 1000000, connectionsPerAddress: 5000, minFreeDisk: 1Mi }}\n",
-            dir.display()
+            "listen: {{ public: \"127.0.0.1:0\", probes: \"127.0.0.1:0\" }}\n{more}\
+             limits: {{ requestsPerMinute: 1000000, connectionsPerAddress: 5000, minFreeDisk: 1Mi }}\n"
         );
         std::fs::write(dir.join("relay.yaml"), config).unwrap();
-        let log = std::fs::File::options().create(true).append(true).open(dir.join("log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_paramant-relay"))
-            .args([
-                "--data".as_ref(),
-                dir.join("data").as_os_str(),
-                "--config".as_ref(),
-                dir.join("relay.yaml").as_os_str(),
-            ])
-            .stdout(Stdio::null())
+        let log = std::fs::File::create(dir.join("log")).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_paramant-relay"))
+            .arg("--data")
+            .arg(dir.join("data"))
+            .arg("--config")
+            .arg(dir.join("relay.yaml"))
+            .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
             .unwrap();
-        let url = format!("http://{public}");
-        let this = Self { child, url };
-        for _ in 0..400 {
-            if Client::new()
-                .get(format!("{}/health", this.url))
-                .send()
-                .await
-                .is_ok_and(|answer| answer.status().is_success())
-            {
-                return this;
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let url = loop {
+            let mut line = String::new();
+            let read = stdout.read_line(&mut line).unwrap();
+            assert!(read > 0, "it did not start: {}", std::fs::read_to_string(dir.join("log")).unwrap());
+            if let Some(url) = line.trim().strip_prefix("clients") {
+                break url.trim().to_owned();
             }
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
-        panic!("the relay did not start: {}", std::fs::read_to_string(dir.join("log")).unwrap());
+        };
+        Self { child, url, _stdout: stdout }
     }
 
     /// As the power cut would: no signal handler runs.
@@ -79,7 +78,7 @@ async fn a_relay_killed_in_mid_upload_keeps_what_it_acknowledged_and_nothing_els
     let rounds: u64 =
         std::env::var("PARAMANT_KILL_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3);
     let dir = TempDir::new().unwrap();
-    let mut process = Process::start(dir.path()).await;
+    let mut process = Process::start(dir.path());
     let made = Client::new()
         .post(format!("{}/v2/admin/keys", process.url))
         .header("X-Admin-Token", ADMIN)
@@ -138,7 +137,7 @@ async fn a_relay_killed_in_mid_upload_keeps_what_it_acknowledged_and_nothing_els
         let count = kept.iter().filter(|kept| **kept).count();
         assert!((1..UPLOADS).contains(&count), "round {round}: {count} acknowledged; the kill cut nothing");
 
-        process = Process::start(dir.path()).await;
+        process = Process::start(dir.path());
         let files = payload_files(dir.path());
         let user = User {
             url: process.url.clone(),
@@ -177,7 +176,7 @@ async fn a_relay_killed_in_mid_upload_keeps_what_it_acknowledged_and_nothing_els
 async fn a_read_cut_by_a_kill_can_be_had_again_after_the_restart() {
     use futures::StreamExt;
     let dir = TempDir::new().unwrap();
-    let process = Process::start(dir.path()).await;
+    let process = Process::start(dir.path());
     let made = Client::new()
         .post(format!("{}/v2/admin/keys", process.url))
         .header("X-Admin-Token", ADMIN)
@@ -197,7 +196,7 @@ async fn a_read_cut_by_a_kill_can_be_had_again_after_the_restart() {
     assert!(pieces.next().await.is_some());
     process.kill();
     drop(pieces);
-    let process = Process::start(dir.path()).await;
+    let process = Process::start(dir.path());
     user.url.clone_from(&process.url);
     assert_eq!(user.download(&hash(&payload)).await.bytes().await.unwrap(), payload);
 }
@@ -205,39 +204,7 @@ async fn a_read_cut_by_a_kill_can_be_had_again_after_the_restart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_token_the_code_in_the_log_is_good_until_its_token_is_used() {
     let dir = TempDir::new().unwrap();
-    let process = Process::start(dir.path()).await;
-    process.kill();
-    // The same relay without its token file.
-    let config = std::fs::read_to_string(dir.path().join("relay.yaml")).unwrap();
-    let config = config.lines().filter(|line| !line.starts_with("admin:")).collect::<Vec<_>>().join("\n");
-    let listen = config.split("public: \"").nth(1).unwrap().split('"').next().unwrap().to_owned();
-    std::fs::write(dir.path().join("relay.yaml"), config).unwrap();
-    let start = || {
-        let log = std::fs::File::create(dir.path().join("log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_paramant-relay"))
-            .args([
-                "--data".as_ref(),
-                dir.path().join("data").as_os_str(),
-                "--config".as_ref(),
-                dir.path().join("relay.yaml").as_os_str(),
-            ])
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        Process { child, url: format!("http://{listen}") }
-    };
-    let ready = async |url: &str| {
-        for _ in 0..400 {
-            if Client::new().get(format!("{url}/health")).send().await.is_ok() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
-        panic!("the relay did not start");
-    };
-    let process = start();
-    ready(&process.url).await;
+    let process = Process::with(dir.path(), "");
     let log = std::fs::read_to_string(dir.path().join("log")).unwrap();
     let code = log
         .split("\"setup_code\":\"")
@@ -268,10 +235,8 @@ async fn without_a_token_the_code_in_the_log_is_good_until_its_token_is_used() {
     // The code is spent a moment after the answer; redeeming it meanwhile would replace the token.
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(redeem(&process.url, &code).await.0, StatusCode::FORBIDDEN);
-    let url = process.url.clone();
     process.kill();
-    let process = start();
-    ready(&url).await;
+    let process = Process::with(dir.path(), "");
     assert!(!std::fs::read_to_string(dir.path().join("log")).unwrap().contains("setup_code"));
     assert_eq!(make_key(&process.url).await, StatusCode::OK);
 }
