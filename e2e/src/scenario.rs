@@ -65,9 +65,10 @@ const ALL: &[Scenario] = scenarios![
     Cluster "tamper", "flipped bits in the log turn both auditors red", tamper::run;
     Bed "silence", "with traffic running the operator writes nothing but its Lease; swapping it restarts no relay", silence::run;
     Bed "operator-away", "kill -9 of the operator and a frozen API server heal by themselves", operator_away::run;
-    Cluster "chart-removed", "relays outlive the chart, can be deleted without it, and are taken up again", chart_removed::run;
     Cluster "manifests", "kubeconform and kube-score read what was rendered and what runs", manifests::run;
     Bed "rights", "no 403, every granted right used, no right on Secrets", rights::run;
+    // After rights: while a chart goes its rights may go before its pod, and the refusals count against nobody.
+    Cluster "chart-removed", "relays outlive the chart, can be deleted without it, and are taken up again", chart_removed::run;
 ];
 
 /// Runs all scenarios, or those named; one that fails does not hide the others. What needs the test bed is skipped elsewhere.

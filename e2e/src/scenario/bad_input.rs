@@ -39,6 +39,15 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     stalls(&fixture, "two", "ImageNotFound", "no-such-tag")?;
     stalls(&fixture, "three", "CrashLoopBackOff", "exit code")?;
     stalls(&fixture, "four", "ChildRefused", "podAntiAfinity")?;
+    // A Service that somebody made for something else stays as it is.
+    let service = "apiVersion: v1\nkind: Service\nmetadata: { name: five, namespace: NAMESPACE }\nspec: { selector: { app: other }, ports: [{ port: 5432 }] }\n";
+    bed.apply(&service.replace("NAMESPACE", &fixture.namespace))?;
+    let before = fixture.field("service/five", "/spec")?;
+    bed.apply(&fixture.manifest("five", &image, ""))?;
+    stalls(&fixture, "five", "ChildRefused", "is not ours")?;
+    if fixture.field("service/five", "/spec")? != before {
+        bail!("a Service of somebody else was changed");
+    }
     // Mended, it starts by itself.
     fixture.apply("four", "")?;
     fixture.ready("four")?;

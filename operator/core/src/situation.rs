@@ -180,7 +180,7 @@ fn refuse(it: &Evidence<'_>, refused: &Refused) -> Situation {
 
 fn refusal(refused: &Refused) -> String {
     let answer: String = refused.message.chars().take(600).collect();
-    format!("the API server refuses the {} {}: {answer}", refused.kind, refused.name)
+    format!("the {} {} is refused: {answer}", refused.kind, refused.name)
 }
 
 fn uninstalled(desired: &Desired) -> Situation {
