@@ -12,11 +12,33 @@ use paramant_tlog::proof::{self, ProofError, ReadNode};
 use paramant_tlog::tile::{self, Coordinates, WIDTH};
 use paramant_tlog::{Hash, Node, Tree, bundle};
 
+/// The most that is read of a segment at once: several groups of usual entries.
+const READ_AT_ONCE: u64 = 512 * 1024;
+
 /// Reads one entry record from its segment and checks that it is the one expected.
 pub(crate) fn entry_at(segment: &Segment, location: Location, index: u64) -> Result<Entry, ReadError> {
     let mut bytes = vec![0; location.length as usize];
     let read = segment.file.read_at(&mut bytes, location.offset).map_err(read_io(&segment.path))?;
-    let record = record::parse(bytes.get(..read).unwrap_or_default(), location.epoch);
+    entry_in(bytes.get(..read).unwrap_or_default(), segment, location, index)
+}
+
+/// Reads the entries at these places of one segment, which follow one another from an index on, in one go.
+fn entries_at(segment: &Segment, locations: &[Location], first: u64) -> Result<Vec<Entry>, ReadError> {
+    let (Some(start), Some(last)) = (locations.first(), locations.last()) else { return Ok(Vec::new()) };
+    let mut bytes = vec![0; (last.end() - start.offset) as usize];
+    let read = segment.file.read_at(&mut bytes, start.offset).map_err(read_io(&segment.path))?;
+    let bytes = bytes.get(..read).unwrap_or_default();
+    let entry = |(index, location): (u64, &Location)| {
+        let from = (location.offset - start.offset) as usize;
+        let record = bytes.get(from..from + location.length as usize);
+        entry_in(record.unwrap_or_default(), segment, *location, index)
+    };
+    (first..).zip(locations).map(entry).collect()
+}
+
+/// Checks that these bytes of a segment are the entry expected.
+fn entry_in(bytes: &[u8], segment: &Segment, location: Location, index: u64) -> Result<Entry, ReadError> {
+    let record = record::parse(bytes, location.epoch);
     let record = record.filter(|record| record.kind == Kind::Entry && record.index == index);
     match record.and_then(|record| record::entry(record.payload)) {
         Some((legacy_leaf, bytes)) => Ok(Entry { bytes: bytes.to_vec(), legacy_leaf }),
@@ -145,10 +167,10 @@ impl Shared {
         let mut entries = Vec::with_capacity(to.saturating_sub(from).min(1024) as usize);
         let mut at = from;
         while at < to {
-            match self.entry_in_segment(at)? {
-                Some(entry) => {
-                    entries.push(entry);
-                    at += 1;
+            match self.run_in_segment(at, to)? {
+                Some(run) => {
+                    at += run.len() as u64;
+                    entries.extend(run);
                 }
                 None => {
                     let group = self.group_in_file(at / WIDTH)?;
@@ -163,15 +185,24 @@ impl Shared {
         Ok(entries)
     }
 
-    fn entry_in_segment(&self, index: u64) -> Result<Option<Entry>, ReadError> {
-        let (segment, location) = {
+    /// Entries from `from` on, at least one and not beyond `to`; nothing when they are in files already.
+    fn run_in_segment(&self, from: u64, to: u64) -> Result<Option<Vec<Entry>>, ReadError> {
+        let (segment, locations) = {
             let durable = self.read();
-            let Some(position) = index.checked_sub(durable.derived) else { return Ok(None) };
-            let Some(location) = durable.locations.get(position as usize).copied() else { return Ok(None) };
-            let Some(segment) = durable.segments.get(&location.epoch).cloned() else { return Ok(None) };
-            (segment, location)
+            let Some(position) = from.checked_sub(durable.derived) else { return Ok(None) };
+            let end = (to - durable.derived).min(durable.locations.len() as u64);
+            if position >= end {
+                return Ok(None);
+            }
+            let mut places = durable.locations.range(position as usize..end as usize).copied();
+            let Some(first) = places.next() else { return Ok(None) };
+            let Some(segment) = durable.segments.get(&first.epoch).cloned() else { return Ok(None) };
+            let near =
+                |place: &Location| place.epoch == first.epoch && place.end() - first.offset <= READ_AT_ONCE;
+            let places: Vec<Location> = std::iter::once(first).chain(places.take_while(near)).collect();
+            (segment, places)
         };
-        entry_at(&segment, location, index).map(Some)
+        entries_at(&segment, &locations, from).map(Some)
     }
 
     /// The 256 entries of a group that is in files.

@@ -27,6 +27,13 @@ pub(crate) struct Location {
     pub(crate) length: u32,
 }
 
+impl Location {
+    /// The offset behind the record.
+    pub(crate) fn end(self) -> u64 {
+        self.offset + u64::from(self.length)
+    }
+}
+
 /// A segment that takes part in the log.
 pub(crate) struct Live {
     pub(crate) reader: SegmentReader,
