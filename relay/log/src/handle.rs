@@ -12,7 +12,7 @@ use crate::shared::{Counters, Job, Shared, answer, lock};
 use crate::spare::Spare;
 use crate::writer::Writer;
 use crate::{Appended, CheckpointSigner, Entry, Head, Options, Published, start};
-use paramant_tlog::{Hash, Tree};
+use paramant_tlog::{Hash, Tree, entry_leaf};
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -51,6 +51,7 @@ impl Log {
         if entry.bytes.len() > MAX_ENTRY {
             return answer(done, Err(AppendError::TooLarge(entry.bytes.len())));
         }
+        let leaf = entry_leaf(&entry.bytes);
         let mut queue = lock(&self.shared.queue);
         let refusal = match () {
             () if self.shared.has_failed() => Some(AppendError::Failed),
@@ -63,7 +64,7 @@ impl Log {
                 answer(done, Err(error));
             }
             None => {
-                queue.jobs.push_back(Job { entry, done });
+                queue.jobs.push_back(Job { entry, leaf, done });
                 // The writer waits only for an empty queue to fill.
                 if queue.jobs.len() == 1 {
                     self.shared.arrived.notify_one();

@@ -152,28 +152,30 @@ impl State {
         crate::Head { size: sha256.size(), sha256_root: sha256.root(), sha3_root: sha3.root() }
     }
 
-    fn payload(&self) -> Vec<u8> {
+    fn payload(&self, head: &crate::Head) -> Vec<u8> {
         let [sha256, sha3] = &self.ranges;
         let mut payload = self.size().to_be_bytes().to_vec();
         payload.extend_from_slice(&self.previous);
-        payload.extend_from_slice(&sha256.root());
-        payload.extend_from_slice(&sha3.root());
+        payload.extend_from_slice(&head.sha256_root);
+        payload.extend_from_slice(&head.sha3_root);
         for range in [sha256, sha3] {
             payload.extend_from_slice(&range.hashes().concat());
         }
         payload
     }
 
-    /// Appends this state as the trailer of a batch and returns the hash that the next trailer has to name.
-    pub(crate) fn push_trailer(&self, buffer: &mut Vec<u8>, epoch: u64) -> Hash {
-        let payload = self.payload();
+    /// Appends this state as the trailer of a batch, which the next trailer will name; returns the head it states.
+    pub(crate) fn push_trailer(&mut self, buffer: &mut Vec<u8>, epoch: u64) -> crate::Head {
+        let head = self.head();
+        let payload = self.payload(&head);
         push(buffer, Kind::Trailer, epoch, self.size(), [&payload, &[]]);
-        sha256(&payload)
+        self.previous = sha256(&payload);
+        head
     }
 
     /// Appends this state as the first record of a segment.
     pub(crate) fn push_segment(&self, buffer: &mut Vec<u8>, epoch: u64, origin: Origin) {
-        push(buffer, Kind::Segment, epoch, self.size(), [&[origin as u8], &self.payload()]);
+        push(buffer, Kind::Segment, epoch, self.size(), [&[origin as u8], &self.payload(&self.head())]);
     }
 
     /// Reads the payload of a trailer; nothing when it contradicts itself.

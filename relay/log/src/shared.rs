@@ -8,6 +8,7 @@ use crate::disk::{Disk, DiskFile};
 use crate::edge::Edge;
 use crate::replay::Location;
 use crate::{AppendError, Appended, Entry, Head, Options, Published};
+use paramant_tlog::Hash;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -20,6 +21,8 @@ pub(crate) type Done = Box<dyn FnOnce(Result<Appended, AppendError>) + Send>;
 /// An entry on its way to the writer.
 pub(crate) struct Job {
     pub(crate) entry: Entry,
+    /// Its leaf in the SHA-256 tree: hashed on the caller's thread, since the writer has enough to do.
+    pub(crate) leaf: Hash,
     pub(crate) done: Done,
 }
 

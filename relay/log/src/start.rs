@@ -310,7 +310,7 @@ fn copy_tail(
             sha256.append(paramant_tlog::entry_leaf(&entry.bytes), |_, _| ());
             sha3.append(entry.legacy_leaf, |_, _| ());
         }
-        state.previous = state.push_trailer(&mut buffer, epoch);
+        state.push_trailer(&mut buffer, epoch);
         blank.file.write_at(&buffer, offset).map_err(failed())?;
         offset += buffer.len() as u64;
     }

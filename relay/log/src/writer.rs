@@ -18,7 +18,8 @@ use crate::segment::{self, DATA_START};
 use crate::shared::{Job, Segment, Shared, answer, lock};
 use crate::spare::Spare;
 use crate::{AppendError, Appended, record::Origin};
-use paramant_tlog::{Hash, Node, entry_leaf};
+use paramant_tlog::tile::HEIGHT;
+use paramant_tlog::{Hash, Node};
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -128,10 +129,10 @@ impl Writer {
             locations.push(Location { epoch, offset: offset + start as u64, length });
             let [sha256, sha3] = &mut state.ranges;
             let [sha256_nodes, sha3_nodes] = &mut nodes;
-            sha256.append(entry_leaf(&job.entry.bytes), |node, hash| sha256_nodes.push((node, hash)));
-            sha3.append(job.entry.legacy_leaf, |node, hash| sha3_nodes.push((node, hash)));
+            sha256.append(job.leaf, |node, hash| keep(sha256_nodes, node, hash));
+            sha3.append(job.entry.legacy_leaf, |node, hash| keep(sha3_nodes, node, hash));
         }
-        state.previous = state.push_trailer(buffer, epoch);
+        let head = state.push_trailer(buffer, epoch);
 
         if let Err(error) = file.write_at(buffer, offset).and_then(|()| file.sync()) {
             self.shared.fail("writing a batch", &error);
@@ -139,7 +140,6 @@ impl Writer {
         }
         self.tail.offset += buffer.len() as u64;
 
-        let head = self.tail.state.head();
         {
             let mut durable = self.shared.write();
             for (edge, nodes) in durable.edges.iter_mut().zip(nodes) {
@@ -158,6 +158,13 @@ impl Writer {
         for (index, job) in (first..).zip(jobs) {
             answer(job.done, Ok(Appended { index, head }));
         }
+    }
+}
+
+/// Keeps a completed node if it is one of a tile: memory holds no others.
+fn keep(nodes: &mut Vec<(Node, Hash)>, node: Node, hash: Hash) {
+    if node.level.is_multiple_of(HEIGHT) {
+        nodes.push((node, hash));
     }
 }
 
