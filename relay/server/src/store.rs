@@ -7,6 +7,7 @@
 
 pub mod blob_rows;
 pub mod blobs;
+pub mod claim_rows;
 mod ids;
 pub mod memory;
 pub mod meta;

@@ -1,19 +1,15 @@
-//! The rows of blobs and of claims, and every change of state they go through.
+//! The rows of blobs, and every change of state they go through. Their views are leased in [`super::claim_rows`].
 //!
 //! A blob is `pending` until its log entry is durable, `live` while views are left, `claimed` when the last view is leased,
 //! and `burned` from the moment its key is destroyed until its `transfer_burned` entry is known to be in the log; then the
-//! row goes. A claim is one view: `running` while bytes may flow, `cut` after a break, gone once settled. All functions run
-//! inside a transaction of [`super::meta::Meta`]; the transfer path decides when.
+//! row goes. All functions run inside a transaction of [`super::meta::Meta`]; the transfer path decides when.
 
 use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::slots::Slot;
-use super::{AccountId, BlobId, ClaimId, Digest};
-
-/// A view whose bytes went out may be leased again this often: at most four disclosures of one view, and no view lost to a
-/// broken line. A lease that ended before its first byte disclosed nothing and does not count.
-pub const RELEASES: u32 = 3;
+use super::claim_rows::may_be_leased;
+use super::{AccountId, BlobId, Digest};
 
 // The queries that run while serving. SQLite uses a partial index only where the index's own condition stands in the query,
 // word for word: hence a `state < 3` or `state IN (0, 3)` that seems to say nothing new. A test asks SQLite for its plans.
@@ -99,30 +95,6 @@ pub struct BlobRow {
     pub burn_entry: Option<(Vec<u8>, Digest, u64)>,
 }
 
-/// One view of a blob, leased.
-#[derive(Debug, Clone)]
-pub struct Lease {
-    /// The blob.
-    pub blob: BlobRow,
-    /// The view.
-    pub claim: ClaimId,
-    /// 1 for the first lease of this view.
-    pub generation: u32,
-    /// Nothing remains to be read once this lease completes.
-    pub last: bool,
-}
-
-/// What remains after a lease ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Settled {
-    /// Views are left, or another lease is open, or this view may be leased again.
-    Kept,
-    /// Nothing can be read any more: burn it.
-    Spent,
-    /// The lease had ended before.
-    Stale,
-}
-
 /// What became of a `pending` row that was to be written.
 #[derive(Debug)]
 pub enum Inserted {
@@ -177,15 +149,6 @@ pub fn insert_pending(c: &Connection, row: &BlobRow) -> Result<Inserted, rusqlit
     Ok(Inserted::New)
 }
 
-/// Whether a view is left: one never leased, or one whose lease broke.
-fn may_be_leased(c: &Connection, blob: &BlobRow) -> Result<bool, rusqlite::Error> {
-    if blob.views_left > 0 {
-        return Ok(true);
-    }
-    c.prepare_cached("SELECT EXISTS (SELECT 1 FROM claims WHERE blob = ? AND state = 1)")?
-        .query_row([blob.id], |row| row.get(0))
-}
-
 /// Makes a `pending` row `live` at the place of its log entry. `false`: it was not pending (any more).
 pub fn mark_live(c: &Connection, id: BlobId, log_index: u64) -> Result<bool, rusqlite::Error> {
     let changed = c
@@ -219,102 +182,6 @@ pub fn readable(
 ) -> Result<Option<BlobRow>, rusqlite::Error> {
     // One statement for every outcome, so that unknown, foreign, expired and burned cost the same.
     c.prepare_cached(READABLE)?.query_row(params![lookup, now_ms, account], blob).optional()
-}
-
-/// Leases one view to the account, a cut one first. `None`: nothing to read, or every view is leased.
-pub fn lease(
-    c: &Connection,
-    account: AccountId,
-    lookup: Digest,
-    claim: ClaimId,
-    now_ms: i64,
-) -> Result<Option<Lease>, rusqlite::Error> {
-    let Some(mut blob) = readable(c, account, lookup, now_ms)? else { return Ok(None) };
-    let cut: Option<(ClaimId, u32)> = c
-        .prepare_cached(
-            "SELECT id, generation FROM claims WHERE blob = ? AND account = ? AND state = 1 LIMIT 1",
-        )?
-        .query_row(params![blob.id, account], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    let (claim, generation) = match cut {
-        Some((claim, generation)) => {
-            c.prepare_cached("UPDATE claims SET generation = ?, state = 0, leased_ms = ? WHERE id = ?")?
-                .execute(params![generation + 1, now_ms, claim])?;
-            (claim, generation + 1)
-        }
-        None if blob.views_left > 0 => {
-            blob.views_left -= 1;
-            if blob.views_left == 0 {
-                blob.state = State::Claimed;
-            }
-            c.prepare_cached("UPDATE blobs SET views_left = ?, state = ? WHERE id = ?")?.execute(params![
-                blob.views_left,
-                blob.state,
-                blob.id
-            ])?;
-            c.prepare_cached("INSERT INTO claims (id, blob, account, generation, state, leased_ms) VALUES (?, ?, ?, 1, 0, ?)")?
-                .execute(params![claim, blob.id, account, now_ms])?;
-            (claim, 1)
-        }
-        None => return Ok(None),
-    };
-    let others: u32 = c
-        .prepare_cached("SELECT count(*) FROM claims WHERE blob = ? AND id <> ?")?
-        .query_row(params![blob.id, claim], |row| row.get(0))?;
-    let last = blob.views_left == 0 && others == 0;
-    Ok(Some(Lease { blob, claim, generation, last }))
-}
-
-/// Ends a lease whose bytes all went out.
-pub fn complete(c: &Connection, claim: ClaimId, generation: u32) -> Result<Settled, rusqlite::Error> {
-    let Some(blob) = running(c, claim, generation)? else { return Ok(Settled::Stale) };
-    c.prepare_cached("DELETE FROM claims WHERE id = ?")?.execute([claim])?;
-    spent(c, blob)
-}
-
-/// Ends a lease that broke. The same account may lease the view again, unless its bytes went out too often.
-pub fn cut(
-    c: &Connection,
-    claim: ClaimId,
-    generation: u32,
-    disclosed: bool,
-) -> Result<Settled, rusqlite::Error> {
-    let Some(blob) = running(c, claim, generation)? else { return Ok(Settled::Stale) };
-    let disclosures: u32 = c
-        .prepare_cached(
-            "UPDATE claims SET state = 1, disclosures = disclosures + ? WHERE id = ? RETURNING disclosures",
-        )?
-        .query_row(params![disclosed, claim], |row| row.get(0))?;
-    if disclosures <= RELEASES {
-        return Ok(Settled::Kept);
-    }
-    c.prepare_cached("DELETE FROM claims WHERE id = ?")?.execute([claim])?;
-    spent(c, blob)
-}
-
-/// At start: every lease of the process before this one broke. Whether it had sent bytes nobody knows any more, so it counts
-/// as if it had. Answers the claims that were running.
-pub fn cut_all(c: &Connection) -> Result<usize, rusqlite::Error> {
-    let cut = c.execute("UPDATE claims SET state = 1, disclosures = disclosures + 1 WHERE state = 0", [])?;
-    c.execute("DELETE FROM claims WHERE disclosures > ?", [RELEASES])?;
-    Ok(cut)
-}
-
-fn running(c: &Connection, claim: ClaimId, generation: u32) -> Result<Option<BlobId>, rusqlite::Error> {
-    c.prepare_cached("SELECT blob FROM claims WHERE id = ? AND generation = ? AND state = 0")?
-        .query_row(params![claim, generation], |row| row.get(0))
-        .optional()
-}
-
-fn spent(c: &Connection, id: BlobId) -> Result<Settled, rusqlite::Error> {
-    let spent: bool = c
-        .prepare_cached(
-            "SELECT views_left = 0 AND NOT EXISTS (SELECT 1 FROM claims WHERE blob = blobs.id) FROM blobs WHERE id = ?",
-        )?
-        .query_row([id], |row| row.get(0))
-        .optional()?
-        .unwrap_or(false);
-    Ok(if spent { Settled::Spent } else { Settled::Kept })
 }
 
 /// Marks a blob burned, its key slot having been overwritten, and keeps the entry that will say so. `false`: it was already.

@@ -15,7 +15,8 @@ use super::Transfers;
 use super::sending::{Sending, Source};
 use crate::entries::{self, EntryError};
 use crate::log_service::LogError;
-use crate::store::blob_rows::{self, BlobRow, Lease, Settled};
+use crate::store::blob_rows::{self, BlobRow};
+use crate::store::claim_rows::{self, Lease, Settled};
 use crate::store::meta::MetaError;
 use crate::store::{AccountId, BlobId, ClaimId, Digest, now_ms};
 
@@ -140,7 +141,7 @@ impl Transfers {
                 .0
                 .vault
                 .meta
-                .write(move |c| Ok::<_, ClaimError>(blob_rows::lease(c, account, lookup, claim, now)?))
+                .write(move |c| Ok::<_, ClaimError>(claim_rows::lease(c, account, lookup, claim, now)?))
                 .await?;
             Ok::<_, ClaimError>(lease.map(|lease| LeaseGuard::new(this, lease)))
         });
@@ -203,8 +204,8 @@ impl Transfers {
             .meta
             .write::<_, MetaError, _>(move |c| {
                 let settled = match ending {
-                    Ending::Complete => blob_rows::complete(c, claim, generation)?,
-                    Ending::Cut { disclosed } => blob_rows::cut(c, claim, generation, disclosed)?,
+                    Ending::Complete => claim_rows::complete(c, claim, generation)?,
+                    Ending::Cut { disclosed } => claim_rows::cut(c, claim, generation, disclosed)?,
                 };
                 let spent = if settled == Settled::Spent { blob_rows::by_id(c, blob)? } else { None };
                 Ok(spent)

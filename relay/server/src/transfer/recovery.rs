@@ -10,6 +10,7 @@ use paramant_protocol::entry::body::BurnCause;
 
 use super::Transfers;
 use crate::store::blob_rows::{self, BlobRow};
+use crate::store::claim_rows;
 use crate::store::meta::MetaError;
 use crate::store::slots::SlotError;
 use crate::store::{BlobId, RecoveryError};
@@ -17,7 +18,7 @@ use crate::store::{BlobId, RecoveryError};
 impl Transfers {
     pub(super) async fn recover(&self) -> Result<(), RecoveryError> {
         let meta = &self.0.vault.meta;
-        let cut = meta.write(|c| Ok::<_, MetaError>(blob_rows::cut_all(c)?)).await?;
+        let cut = meta.write(|c| Ok::<_, MetaError>(claim_rows::cut_all(c)?)).await?;
         let unfinished = meta.read(|c| Ok::<_, MetaError>(blob_rows::unfinished(c)?)).await?;
         let half_done = unfinished.len();
         for blob in unfinished {

@@ -19,21 +19,3 @@ fn no_query_that_runs_while_serving_reads_the_whole_table() {
         assert!(!steps.iter().any(|step| step.starts_with("SCAN")), "{steps:?}: {sql}");
     }
 }
-
-#[test]
-fn claims_of_an_older_release_keep_the_disclosures_they_had() {
-    let connection = Connection::open_in_memory().unwrap();
-    connection.execute_batch(include_str!("../schema/0001-foundation.sql")).unwrap();
-    // Two ended leases and one that runs; three ended leases.
-    connection
-        .execute_batch(
-            "PRAGMA foreign_keys = OFF;
-             INSERT INTO claims VALUES (x'01', x'aa', x'bb', 3, 0, 0);
-             INSERT INTO claims VALUES (x'02', x'aa', x'bb', 3, 1, 0);",
-        )
-        .unwrap();
-    connection.execute_batch(include_str!("../schema/0002-disclosures.sql")).unwrap();
-    let mut query = connection.prepare("SELECT disclosures FROM claims ORDER BY id").unwrap();
-    let disclosures: Vec<u32> = query.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
-    assert_eq!(disclosures, [2, 3]);
-}
