@@ -197,7 +197,7 @@ fn a_template_that_was_not_taken_on_the_way_back_is_sent_again_as_it_is_kept() {
         happen(&mut cluster, Happening::LoseStatus);
         cluster.run(5);
         heal(&mut cluster);
-        assert_eq!((cluster.phase(), cluster.pod_image()), ("Ready".into(), image(9)));
+        assert_eq!((cluster.phase(), cluster.pod_image()), ("Ready", image(9)));
     }
 }
 

@@ -7,8 +7,8 @@
 use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::slots::Slot;
 use super::claim_rows::may_be_leased;
+use super::slots::Slot;
 use super::{AccountId, BlobId, Digest};
 
 // The queries that run while serving. SQLite uses a partial index only where the index's own condition stands in the query,
