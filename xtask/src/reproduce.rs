@@ -29,10 +29,12 @@ pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<()> {
     }
     packages::ensure(cache)?;
     let root = cache.root().join("reproduce");
+    // Once: a commit made meanwhile must not become the source of the second build.
+    let commit = Run::new("git").args(["rev-parse", "HEAD"]).dir(cache.checkout()).output()?;
     let mut digests = Vec::new();
     for place in PLACES {
         let place = root.join(place);
-        let source = check_out(cache, &place)?;
+        let source = check_out(cache, &commit, &place)?;
         digests.push(build(cache, &source, &place.join("target"), &programs)?);
     }
     step("compare the digests", |evidence| {
@@ -48,13 +50,18 @@ pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<()> {
     })
 }
 
-/// A copy of the files that are committed, as they are now.
-fn check_out(cache: &Cache, place: &Path) -> Result<PathBuf> {
+/// A copy of the files of a commit.
+fn check_out(cache: &Cache, commit: &str, place: &Path) -> Result<PathBuf> {
     let source = place.join("source");
     let _ = fs::remove_dir_all(&source);
     make_directory(&source)?;
     let archive = place.join("source.tar");
-    Run::new("git").args(["archive", "--output"]).arg(&archive).arg("HEAD").dir(cache.checkout()).done()?;
+    Run::new("git")
+        .args(["archive", "--output"])
+        .arg(&archive)
+        .arg(commit.trim())
+        .dir(cache.checkout())
+        .done()?;
     Run::new("tar").arg("-xf").arg(&archive).arg("-C").arg(&source).done()?;
     Ok(source)
 }
