@@ -7,6 +7,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::process::wait_for;
+
 /// A relay's public address and an API key for it.
 #[derive(Clone)]
 pub(crate) struct Relay {
@@ -82,6 +84,17 @@ impl Relay {
             (404, _) => Ok(()),
             (status, _) => bail!("a second download answered {status}, expected 404"),
         }
+    }
+
+    /// Waits until uploads are refused as they are during a drain.
+    pub(crate) fn wait_refusing(&self, limit: Duration) -> Result<()> {
+        wait_for("uploads to be refused", limit, || {
+            let (bytes, digest) = random_blob(64)?;
+            Ok(match self.upload(&bytes, &digest)? {
+                (503, _) => Ok(()),
+                (status, _) => Err(format!("upload answered {status}")),
+            })
+        })
     }
 
     /// A route that needs no key, as text.

@@ -9,7 +9,6 @@ use crate::{
     bed::Bed,
     demo::{self, SYSTEM, patch_drain},
     process::wait_for,
-    relay::random_blob,
     steps::Seen,
     steps::seen,
 };
@@ -42,13 +41,7 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
 
     demo::install(bed)?;
     patch_drain(bed, &fixture.namespace, "kept", "true")?;
-    wait_for("the new operator to drain the relay", Duration::from_secs(90), || {
-        let (bytes, digest) = random_blob(64)?;
-        Ok(match kept.upload(&bytes, &digest)? {
-            (503, _) => Ok(()),
-            (status, _) => Err(format!("upload answered {status}")),
-        })
-    })?;
+    kept.wait_refusing(Duration::from_secs(90))?;
     patch_drain(bed, &fixture.namespace, "kept", "null")?;
     fixture.ready("kept")?;
     if pod(&fixture)? != before {

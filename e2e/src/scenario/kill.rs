@@ -9,7 +9,7 @@ use std::{path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail};
 
-use super::{auditors, fixture::Fixture, fixture::READY};
+use super::{auditors, fixture::Fixture, fixture::READY, operator_away::signal};
 use crate::{
     bed::Bed,
     process::wait_for,
@@ -40,7 +40,8 @@ pub(crate) fn in_pod(bed: &Bed) -> Result<Seen<()>> {
     let mut tally = Tally::default();
     for round in 0..ROUNDS_IN_POD {
         let pid = relay_pid(&fixture)?;
-        let attempts = interrupted(&relay, UPLOADS * share(round, ROUNDS_IN_POD) / 100, || kill(&pid))?;
+        let attempts =
+            interrupted(&relay, UPLOADS * share(round, ROUNDS_IN_POD) / 100, || signal(&pid, "KILL"))?;
         wait_for("the relay to answer again", READY, || {
             Ok(relay.public("/health").map_err(|error| format!("{error:#}")))
         })?;
@@ -104,10 +105,4 @@ fn relay_pid(fixture: &Fixture<'_>) -> Result<String> {
         }
     }
     bail!("found no relay process of pod {uid} on this machine")
-}
-
-fn kill(pid: &str) -> Result<()> {
-    let mut command = std::process::Command::new("kill");
-    command.args(["-9", pid]);
-    crate::process::run(&mut command, None, Duration::from_secs(5))?.success("kill -9").map(drop)
 }

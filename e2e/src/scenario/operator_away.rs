@@ -41,7 +41,7 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
         Ok(bed.kubectl(&["get", "--raw", "/readyz"]).map_err(|error| format!("{error:#}")))
     })?;
     patch_drain(bed, &fixture.namespace, "health", "true")?;
-    refuses(&relay, Duration::from_secs(60))?;
+    relay.wait_refusing(Duration::from_secs(60))?;
     let recovered = began.elapsed();
     patch_drain(bed, &fixture.namespace, "health", "null")?;
     serves(&relay, Duration::from_secs(60))?;
@@ -61,16 +61,6 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
 
 fn serves(relay: &Relay, limit: Duration) -> Result<()> {
     wait_for("uploads to be taken", limit, || Ok(relay.roundtrip(500).map_err(|error| format!("{error:#}"))))
-}
-
-fn refuses(relay: &Relay, limit: Duration) -> Result<()> {
-    wait_for("uploads to be refused", limit, || {
-        let (bytes, digest) = crate::relay::random_blob(64)?;
-        Ok(match relay.upload(&bytes, &digest)? {
-            (503, _) => Ok(()),
-            (status, _) => Err(format!("upload answered {status}")),
-        })
-    })
 }
 
 /// The operator's process on this machine.
@@ -101,7 +91,8 @@ fn find(wanted: impl Fn(&str) -> bool) -> Option<String> {
         })
 }
 
-fn signal(pid: &str, name: &str) -> Result<()> {
+/// Sends a signal to a process of this machine.
+pub(super) fn signal(pid: &str, name: &str) -> Result<()> {
     let mut command = std::process::Command::new("kill");
     command.args(["-s", name, pid]);
     process::run(&mut command, None, Duration::from_secs(5))?.success("kill").map(drop)
