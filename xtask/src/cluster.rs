@@ -73,6 +73,13 @@ impl Cluster {
 #[derive(Debug, Clone)]
 pub(crate) struct Choice(Option<Context>);
 
+impl Choice {
+    /// Whether the cluster is our own rather than an existing one.
+    pub(crate) fn is_own(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
 /// Reads `--context` and `--registry`; without them the choice is our own cluster.
 pub(crate) fn choose(arguments: &mut Arguments) -> Result<Choice> {
     let registry = arguments.option("--registry")?;

@@ -36,7 +36,13 @@ pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<bool> {
     println!("Testing (cache: {})", cache.root().display());
     // Who names scenarios works on them and wants nothing else.
     if scenarios.is_empty() {
+        let kubernetes = if fast || !choice.is_own() { None } else { tools::kubernetes_meanwhile(cache) };
         ladder.source();
+        if let Some(building) = kubernetes {
+            ladder.rung("Kubernetes, built beside the checks above", |_, _| {
+                building.join().unwrap_or_else(|_| fail("the thread that builds it panicked"))
+            });
+        }
         ladder.manifests();
     }
     if !fast {
