@@ -8,7 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 
 use crate::canonical::{self, CanonicalError};
-use crate::leaf::Hash;
+use crate::leaf::{Hash, sha256};
 use crate::path::parse_hash;
 
 /// A tree head, unsigned.
@@ -44,6 +44,9 @@ pub struct SignedSth {
     /// Base64 ML-DSA-65 by the relay identity over [`Sth::sign_bytes`].
     pub signature: String,
 }
+
+/// The chain before the first head.
+pub const EMPTY_CHAIN: Hash = [0; 32];
 
 /// The version this module writes and accepts.
 pub const STH_VERSION: u32 = 1;
@@ -130,11 +133,17 @@ impl SignedSth {
     }
 }
 
+/// The next value of the chain that `sth_anchor` entries hold: SHA-256(previous ‖ canonical bytes of the signed head, all six
+/// keys). The chain of no heads is [`EMPTY_CHAIN`].
+pub fn chain(previous: Hash, head: &SignedSth) -> Result<Hash, CanonicalError> {
+    let head = canonical::to_vec(head)?;
+    Ok(sha256(&[previous.as_slice(), &head].concat()))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::leaf::sha256;
 
     fn example() -> Sth {
         let root = parse_hash("74fcbd55a09e7ee84754a8710e01b6205149eea83aa157b7a816291b7671ae5b").unwrap();
@@ -187,5 +196,18 @@ mod tests {
             SignedSth { sha3_root: "zz".into(), ..signed }.verify(&|_, _| true),
             Err(SthError::Root)
         ));
+    }
+
+    #[test]
+    fn the_chain_covers_every_key_of_every_head_in_order() {
+        let (one, two) = (example().signed(b"1"), example().signed(b"2"));
+        let of = |heads: &[&SignedSth]| {
+            heads.iter().fold(EMPTY_CHAIN, |previous, head| chain(previous, head).unwrap())
+        };
+        let canonical = canonical::to_vec(&one).unwrap();
+        assert_eq!(of(&[&one]), sha256(&[[0; 32].as_slice(), &canonical].concat()));
+        assert!(canonical.starts_with(br#"{"relay_id":"https://relay.example.org","sha3_root":"74fc"#));
+        assert_ne!(of(&[&one, &two]), of(&[&two, &one]));
+        assert_ne!(of(&[&one]), of(&[&two]), "the signature is covered");
     }
 }

@@ -7,6 +7,7 @@
 //!
 //! Invariant kept everywhere: the length and the sides of a proof follow from index and tree size, never from the proof.
 
+pub mod block;
 pub mod bundle;
 pub mod checkpoint;
 pub mod cosignature;
@@ -22,6 +23,7 @@ pub mod tlog_proof;
 pub mod verify;
 pub mod vkey;
 
+pub use block::Block;
 pub use checkpoint::Checkpoint;
 pub use hash::{Hash, Tree, entry_leaf};
 pub use range::{CompactRange, Node};
