@@ -13,7 +13,7 @@ mod copy;
 mod heads;
 mod keys;
 pub mod memory;
-mod nodes;
+pub(crate) mod nodes;
 mod pages;
 mod proofs;
 pub mod report;
@@ -31,7 +31,7 @@ use paramant_tlog::tile::{self, Coordinates, WIDTH};
 use paramant_tlog::vkey::VerifierKey;
 use paramant_tlog::{Checkpoint, Hash, Tree, verify};
 
-pub use copy::{Copy, Directory, Zips};
+pub use copy::{Copy, Directory, HEADS, Zips};
 pub use memory::Remembered;
 pub use report::{Check, Report};
 pub use source::Source;
@@ -112,6 +112,15 @@ pub(crate) enum Stop {
 impl From<Finding> for Stop {
     fn from(finding: Finding) -> Self {
         Self::Finding(finding)
+    }
+}
+
+impl From<Stop> for ClientError {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Finding(finding) => Self::NotLogged(finding.into_evidence()),
+            Stop::Error(error) => error,
+        }
     }
 }
 

@@ -10,7 +10,7 @@ mod zip;
 use std::ops::Range;
 use std::path::PathBuf;
 
-pub use directory::Directory;
+pub use directory::{Directory, HEADS};
 pub use zip::Zips;
 
 use super::source::{HeadPage, Source};

@@ -78,6 +78,17 @@ impl Remembered {
         }
     }
 
+    /// How many tree heads were checked, from the first on.
+    pub fn heads(&self) -> u64 {
+        self.resume.as_ref().map_or(0, |resume| resume.heads.count)
+    }
+
+    /// The same, but the next audit reads the log from its first entry again.
+    #[must_use]
+    pub fn from_the_start(self) -> Self {
+        Self { resume: None, ..self }
+    }
+
     /// The checkpoint that was seen.
     pub(super) fn seen(&self) -> Option<Checkpoint> {
         let note = Note::parse(self.checkpoint.as_bytes()).ok()?;

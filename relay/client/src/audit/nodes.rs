@@ -12,7 +12,7 @@ use super::report::finding;
 use super::source::{Source, required};
 
 /// The tiles of a log of one size, as far as they were asked for.
-pub struct Nodes<'s, S> {
+pub(crate) struct Nodes<'s, S> {
     source: &'s S,
     size: u64,
     tiles: HashMap<Coordinates, Vec<Hash>>,
@@ -20,7 +20,7 @@ pub struct Nodes<'s, S> {
 
 impl<'s, S: Source> Nodes<'s, S> {
     /// The tiles of a log of `size` entries.
-    pub(super) fn new(source: &'s S, size: u64) -> Self {
+    pub(crate) fn new(source: &'s S, size: u64) -> Self {
         Self { source, size, tiles: HashMap::new() }
     }
 
@@ -46,7 +46,7 @@ impl<'s, S: Source> Nodes<'s, S> {
     }
 
     /// The right edge of the tree over the first `end` entries.
-    pub(super) async fn range(&mut self, end: u64) -> Result<CompactRange, Stop> {
+    pub(crate) async fn range(&mut self, end: u64) -> Result<CompactRange, Stop> {
         let mut range = CompactRange::new(Tree::Sha256);
         self.extend(&mut range, end).await?;
         Ok(range)

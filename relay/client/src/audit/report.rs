@@ -20,13 +20,19 @@ pub struct Check {
 
 /// Something that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Finding {
+pub(crate) struct Finding {
     name: &'static str,
     evidence: String,
 }
 
 pub(super) fn finding(name: &'static str, evidence: impl Into<String>) -> Finding {
     Finding { name, evidence: evidence.into() }
+}
+
+impl Finding {
+    pub(super) fn into_evidence(self) -> String {
+        self.evidence
+    }
 }
 
 impl Check {
