@@ -5,13 +5,13 @@
 
 mod directory;
 mod tree_heads;
-mod zip;
+mod zips;
 
 use std::ops::Range;
 use std::path::PathBuf;
 
 pub use directory::{Directory, HEADS};
-pub use zip::Zips;
+pub use zips::Zips;
 
 use super::source::{HeadPage, Source};
 use crate::error::ClientError;
@@ -78,6 +78,3 @@ impl Source for Copy {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

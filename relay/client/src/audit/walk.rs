@@ -108,7 +108,7 @@ impl Walk {
             let complete = tile::nodes_at(level, first);
             let width = usize::try_from(complete % WIDTH).unwrap_or(0);
             let place = Coordinates { level, index: complete / WIDTH };
-            let tile = if width == 0 { &[] } else { nodes.tile(place).await? };
+            let tile: &[Hash] = if width == 0 { &[] } else { nodes.tile(place).await? };
             filling.push(tile.get(..width).unwrap_or_default().to_vec());
         }
         Ok(Self::from(sha256, None, filling))

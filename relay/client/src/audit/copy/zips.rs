@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use paramant_tlog::Checkpoint;
 use paramant_tlog::note::Note;
 use paramant_tlog::tile::{self, Resource, WIDTH};
-use zip::{CompressionMethod, HasZipMetadata as _, ZipArchive};
+use zip::{CompressionMethod, ZipArchive};
 
 use super::MAX_RESOURCE;
 use super::directory::HEADS;
