@@ -27,6 +27,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use paramant_tlog::policy::Policy;
+use paramant_tlog::tile::WIDTH;
 use paramant_tlog::vkey::VerifierKey;
 use paramant_tlog::{Checkpoint, Tree, verify};
 
@@ -191,6 +192,9 @@ async fn examine<S: Source>(
         sizes.insert(remembered.size);
         sizes.extend(remembered.seen().map(|seen| seen.size));
     }
+    // Heads that were signed while a log was read are of sizes behind the newest head that was; a part of a log holds all its heads.
+    let whole = stream.there && span.end == checkpoint.size;
+    let next_start = if whole { reached.min(span.end) } else { span.end } / WIDTH;
     let mut examination = Examination {
         source,
         origin: &keys.origin,
@@ -198,7 +202,8 @@ async fn examine<S: Source>(
         pages: pages.as_ref(),
         anchors_from: resume.and(baggage.remembered.as_ref()).map_or(0, |remembered| remembered.size),
         rules: resume.map(|resume| resume.rules.clone()).unwrap_or_default(),
-        rules_at_edge: resume.map(|resume| resume.rules.clone()).unwrap_or_default(),
+        next_start: next_start.max(walk.next_bundle()),
+        resume: None,
         heads: Heads::after(so_far.clone(), keys.identity.clone()),
         sizes,
         roots: Roots::default(),
@@ -219,7 +224,7 @@ async fn examine<S: Source>(
         report.add(pages.root(examination.roots.sha3.get(&pages.size).copied())?);
     }
     stream.all_met(&so_far, keys.identity.as_ref())?;
-    let Examination { rules, rules_at_edge, heads, mut roots, walk, .. } = examination;
+    let Examination { rules, resume: next, heads, mut roots, walk, .. } = examination;
     let finished = heads.finish(stream.there).await?;
     report.timing.heads = finished.checked;
     report.timing.signatures_us = micros(finished.spent);
@@ -243,9 +248,10 @@ async fn examine<S: Source>(
         report.add(before.continues(&roots, checkpoint)?);
     }
     report.conclude(checkpoint, roots.sha3.get(&checkpoint.size).copied());
-    let resume = Resume { edge: walk.edge(), rules: rules_at_edge, heads: finished.so_far };
     // A part of a log that was read alone is nothing to go on from: its SHA3-256 tree is not known.
-    Ok(walk.is_whole().then(|| Remembered::of(&keys, &opened, walk.size(), &roots, resume)))
+    let Some((edge, rules)) = next.filter(|_| walk.is_whole()) else { return Ok(None) };
+    let resume = Resume { edge, rules, heads: finished.so_far };
+    Ok(Some(Remembered::of(&keys, &opened, walk.size(), &roots, resume)))
 }
 
 /// The newest checkpoint, opened; waits a little until it covers `shown` entries.

@@ -13,6 +13,8 @@ use std::path::PathBuf;
 pub use directory::{Directory, HEADS};
 pub use zips::Zips;
 
+use paramant_protocol::sth::SignedSth;
+
 use super::source::{HeadPage, Source};
 use crate::error::ClientError;
 
@@ -68,6 +70,13 @@ impl Source for Copy {
         match self {
             Self::Directory(_) => 0..size,
             Self::Zips(zips) => zips.span(size),
+        }
+    }
+
+    fn last_head(&self) -> Result<Option<SignedSth>, ClientError> {
+        match self {
+            Self::Directory(directory) => directory.last_head(),
+            Self::Zips(zips) => zips.last_head(),
         }
     }
 

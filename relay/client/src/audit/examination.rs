@@ -12,7 +12,7 @@ use super::nodes::Nodes;
 use super::pages::Pages;
 use super::report::{Check, Finding, Report, finding};
 use super::rules::Rules;
-use super::walk::{self, Against, Bundle, Expected, Roots, Walk};
+use super::walk::{self, Against, Bundle, Edge, Expected, Roots, Walk};
 use super::{Source, Stop, source};
 use crate::relay::Progress;
 
@@ -28,8 +28,10 @@ pub(super) struct Examination<'a, S> {
     /// Anchors before this entry were checked in the earlier run.
     pub(super) anchors_from: u64,
     pub(super) rules: Rules,
-    /// The rules before the last bundle that is not full: an audit that goes on reads that one again.
-    pub(super) rules_at_edge: Rules,
+    /// The bundle at which the next audit begins: the one with the newest tree head that will be checked, or the last.
+    pub(super) next_start: u64,
+    /// What is to be remembered for that.
+    pub(super) resume: Option<(Edge, Rules)>,
     pub(super) heads: Heads,
     /// Sizes at which roots are to be noted.
     pub(super) sizes: BTreeSet<u64>,
@@ -74,8 +76,8 @@ impl<S: Source> Examination<'_, S> {
         while let Some(answer) = answers.next().await {
             let (width, resources) = answer?;
             let [(_, bundle), (_, tile)] = &resources;
-            if u64::from(width) < WIDTH {
-                self.rules_at_edge = self.rules.clone();
+            if self.walk.next_bundle() == self.next_start {
+                self.resume = Some((self.walk.edge(), self.rules.clone()));
             }
             let mut against = Against {
                 origin: self.origin,
@@ -85,14 +87,14 @@ impl<S: Source> Examination<'_, S> {
             };
             let (bundle, anchors) = self.walk.bundle(width, bundle, tile, &mut against)?;
             self.note_roots(&bundle);
-            while let Some(head) = stream.next_up_to(*bundle.sizes().end()).await? {
-                let root = self.root_of(&bundle, head.tree_size)?;
-                self.heads.take(head, root).await?;
-            }
-            if stream.there {
-                for anchor in anchors.into_iter().filter(|anchor| anchor.index >= self.anchors_from) {
-                    self.heads.anchor(anchor)?;
+            self.heads_of(stream, &bundle).await?;
+            let (there, from) = (stream.there, self.anchors_from);
+            for anchor in anchors.into_iter().filter(|anchor| there && anchor.index >= from) {
+                if anchor.count > self.heads.so_far().count {
+                    stream.again();
+                    self.heads_of(stream, &bundle).await?;
                 }
+                self.heads.anchor(anchor)?;
             }
             for (path, bytes) in &resources {
                 source.keep(path, bytes)?;
@@ -102,8 +104,17 @@ impl<S: Source> Examination<'_, S> {
             report.timing.entries += u64::from(width);
             progress.count(u64::from(width));
         }
-        if self.walk.size().is_multiple_of(WIDTH) {
-            self.rules_at_edge = self.rules.clone();
+        if self.resume.is_none() && self.walk.size().is_multiple_of(WIDTH) {
+            self.resume = Some((self.walk.edge(), self.rules.clone()));
+        }
+        Ok(())
+    }
+
+    /// Takes the tree heads of sizes in a bundle.
+    async fn heads_of(&mut self, stream: &mut Stream<'_, S>, bundle: &Bundle) -> Result<(), Stop> {
+        while let Some(head) = stream.next_up_to(*bundle.sizes().end()).await? {
+            let root = self.root_of(bundle, head.tree_size)?;
+            self.heads.take(head, root).await?;
         }
         Ok(())
     }
@@ -189,7 +200,9 @@ impl<S: Source> Examination<'_, S> {
             let root = roots.get(&pages.size).copied();
             self.roots.sha3.extend(root.map(|root| (pages.size, root)));
         }
-        while let Some(head) = stream.next_up_to(u64::MAX).await? {
+        while !stream.enough()
+            && let Some(head) = stream.next_up_to(u64::MAX).await?
+        {
             let size = head.tree_size;
             let root = roots.get(&size).copied();
             if root.is_none() && (live || self.pages.is_some()) {

@@ -50,7 +50,7 @@ pub struct HeadsSoFar {
 
 impl Default for HeadsSoFar {
     fn default() -> Self {
-        let chains = vec![hex::encode(sth::EMPTY_CHAIN)];
+        let chains = vec![hex::encode(sth::CHAIN_START)];
         Self { count: 0, chains, anchored: 0, size: 0, timestamp: i64::MIN }
     }
 }
@@ -119,7 +119,7 @@ impl Heads {
             }
             None => self.unrooted += 1,
         }
-        if self.so_far.size > size || self.so_far.timestamp > head.timestamp {
+        if self.so_far.size >= size || self.so_far.timestamp >= head.timestamp {
             return Err(finding(
                 NAME,
                 format!("the one of {size} entries does not follow the one before it"),

@@ -54,6 +54,11 @@ pub trait Source: Sync {
         async move { served_heads(self, from).await }
     }
 
+    /// The last tree head of a copy; how far its heads reach is known from it before they are read.
+    fn last_head(&self) -> Result<Option<SignedSth>, ClientError> {
+        Ok(None)
+    }
+
     /// Bytes of an immutable resource that were found to be right: a source that makes a copy writes them down.
     fn keep(&self, _path: &str, _bytes: &[u8]) -> Result<(), ClientError> {
         Ok(())

@@ -122,7 +122,7 @@ impl MadeLog {
     }
 
     pub(crate) fn chain(&self) -> Hash {
-        self.heads.iter().fold(sth::EMPTY_CHAIN, |chain, head| sth::chain(chain, head).unwrap())
+        self.heads.iter().fold(sth::CHAIN_START, |chain, head| sth::chain(chain, head).unwrap())
     }
 
     /// Appends an anchor over all tree heads, with this chain.

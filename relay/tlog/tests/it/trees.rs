@@ -202,7 +202,10 @@ proptest! {
         }
         prop_assert_eq!(range.root_with(&block.prefix(own.len())), grown.root());
         match block.root() {
-            Some(root) => prop_assert!(width == 256 && range.append_subtree(8, root, |_, _| {}) && range == grown),
+            Some(root) => {
+                let appended = range.append_subtree(8, root, |_, _| {});
+                prop_assert!(width == 256 && appended && range == grown);
+            }
             None => prop_assert!(width < 256),
         }
     }

@@ -5,6 +5,8 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use paramant_protocol::sth::SignedSth;
+
 use super::MAX_RESOURCE;
 use super::tree_heads::Lines;
 use crate::audit::source::HeadPage;
@@ -62,6 +64,11 @@ impl Directory {
             });
         }
         Ok(Some(bytes))
+    }
+
+    pub(crate) fn last_head(&self) -> Result<Option<SignedSth>, ClientError> {
+        let mut heads = self.heads.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        heads.as_mut().map_or(Ok(None), Lines::last)
     }
 
     pub(crate) fn heads(&self, from: u64) -> Result<Option<HeadPage>, ClientError> {

@@ -37,13 +37,31 @@ impl<F: Read + Seek> Lines<F> {
             && let Some(line) = self.line()?
         {
             let number = self.next - 1;
-            let head: SignedSth = serde_json::from_slice(&line).map_err(|error| ClientError::Answer {
-                action: "read the tree heads",
-                reason: format!("number {number} of {}: {error}", self.path.display()),
-            })?;
-            heads.push(head);
+            heads.push(self.parse(number, &line)?);
         }
         Ok(HeadPage { total: None, heads })
+    }
+
+    /// The last head. Reading begins again at the first afterwards.
+    pub(super) fn last(&mut self) -> Result<Option<SignedSth>, ClientError> {
+        let end = self.reader.seek(SeekFrom::End(0)).map_err(|error| fault("read", &self.path, error))?;
+        let from = end.saturating_sub(MAX_LINE);
+        self.reader.seek(SeekFrom::Start(from)).map_err(|error| fault("read", &self.path, error))?;
+        let mut bytes = Vec::new();
+        let read = (&mut self.reader).take(MAX_LINE).read_to_end(&mut bytes);
+        read.map_err(|error| fault("read", &self.path, error))?;
+        self.reader.seek(SeekFrom::Start(0)).map_err(|error| fault("read", &self.path, error))?;
+        self.next = 0;
+        let last = bytes.strip_suffix(b"\n").unwrap_or(&bytes).rsplit(|byte| *byte == b'\n').next();
+        last.filter(|line| !line.is_empty()).map(|line| self.parse(u64::MAX, line)).transpose()
+    }
+
+    fn parse(&self, number: u64, line: &[u8]) -> Result<SignedSth, ClientError> {
+        let which = if number == u64::MAX { "the last".to_owned() } else { format!("number {number}") };
+        serde_json::from_slice(line).map_err(|error| ClientError::Answer {
+            action: "read the tree heads",
+            reason: format!("{which} of {}: {error}", self.path.display()),
+        })
     }
 
     /// How many lines were read.

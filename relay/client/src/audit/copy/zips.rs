@@ -11,6 +11,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use paramant_protocol::sth::SignedSth;
 use paramant_tlog::Checkpoint;
 use paramant_tlog::note::Note;
 use paramant_tlog::tile::{self, Resource, WIDTH};
@@ -81,6 +82,16 @@ impl Zips {
         let first = self.bundles.first().map_or(0, |first| first * WIDTH);
         let end = self.bundles.last().map_or(0, |last| (last + 1) * WIDTH);
         first.min(size)..end.min(size)
+    }
+
+    pub(super) fn last_head(&self) -> Result<Option<SignedSth>, ClientError> {
+        let mut heads = self.heads.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for lines in heads.files.iter_mut().rev() {
+            if let Some(head) = lines.last()? {
+                return Ok(Some(head));
+            }
+        }
+        Ok(None)
     }
 
     pub(super) fn heads(&self, from: u64) -> Result<Option<HeadPage>, ClientError> {

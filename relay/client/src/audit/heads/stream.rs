@@ -11,8 +11,8 @@ use crate::audit::report::{Finding, finding};
 use crate::audit::source::{self, HeadPage, Source};
 use crate::identity::RelayIdentity;
 
-/// Heads in the order in which they were signed: up to the one that `/v2/sth` showed when the audit began, where there is a JSON
-/// interface; more are for the next audit.
+/// Heads in the order in which they were signed: at least up to the one that `/v2/sth` showed when the audit began, where there
+/// is a JSON interface. What was signed since then may be left to the next audit.
 pub(in crate::audit) struct Stream<'s, S> {
     source: &'s S,
     /// Number of the first head in the queue, and of the first that is not in it yet.
@@ -30,7 +30,10 @@ pub(in crate::audit) struct Stream<'s, S> {
 /// Heads that the published JSON interface shows; each must be met in the stream.
 struct Json {
     newest: Option<SignedSth>,
+    /// Whether the newest came.
     met: bool,
+    /// Whether it is none of those that are to come, but the last of the earlier run.
+    earlier: bool,
     history: BTreeMap<u64, SignedSth>,
 }
 
@@ -59,7 +62,10 @@ impl<'s, S: Source> Stream<'s, S> {
         if !stream.there && source.has_json() {
             return Err(finding("answers", "/log/sth is not there").into());
         }
-        let Some(json) = &mut stream.json else { return Ok((stream, so_far.size)) };
+        let Some(json) = &mut stream.json else {
+            let last = source.last_head()?.map_or(0, |head| head.tree_size);
+            return Ok((stream, last.max(so_far.size)));
+        };
         if json.newest.is_none() && total.is_some_and(|total| total > 0) {
             // The first one may have been signed between the two questions.
             json.newest = newest(source).await?;
@@ -68,16 +74,12 @@ impl<'s, S: Source> Stream<'s, S> {
             }
         }
         let reached = json.newest.as_ref().map_or(0, |newest| newest.tree_size);
-        // Nothing new: it is the last of the earlier run, which is not read again.
-        json.met = json.newest.as_ref().is_none_or(|newest| newest.timestamp <= so_far.timestamp);
+        json.earlier = json.newest.as_ref().is_none_or(|newest| newest.timestamp <= so_far.timestamp);
         Ok((stream, reached.max(so_far.size)))
     }
 
     /// The next head, if its size is not above this.
     pub(in crate::audit) async fn next_up_to(&mut self, size: u64) -> Result<Option<SignedSth>, Stop> {
-        if self.json.as_ref().is_some_and(|json| json.met) {
-            return Ok(None);
-        }
         if self.queue.is_empty() {
             self.fill().await?;
         }
@@ -90,10 +92,20 @@ impl<'s, S: Source> Stream<'s, S> {
                 let text = format!("/v2/sth/history shows number {} otherwise than /log/sth", self.front);
                 return Err(finding(NAME, text).into());
             }
-            json.met = json.newest.as_ref() == Some(&head);
+            json.met |= json.newest.as_ref() == Some(&head);
         }
         self.front += 1;
         Ok(Some(head))
+    }
+
+    /// Whether heads may be left to the next audit from here on.
+    pub(in crate::audit) fn enough(&self) -> bool {
+        self.json.as_ref().is_some_and(|json| json.met || json.earlier)
+    }
+
+    /// More heads may have been signed since the last page was read.
+    pub(in crate::audit) fn again(&mut self) {
+        self.ended = !self.source.is_live();
     }
 
     /// Whether every head that the JSON interface shows was met. `before`: where the earlier run ended.
@@ -119,8 +131,7 @@ impl<'s, S: Source> Stream<'s, S> {
         let Some(newest) = &json.newest else { return Ok(()) };
         let last_before =
             newest.tree_size == before.size && newest.timestamp == before.timestamp && signed(newest);
-        let met_now = self.front > before.count;
-        if json.met && (met_now || last_before) {
+        if json.met || (json.earlier && last_before) {
             return Ok(());
         }
         let text = format!("/v2/sth shows one of {} entries, which /log/sth does not", newest.tree_size);
@@ -163,6 +174,6 @@ impl Json {
             return Err(finding(NAME, "/v2/sth/history miscounts its tree heads").into());
         }
         let history = (history.total - count..).zip(history.sths).collect();
-        Ok(Self { newest: newest(source).await?, met: false, history })
+        Ok(Self { newest: newest(source).await?, met: false, earlier: false, history })
     }
 }

@@ -17,7 +17,7 @@ fn head(size: u64) -> SignedSth {
 }
 
 fn chain(heads: &[SignedSth]) -> Hash {
-    heads.iter().fold(sth::EMPTY_CHAIN, |chain, head| sth::chain(chain, head).unwrap())
+    heads.iter().fold(sth::CHAIN_START, |chain, head| sth::chain(chain, head).unwrap())
 }
 
 async fn taken(heads: &[SignedSth], so_far: HeadsSoFar) -> Heads {
