@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use paramant_client::logged::Locator;
+use paramant_protocol::entry::Kind;
 use paramant_protocol::id::{BlobHash, DeviceId};
+use paramant_protocol::moment;
 use paramant_protocol::period::Period;
 use paramant_protocol::pqhb::PadBlock;
 use paramant_tlog::vkey::VerifierKey;
@@ -35,8 +38,10 @@ pub(crate) enum Command {
     Trust(Trust),
     /// Check a receipt offline; with --relay also its entry in the log.
     Verify(Verify),
-    /// Fetch a relay's whole log and check everything that can be checked.
+    /// Read a relay's whole log, or a copy of it, and check everything that can be checked.
     Audit(Audit),
+    /// Read entries of a log, prove them, or copy the log.
+    Log(Log),
     /// Print a completion script.
     Completions {
         /// For which shell.
@@ -214,9 +219,20 @@ pub(crate) struct Trust {
     pub(crate) account: Account,
 }
 
+/// By what a log is believed.
+#[derive(Args, Clone)]
+pub(crate) struct Trust {
+    /// A key the log must be signed with; may be repeated.
+    #[arg(long, value_name = "VKEY")]
+    pub(crate) vkey: Vec<VerifierKey>,
+    /// A trust policy (C2SP tlog-policy): logs to believe, and which witnesses must have cosigned.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+}
+
 #[derive(Args)]
 pub(crate) struct Verify {
-    /// The receipt: JSON or base64; - reads standard input.
+    /// A receipt (JSON or base64), or an entry's proof (.tlog-proof); - reads standard input.
     pub(crate) receipt: PathBuf,
     /// The relay's identity: a file with the answer of /v2/pubkey, or the key in hex or base64.
     #[arg(long, value_name = "FILE")]
@@ -224,27 +240,130 @@ pub(crate) struct Verify {
     /// Also check the entry in this relay's log. Never taken from the environment: without it nothing leaves this machine.
     #[arg(long, value_name = "URL")]
     pub(crate) relay: Option<String>,
+    /// Also check the receipt's entry by this .tlog-proof, offline.
+    #[arg(long, value_name = "FILE", conflicts_with = "relay")]
+    pub(crate) proof: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) connection: Connection,
     #[command(flatten)]
     pub(crate) state: State,
-    /// A key of the log; may be repeated [default: those first seen].
-    #[arg(long, value_name = "VKEY")]
-    pub(crate) vkey: Vec<VerifierKey>,
+    #[command(flatten)]
+    pub(crate) trust: Trust,
 }
 
 #[derive(Args)]
 pub(crate) struct Audit {
-    /// Address of the relay, such as `https://relay.example`.
-    pub(crate) url: String,
+    /// Address of the relay, such as `https://relay.example`; or a directory that mirrors its /log/; or archive zips of one log.
+    #[arg(required = true, value_name = "URL|DIR|ZIP")]
+    pub(crate) what: Vec<String>,
     #[command(flatten)]
     pub(crate) connection: Connection,
-    /// A key the log must be signed with; may be repeated.
-    #[arg(long, value_name = "VKEY")]
-    pub(crate) vkey: Vec<VerifierKey>,
+    #[command(flatten)]
+    pub(crate) trust: Trust,
+    /// A post-quantum signature of a trusted key must be there.
+    #[arg(long)]
+    pub(crate) require_pq: bool,
+    /// How old the quorum of witnesses may be by this machine's clock, such as 1h [default: as old as the log's last growth].
+    #[arg(long, value_name = "PERIOD", requires = "policy")]
+    pub(crate) max_witness_age: Option<Period>,
+    /// Remember keys and head here, check that the log continues what was seen last time, and read only what is new.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct Log {
+    #[command(subcommand)]
+    pub(crate) command: LogCommand,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum LogCommand {
+    /// Show the newest entries, each proven to be in the log.
+    Tail(Tail),
+    /// Show one entry, proven to be in the log.
+    Get(Get),
+    /// Write the offline proof of one entry, checked before it is written.
+    Proof(Proof),
+    /// Copy the whole log and check it; goes on where an earlier copy stopped.
+    Archive(Archive),
+}
+
+#[derive(Args)]
+pub(crate) struct Tail {
+    #[command(flatten)]
+    pub(crate) log: LogAt,
+    /// How many entries.
+    #[arg(short = 'n', long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(0..=1_000_000))]
+    pub(crate) lines: u64,
+    /// Go on with entries as they come, until interrupted.
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Only entries of this kind, such as transfer or relay_started.
+    #[arg(long, value_parser = kind)]
+    pub(crate) kind: Option<Kind>,
+    /// All entries of this hour and later, such as 2026-01-02T03:00:00Z.
+    #[arg(long, value_name = "TIME", conflicts_with = "lines", value_parser = hour)]
+    pub(crate) since: Option<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct Get {
+    /// The entry's index, or a receipt id.
+    pub(crate) entry: Locator,
+    #[command(flatten)]
+    pub(crate) log: LogAt,
+}
+
+#[derive(Args)]
+pub(crate) struct Proof {
+    /// The entry's index, or a receipt id.
+    pub(crate) entry: Locator,
+    #[command(flatten)]
+    pub(crate) log: LogAt,
+    /// Where to write it; - writes to standard output [default: entry-<index>.tlog-proof].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Replace a file that is there already.
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Archive {
+    #[command(flatten)]
+    pub(crate) relay: Relay,
+    #[command(flatten)]
+    pub(crate) trust: Trust,
+    /// A directory, or a file that ends in .zip.
+    #[arg(long, value_name = "DIR|FILE.zip")]
+    pub(crate) out: PathBuf,
     /// Remember keys and head here, and check that the log continues what was seen last time.
     #[arg(long, value_name = "FILE")]
     pub(crate) state: Option<PathBuf>,
+}
+
+/// A relay's log, and by what it is believed: keys given, a policy, or the keys first seen.
+#[derive(Args, Clone)]
+pub(crate) struct LogAt {
+    #[command(flatten)]
+    pub(crate) relay: Relay,
+    #[command(flatten)]
+    pub(crate) trust: Trust,
+    #[command(flatten)]
+    pub(crate) state: State,
+}
+
+fn kind(text: &str) -> Result<Kind, String> {
+    let names: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+    Kind::parse(text).ok_or_else(|| format!("there are these kinds: {}", names.join(", ")))
+}
+
+/// An hour in the fixed form of entries.
+fn hour(text: &str) -> Result<String, String> {
+    let at: jiff::Timestamp =
+        text.parse().map_err(|error| format!("{error}; write it as 2026-01-02T03:00:00Z"))?;
+    Ok(moment::hour(at))
 }
 
 fn pad(text: &str) -> Result<PadBlock, String> {

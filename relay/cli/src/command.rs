@@ -2,6 +2,7 @@
 
 mod audit;
 mod decrypt;
+mod log;
 mod place;
 mod receive;
 mod register;
@@ -16,9 +17,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use clap::CommandFactory as _;
+use paramant_client::audit::Remembered;
+use paramant_client::durable::{self, ORDINARY};
 use paramant_client::envelope::PreShared;
 use paramant_client::{Relay, RelayAddress, StateDir};
 use paramant_protocol::id::ApiKey;
+use paramant_tlog::policy::Policy;
 use zeroize::Zeroizing;
 
 use crate::arguments::{Account, Arguments, Command, Connection, Relay as RelayArguments, Shared, State};
@@ -35,6 +39,7 @@ pub(crate) async fn run(command: Command, output: &Output) -> Result<()> {
         Command::Trust(arguments) => trust::run(arguments, output).await,
         Command::Verify(arguments) => verify::run(arguments, output).await,
         Command::Audit(arguments) => audit::run(arguments, output).await,
+        Command::Log(arguments) => log::run(arguments.command, output).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "paramant", &mut script);
@@ -100,6 +105,30 @@ fn default_state_dir() -> Result<PathBuf> {
     let home =
         set("HOME").ok_or_else(|| Usage("there is no home directory: name one with --state-dir".into()))?;
     Ok(home.join(".local/state/paramant"))
+}
+
+/// A trust policy from a file.
+fn policy(path: &Path) -> Result<Policy> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Policy::parse(&bytes).map_err(|error| Usage(format!("{}: {error}", path.display())).into())
+}
+
+/// What an earlier audit remembered, if there was one.
+fn remembered(path: Option<&Path>) -> Result<Option<Remembered>> {
+    let Some(path) = path else { return Ok(None) };
+    let parsed = durable::read(path)?.map(|bytes| Remembered::parse(&bytes)).transpose();
+    parsed.map_err(|error| {
+        Usage(format!("{} cannot be read as an audit's state: {error}", path.display())).into()
+    })
+}
+
+/// Remembers an audit that held.
+fn remember(path: Option<&Path>, remembered: Option<&Remembered>) -> Result<()> {
+    if let (Some(path), Some(remembered)) = (path, remembered) {
+        durable::write(path, &remembered.to_bytes(), ORDINARY)
+            .context("the audit holds, but cannot be remembered")?;
+    }
+    Ok(())
 }
 
 /// A whole file, or standard input for `-`.

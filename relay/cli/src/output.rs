@@ -2,7 +2,8 @@
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use paramant_client::relay::{Progress, Step};
@@ -43,7 +44,7 @@ impl Output {
         }
     }
 
-    /// A bar on terminals; elsewhere one line, and nothing with `--json`.
+    /// A bar on terminals; elsewhere a line now and then, and nothing with `--json`.
     pub(crate) fn bar(&self, what: &'static str, unit: Unit) -> Bar {
         let terminal = std::io::stderr().is_terminal() && !self.json;
         if !terminal && !self.json {
@@ -60,7 +61,13 @@ impl Output {
         }
         bar.set_message(what);
         bar.enable_steady_tick(Duration::from_millis(100));
-        Bar { bar }
+        let lines = (!terminal && !self.json).then(|| Lines {
+            what,
+            next: Instant::now() + EVERY,
+            done: 0,
+            total: 0,
+        });
+        Bar { bar, lines: lines.map(|lines| Arc::new(Mutex::new(lines))) }
     }
 }
 
@@ -79,18 +86,49 @@ pub(crate) enum Unit {
     Entries,
 }
 
+/// How often a line tells how far it is where there is no terminal.
+const EVERY: Duration = Duration::from_secs(10);
+
 /// A bar. It vanishes when dropped.
 pub(crate) struct Bar {
     bar: ProgressBar,
+    lines: Option<Arc<Mutex<Lines>>>,
+}
+
+/// Progress for a file that is read later, as of a CI job.
+struct Lines {
+    what: &'static str,
+    next: Instant,
+    done: u64,
+    total: u64,
+}
+
+impl Lines {
+    fn note(&mut self, step: Step) {
+        match step {
+            Step::Total(total) => self.total = total,
+            Step::Advance(count) => self.done += count,
+        }
+        if Instant::now() >= self.next {
+            self.next = Instant::now() + EVERY;
+            let _ =
+                say(io::stderr(), format!("{} … {} of {}\n", self.what, self.done, self.total).as_bytes()); // as notices
+        }
+    }
 }
 
 impl Bar {
     /// For the client to report to.
     pub(crate) fn progress(&self) -> Progress {
-        let bar = self.bar.clone();
-        Progress::to(move |step| match step {
-            Step::Total(total) => bar.set_length(total),
-            Step::Advance(count) => bar.inc(count),
+        let (bar, lines) = (self.bar.clone(), self.lines.clone());
+        Progress::to(move |step| {
+            if let Some(lines) = &lines {
+                lines.lock().unwrap_or_else(PoisonError::into_inner).note(step);
+            }
+            match step {
+                Step::Total(total) => bar.set_length(total),
+                Step::Advance(count) => bar.inc(count),
+            }
         })
     }
 }

@@ -124,7 +124,7 @@ pub(crate) fn fault(action: &'static str, path: &Path, source: io::Error) -> Cli
     ClientError::File { action, path: path.to_owned(), source }
 }
 
-fn sync_directory(file: &Path) -> Result<(), ClientError> {
+pub(crate) fn sync_directory(file: &Path) -> Result<(), ClientError> {
     let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(directory)
         .and_then(|directory| directory.sync_all())

@@ -4,6 +4,7 @@
 //! hash, a receipt and a log entry with the relay's pinned keys, a recipient's key with what was seen before.
 //! Secrets live in [`device::Device`] and files of mode 0600; they are never in an error, a log line or an argument.
 
+pub mod archive;
 pub mod audit;
 pub mod device;
 pub mod directory;
@@ -14,6 +15,7 @@ pub mod identity;
 pub mod logged;
 pub mod relay;
 pub mod state;
+pub mod tail;
 pub mod transfer;
 
 pub use device::Device;

@@ -1,12 +1,14 @@
-//! Looking an entry up in a relay's log, trusting nothing but the log's keys.
+//! Looking an entry up in a relay's log, trusting nothing but the log's keys, or a policy.
 //!
-//! One request: the `.tlog-proof` of an index holds the entry, its path in the SHA-256 tree and the signed checkpoint. The
-//! path's length and sides come from (index, size). The keys are those given, or those first seen of this relay.
+//! One request: the `.tlog-proof` of an index or a receipt id holds the entry, its path in the SHA-256 tree and the signed
+//! checkpoint, and is checked the same way when it comes from a file. The path's length and sides come from (index, size). The
+//! keys are those given, or those first seen of this relay.
 
 use std::time::Duration;
 
 use paramant_protocol::entry::Entry;
 use paramant_tlog::note::Note;
+use paramant_tlog::policy::Policy;
 use paramant_tlog::tlog_proof::TlogProof;
 use paramant_tlog::vkey::VerifierKey;
 use paramant_tlog::{Checkpoint, Tree, entry_leaf, verify};
@@ -20,6 +22,24 @@ use crate::state::{Seen, StateDir};
 const TRIES: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// Which entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Locator {
+    /// The one with this index.
+    Index(u64),
+    /// The one of a receipt: 64 lower-case hex digits that only uploader and claimant were given.
+    Receipt(String),
+}
+
+/// By what a checkpoint is believed.
+#[derive(Debug, Clone)]
+pub enum Trust {
+    /// Every one of these keys has signed it.
+    Keys(Vec<VerifierKey>),
+    /// One of the policy's logs has signed it, and a quorum of its witnesses has cosigned it.
+    Policy(Box<Policy>),
+}
+
 /// An entry under a signed checkpoint.
 #[derive(Debug)]
 pub struct LoggedEntry {
@@ -29,6 +49,62 @@ pub struct LoggedEntry {
     pub index: u64,
     /// The checkpoint it lies under.
     pub checkpoint: Checkpoint,
+    /// Who signed and cosigned that.
+    pub signers: String,
+}
+
+impl std::str::FromStr for Locator {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.len() == 64 && text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
+            return Ok(Self::Receipt(text.to_owned()));
+        }
+        let index = text.parse::<u64>().ok().filter(|index| index.to_string() == text);
+        index
+            .map(Self::Index)
+            .ok_or_else(|| "expected an index, or a receipt id of 64 lower-case hex digits".into())
+    }
+}
+
+impl std::fmt::Display for Locator {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Index(index) => write!(formatter, "entry {index}"),
+            Self::Receipt(id) => write!(formatter, "receipt {id:.8}…"),
+        }
+    }
+}
+
+impl Trust {
+    /// Opens a checkpoint. Answers who signed it.
+    pub fn open(&self, bytes: &[u8]) -> Result<(Checkpoint, String), String> {
+        match self {
+            Self::Keys(keys) => {
+                let checkpoint = open(bytes, keys)?;
+                let names: Vec<String> = keys.iter().map(|key| key.algorithm().to_string()).collect();
+                Ok((checkpoint, names.join(", ")))
+            }
+            Self::Policy(policy) => {
+                let note = Note::parse(bytes).map_err(|error| error.to_string())?;
+                let verdict = policy.judge(&note).map_err(|error| error.to_string())?;
+                let cosigned =
+                    verdict.cosigned.iter().filter_map(|(number, _)| policy.witnesses().get(*number));
+                let names: Vec<&str> = cosigned.map(|witness| witness.name.as_str()).collect();
+                if !verdict.quorum {
+                    let (count, all) = (names.len(), policy.witnesses().len());
+                    return Err(format!(
+                        "{count} of {all} witnesses have cosigned the checkpoint, which is no quorum"
+                    ));
+                }
+                let signers = match names.as_slice() {
+                    [] => "the log; the policy asks for no witness".to_owned(),
+                    names => format!("the log, and a quorum of witnesses: {}", names.join(", ")),
+                };
+                Ok((verdict.checkpoint, signers))
+            }
+        }
+    }
 }
 
 /// The log's keys: those given, else those first seen, else those the relay shows now, which are then remembered.
@@ -68,35 +144,51 @@ pub fn parse_keys(text: &str) -> Result<Vec<VerifierKey>, ClientError> {
 
 /// Fetches an entry with its proof and checks it; waits a little for an entry that is new.
 pub async fn entry(relay: &Relay, index: u64, keys: &[VerifierKey]) -> Result<LoggedEntry, ClientError> {
+    let proof = proof(relay, &Locator::Index(index)).await?;
+    check(&proof, index, keys)
+}
+
+/// Fetches the proof of an entry, unchecked; waits a little for an entry that is new.
+pub async fn proof(relay: &Relay, locator: &Locator) -> Result<Vec<u8>, ClientError> {
+    let path = match locator {
+        Locator::Index(index) => format!("/log/proof/{index}"),
+        Locator::Receipt(id) => format!("/log/receipt/{id}"),
+    };
     for attempt in 1.. {
-        if let Some(text) = relay.public(&format!("/log/proof/{index}")).await? {
-            return check(&text, index, keys);
+        if let Some(text) = relay.public(&path).await? {
+            return Ok(text);
         }
         if attempt >= TRIES {
             break;
         }
         tokio::time::sleep(PAUSE).await;
     }
-    Err(ClientError::NotLogged(format!("entry {index} is under no published checkpoint")))
+    Err(ClientError::NotLogged(format!("{locator} is under no published checkpoint")))
 }
 
 /// Checks a proof for an index.
 pub fn check(proof: &[u8], index: u64, keys: &[VerifierKey]) -> Result<LoggedEntry, ClientError> {
+    check_by(proof, Some(index), &Trust::Keys(keys.to_vec()))
+}
+
+/// Checks a proof, for an index if one is expected.
+pub fn check_by(proof: &[u8], index: Option<u64>, trust: &Trust) -> Result<LoggedEntry, ClientError> {
     let wrong = |reason: String| {
-        ClientError::NotLogged(format!("the proof of entry {index} does not hold: {reason}"))
+        let which = index.map(|index| format!(" of entry {index}")).unwrap_or_default();
+        ClientError::NotLogged(format!("the proof{which} does not hold: {reason}"))
     };
     let text = std::str::from_utf8(proof).map_err(|error| wrong(error.to_string()))?;
     let proof = TlogProof::parse(text).map_err(|error| wrong(error.to_string()))?;
-    if proof.index != index {
+    if index.is_some_and(|index| proof.index != index) {
         return Err(wrong(format!("it is for entry {}", proof.index)));
     }
-    let checkpoint = open(proof.checkpoint.as_bytes(), keys).map_err(wrong)?;
+    let (checkpoint, signers) = trust.open(proof.checkpoint.as_bytes()).map_err(wrong)?;
     let bytes = proof.extra.ok_or_else(|| wrong("it does not hold the entry".into()))?;
-    let (size, root) = (checkpoint.size, checkpoint.root);
+    let (index, size, root) = (proof.index, checkpoint.size, checkpoint.root);
     verify::inclusion(Tree::Sha256, &entry_leaf(&bytes), index, size, &proof.path, &root)
         .map_err(|error| wrong(error.to_string()))?;
     let entry = Entry::parse(&bytes).map_err(|error| wrong(error.to_string()))?;
-    Ok(LoggedEntry { entry, index, checkpoint })
+    Ok(LoggedEntry { entry, index, checkpoint, signers })
 }
 
 /// Opens a checkpoint: every key must have a line that verifies, other lines do not matter, and note and text must be in

@@ -6,12 +6,14 @@
 //! way is refused.
 
 pub mod body;
+mod reader;
 
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
 pub use body::{Body, Kind};
+pub use reader::{EntryReader, Read};
 
 use crate::canonical::{self, CanonicalError};
 use crate::leaf::{self, Hash};
@@ -155,11 +157,10 @@ impl Entry {
     /// Reads a well-formed transfer, nearly all of a log, without a JSON reader. `None` for everything else, which then takes
     /// the long way to its entry or its error.
     fn parse_transfer(bytes: &[u8]) -> Option<Self> {
-        let rest = bytes.strip_prefix(br#"{"k":"transfer","l":""#)?;
-        let (leaf, rest) = rest.split_at_checked(64)?;
-        let hour = rest.strip_prefix(br#"","t":""#)?.strip_suffix(br#""}"#)?;
-        let leaf = path::parse_hash(std::str::from_utf8(leaf).ok()?)?;
-        let hour = std::str::from_utf8(hour).ok().filter(|hour| moment::is_hour(hour))?;
+        let (leaf, hour) = reader::transfer(bytes)?;
+        if !moment::is_hour(hour) {
+            return None;
+        }
         Some(Self { kind: Kind::Transfer, leaf, hour: hour.to_owned(), body: None, bytes: bytes.to_vec() })
     }
 

@@ -124,12 +124,24 @@ pub fn check(leaf: &Hash, index: u64, size: u64, steps: &[Step], root: &Hash) ->
 
 /// Reads 64 lower-case hex digits.
 pub fn parse_hash(text: &str) -> Option<Hash> {
-    if text.len() != 64 || text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if pairs.len() != 32 || !rest.is_empty() {
         return None;
     }
     let mut hash = [0; 32];
-    hex::decode_to_slice(text, &mut hash).ok()?;
+    for (byte, [high, low]) in hash.iter_mut().zip(pairs) {
+        *byte = nibble(*high)? << 4 | nibble(*low)?;
+    }
     Some(hash)
+}
+
+/// An auditor reads millions of these: no table, no second pass.
+fn nibble(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -98,6 +98,17 @@ pub struct SthHistory {
     pub sths: Vec<SignedSth>,
 }
 
+/// The answer to `GET /log/sth?from=N&limit=M`: every tree head ever signed has a number, counted from 0.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SthRange {
+    /// How many were ever signed.
+    pub total: u64,
+    /// Number of the first that follows.
+    pub from: u64,
+    /// Oldest first.
+    pub sths: Vec<SignedSth>,
+}
+
 /// The answer to `GET /v2/sth/consistency`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConsistencyAnswer {

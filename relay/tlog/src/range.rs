@@ -75,9 +75,26 @@ impl CompactRange {
     }
 
     /// Adds one leaf and reports each node that became complete, leaf first, then upwards.
-    pub fn append(&mut self, leaf: Hash, mut completed: impl FnMut(Node, Hash)) {
-        let mut node = Node { level: 0, index: self.size };
-        let mut hash = leaf;
+    pub fn append(&mut self, leaf: Hash, completed: impl FnMut(Node, Hash)) {
+        self.climb(Node { level: 0, index: self.size }, leaf, completed);
+        self.size += 1;
+    }
+
+    /// Adds a complete subtree of `2^level` leaves by its root, and reports it and each node above that became complete.
+    /// False, and nothing added, when the size is no multiple of the subtree's width: it would stand elsewhere.
+    #[must_use]
+    pub fn append_subtree(&mut self, level: u8, root: Hash, completed: impl FnMut(Node, Hash)) -> bool {
+        let Some(width) = 1u64.checked_shl(u32::from(level)) else { return false };
+        let Some(size) = self.size.checked_add(width).filter(|_| self.size.is_multiple_of(width)) else {
+            return false;
+        };
+        self.climb(Node { level, index: self.size >> level }, root, completed);
+        self.size = size;
+        true
+    }
+
+    fn climb(&mut self, start: Node, root: Hash, mut completed: impl FnMut(Node, Hash)) {
+        let (mut node, mut hash) = (start, root);
         completed(node, hash);
         // Each trailing one bit of the old size is a complete left neighbour waiting for this node.
         while node.index & 1 == 1 {
@@ -87,13 +104,20 @@ impl CompactRange {
             completed(node, hash);
         }
         self.nodes.push(hash);
-        self.size += 1;
     }
 
     /// The root over all leaves so far.
     #[must_use]
     pub fn root(&self) -> Hash {
         bag(self.tree, &self.nodes)
+    }
+
+    /// The root over all leaves so far and those under these subtrees, which follow them, largest first and smaller than
+    /// any of the range's own: what [`crate::block::Block::prefix`] gives.
+    #[must_use]
+    pub fn root_with(&self, following: &[Hash]) -> Hash {
+        let nodes: Vec<Hash> = self.nodes.iter().chain(following).copied().collect();
+        bag(self.tree, &nodes)
     }
 }
 
@@ -112,6 +136,19 @@ pub(crate) fn cover(start: u64, end: u64) -> impl Iterator<Item = Node> {
     std::iter::from_fn(move || {
         let width = end.checked_sub(at).filter(|width| *width > 0)?;
         let level = width.ilog2();
+        let node = Node { level: u8::try_from(level).ok()?, index: at >> level };
+        at += 1u64 << level;
+        Some(node)
+    })
+}
+
+/// The complete subtrees that tile `[start, end)` for any `start`, left to right, each as large as its place allows: in this
+/// order they can be added to a range of size `start` with [`CompactRange::append_subtree`].
+pub fn tiling(start: u64, end: u64) -> impl Iterator<Item = Node> {
+    let mut at = start;
+    std::iter::from_fn(move || {
+        let width = end.checked_sub(at).filter(|width| *width > 0)?;
+        let level = width.ilog2().min(at.trailing_zeros());
         let node = Node { level: u8::try_from(level).ok()?, index: at >> level };
         at += 1u64 << level;
         Some(node)

@@ -1,8 +1,10 @@
 //! `paramant audit`
 
-use anyhow::{Context as _, Result};
-use paramant_client::audit::{self, Baggage, Remembered, Report};
-use paramant_client::durable::{self, ORDINARY};
+use std::path::PathBuf;
+
+use anyhow::Result;
+use paramant_client::audit::{self, Baggage, Copy, Remembered, Report};
+use paramant_client::relay::Progress;
 use serde_json::json;
 
 use crate::arguments::Audit;
@@ -10,33 +12,60 @@ use crate::exit::{DoesNotHold, Usage};
 use crate::output::{Output, Unit};
 
 pub(super) async fn run(arguments: Audit, output: &Output) -> Result<()> {
-    let relay = super::connect(&arguments.url, &arguments.connection, None)?;
-    let remembered = match &arguments.state {
-        Some(path) => {
-            durable::read(path)?.map(|bytes| Remembered::parse(&bytes)).transpose().map_err(|error| {
-                Usage(format!("{} cannot be read as an audit's state: {error}", path.display()))
-            })?
-        }
-        None => None,
+    let policy = arguments.trust.policy.as_deref().map(super::policy).transpose()?;
+    let remembered = super::remembered(arguments.state.as_deref())?;
+    let baggage = Baggage {
+        pinned: arguments.trust.vkey.clone(),
+        policy,
+        require_pq: arguments.require_pq,
+        max_witness_age: arguments.max_witness_age.map(|age| age.as_duration()),
+        remembered,
+        at: None,
     };
-    let baggage = Baggage { pinned: arguments.vkey, remembered };
     let bar = output.bar("auditing", Unit::Entries);
-    let (report, remembered) = audit::audit(&relay, &baggage, &bar.progress()).await?;
+    let (report, remembered) = examine(&arguments, &baggage, &bar.progress()).await?;
     drop(bar);
 
+    conclude(&report, output)?;
+    if arguments.state.is_some() && remembered.is_none() {
+        output.notice("nothing was remembered: only a part of the log was here");
+    }
+    super::remember(arguments.state.as_deref(), remembered.as_ref())
+}
+
+async fn examine(
+    arguments: &Audit,
+    baggage: &Baggage,
+    progress: &Progress,
+) -> Result<(Report, Option<Remembered>)> {
+    let is_url = |text: &String| text.contains("://");
+    match arguments.what.as_slice() {
+        [url] if is_url(url) => {
+            let relay = super::connect(url, &arguments.connection, None)?;
+            Ok(audit::audit(&relay, baggage, progress).await?)
+        }
+        paths if paths.iter().any(is_url) => {
+            Err(Usage("name one relay, or copies of one log, not both".into()).into())
+        }
+        paths => {
+            let paths: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
+            let copy = Copy::open(&paths)?;
+            Ok(audit::audit(&copy, baggage, progress).await?)
+        }
+    }
+}
+
+/// Shows what an audit found; what does not hold ends the command.
+pub(super) fn conclude(report: &Report, output: &Output) -> Result<()> {
     output.result(
-        &json!({"ok": report.holds(), "checks": report.checks, "head": report.head}),
-        &text(&report),
+        &json!({"ok": report.holds(), "checks": report.checks, "head": report.head, "timing": report.timing}),
+        &text(report),
     )?;
     if let Some(failure) = report.failure() {
         return Err(DoesNotHold(format!("{}: {}", failure.name, failure.evidence)).into());
     }
     if !report.holds() {
         return Err(DoesNotHold("not every check was reached".into()).into());
-    }
-    if let (Some(path), Some(remembered)) = (&arguments.state, remembered) {
-        durable::write(path, &remembered.to_bytes(), ORDINARY)
-            .context("the audit holds, but cannot be remembered")?;
     }
     Ok(())
 }
@@ -46,12 +75,21 @@ fn text(report: &Report) -> String {
         .checks
         .iter()
         .map(|check| {
-            format!("{}  {:<12} {}", if check.holds { "ok  " } else { "FAIL" }, check.name, check.evidence)
+            let verdict = match (check.holds, check.checked) {
+                (false, _) => "FAIL",
+                (true, true) => "ok  ",
+                (true, false) => "--  ",
+            };
+            format!("{verdict}  {:<12} {}", check.name, check.evidence)
         })
         .collect();
     if let Some(head) = &report.head {
+        let unchecked = match report.checks.iter().filter(|check| !check.checked).count() {
+            0 => String::new(),
+            count => format!(", {count} not possible (--)"),
+        };
         lines.push(format!(
-            "{} holds: {} entries, {} checks, root {}",
+            "{} holds: {} entries, {} checks{unchecked}, root {}",
             head.origin,
             head.size,
             report.checks.len(),

@@ -1,12 +1,15 @@
 //! `paramant verify`
 //!
-//! Offline: signature, opened leaf, path with sides from (index, size). With a relay also what published clients do not
-//! check: that the leaf is an entry of the SHA-256 tree under a signed checkpoint, and not an inner node shown as one.
+//! Offline: signature, opened leaf, path with sides from (index, size). With a relay or an entry's proof also what published
+//! clients do not check: that the leaf is an entry of the SHA-256 tree under a signed checkpoint, and not an inner node shown as one.
+//! A `.tlog-proof` alone is checked offline by keys or a policy.
+
+mod proof;
 
 use anyhow::{Context as _, Result};
 use paramant_client::state::Seen;
 use paramant_client::{Relay, RelayIdentity, StateDir, logged};
-use paramant_protocol::entry::{Body, Kind};
+use paramant_protocol::entry::{Body, Entry, Kind};
 use paramant_protocol::leaf::{self, Purpose};
 use paramant_protocol::moment;
 use paramant_protocol::path::parse_hash;
@@ -20,6 +23,9 @@ use crate::output::Output;
 
 pub(super) async fn run(arguments: Verify, output: &Output) -> Result<()> {
     let text = String::from_utf8(super::input(&arguments.receipt)?).context("the receipt is not text")?;
+    if proof::is_one(&text) {
+        return proof::run(&arguments, &text, output).await;
+    }
     let document = Document::parse(&text).map_err(|error| DoesNotHold(error.to_string()))?;
     let relay = match &arguments.relay {
         Some(url) => Some(super::connect(url, &arguments.connection, None)?),
@@ -64,20 +70,40 @@ pub(super) async fn run(arguments: Verify, output: &Output) -> Result<()> {
     ];
     if let Some(relay) = &relay {
         let state = super::state_dir(&arguments.state)?;
-        checks.extend(in_log(relay, &state, &arguments.vkey, &document, &opened).await?);
+        checks.extend(in_log(relay, &state, &arguments.trust.vkey, &document, &opened).await?);
     }
+    if let Some(path) = &arguments.proof {
+        checks.push(proof::of_receipt(&arguments, path, &document, &opened).await?);
+    }
+    let in_log = relay.is_some() || arguments.proof.is_some();
     let receipt = document.receipt();
     output.result(
         &json!({
             "ok": true, "blob_hash": receipt.blob_hash, "relay_id": receipt.relay_id, "sector": receipt.sector,
             "ts": receipt.ts, "burn_confirmed": receipt.burn_confirmed, "leaf": hex::encode(opened.leaf),
             "leaf_index": opened.index, "tree_size": opened.tree_size, "root": hex::encode(opened.root),
-            "in_log": relay.is_some(), "checks": checks,
+            "in_log": in_log, "checks": checks,
         }),
         &checks.iter().map(|check| format!("ok  {check}")).collect::<Vec<_>>().join("\n"),
     )?;
-    if relay.is_none() {
-        output.notice("not checked: that the leaf is an entry of the log; --relay checks it");
+    if !in_log {
+        output.notice(
+            "not checked: that the leaf is an entry of the log; --relay checks it, or --proof offline",
+        );
+    }
+    Ok(())
+}
+
+/// Whether an entry is the transfer that the receipt speaks of: it holds the receipt's leaf, and is of the same hour.
+fn is_the_transfer(entry: &Entry, document: &Document, opened: &Opened) -> Result<()> {
+    let wrong = |what: String| DoesNotHold(format!("entry {} of the log {what}", opened.index));
+    if entry.kind() != Kind::Transfer || entry.leaf() != opened.leaf {
+        return Err(wrong("is not the receipt's transfer".into()).into());
+    }
+    let hour = moment::hour_of(&document.receipt().ts);
+    if hour.as_deref() != Some(entry.hour()) {
+        let text = format!("is from {}, the receipt says {}", entry.hour(), document.receipt().ts);
+        return Err(wrong(text).into());
     }
     Ok(())
 }
@@ -94,19 +120,7 @@ async fn in_log(
     let mut checks = Vec::new();
 
     let transfer = logged::entry(relay, opened.index, &keys).await?;
-    let wrong = |what: String| DoesNotHold(format!("entry {} of the log {what}", opened.index));
-    if transfer.entry.kind() != Kind::Transfer || transfer.entry.leaf() != opened.leaf {
-        return Err(wrong("is not the receipt's transfer".into()).into());
-    }
-    let hour = moment::hour_of(&document.receipt().ts);
-    if hour.as_deref() != Some(transfer.entry.hour()) {
-        return Err(wrong(format!(
-            "is from {}, the receipt says {}",
-            transfer.entry.hour(),
-            document.receipt().ts
-        ))
-        .into());
-    }
+    is_the_transfer(&transfer.entry, document, opened)?;
     let checkpoint = &transfer.checkpoint;
     checks.push(format!(
         "entry {} of {} is this transfer, under the signed checkpoint of {} entries",

@@ -15,6 +15,8 @@ pub(crate) struct Served {
     pub(crate) identity: String,
     /// The status that `GET /v2/pubkey` answers with instead.
     pub(crate) identity_refused: Option<u16>,
+    /// A directory whose files are served under `/log/`.
+    pub(crate) log: Option<std::path::PathBuf>,
     /// Runs before the blob is given.
     pub(crate) meanwhile: Option<Box<dyn FnMut() + Send>>,
 }
@@ -80,6 +82,12 @@ fn route(path: &str, served: &mut Served) -> Answer {
     let hash = &served.hash;
     if path == "/v2/pubkey" {
         return served.identity_refused.map_or_else(|| json(served.identity.clone()), refused);
+    }
+    if let (Some(log), Some(name)) = (&served.log, path.strip_prefix("/log/")) {
+        return match std::fs::read(log.join(name)) {
+            Ok(body) => Answer { status: 200, headers: String::new(), body },
+            Err(_) => refused(404),
+        };
     }
     if path == format!("/v2/status/{hash}") {
         let there = format!(r#"{{"available":true,"bytes":{}}}"#, served.blob.len());

@@ -2,6 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod fake_relay;
+mod log;
+#[path = "../../../client/tests/it/made_log.rs"]
+#[allow(dead_code, reason = "the client's tests need more of it")]
+mod made_log;
 mod receive;
 
 use std::path::Path;

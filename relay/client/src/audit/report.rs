@@ -1,5 +1,7 @@
 //! What an audit found, check by check, each with its evidence.
 
+use std::time::Duration;
+
 use paramant_tlog::{Checkpoint, Hash};
 use serde::Serialize;
 
@@ -8,15 +10,17 @@ use serde::Serialize;
 pub struct Check {
     /// What was checked.
     pub name: &'static str,
-    /// Whether it holds.
+    /// Whether nothing was found against it.
     pub holds: bool,
+    /// Whether it could be checked at all: a copy has no JSON interface, a relay may have no witnesses.
+    pub checked: bool,
     /// What was seen.
     pub evidence: String,
 }
 
 /// Something that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Finding {
+pub(crate) struct Finding {
     name: &'static str,
     evidence: String,
 }
@@ -25,13 +29,24 @@ pub(super) fn finding(name: &'static str, evidence: impl Into<String>) -> Findin
     Finding { name, evidence: evidence.into() }
 }
 
+impl Finding {
+    pub(super) fn into_evidence(self) -> String {
+        self.evidence
+    }
+}
+
 impl Check {
     pub(super) fn passed(name: &'static str, evidence: impl Into<String>) -> Self {
-        Self { name, holds: true, evidence: evidence.into() }
+        Self { name, holds: true, checked: true, evidence: evidence.into() }
+    }
+
+    /// Nothing can be said, and that is no fault of the log.
+    pub(super) fn unchecked(name: &'static str, evidence: impl Into<String>) -> Self {
+        Self { name, holds: true, checked: false, evidence: evidence.into() }
     }
 
     pub(super) fn failed(finding: Finding) -> Self {
-        Self { name: finding.name, holds: false, evidence: finding.evidence }
+        Self { name: finding.name, holds: false, checked: true, evidence: finding.evidence }
     }
 }
 
@@ -44,8 +59,23 @@ pub struct Head {
     pub size: u64,
     /// Root of the SHA-256 tree, hex.
     pub sha256_root: String,
-    /// Root of the SHA3-256 tree at that size, hex.
-    pub sha3_root: String,
+    /// Root of the SHA3-256 tree at that size, hex; none where only a part of the log was there.
+    pub sha3_root: Option<String>,
+}
+
+/// What the work cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Timing {
+    /// Entries read in this run.
+    pub entries: u64,
+    /// Microseconds spent on parsing and hashing them, on one core.
+    pub trees_us: u64,
+    /// Signatures of tree heads checked in this run.
+    pub heads: u64,
+    /// Microseconds spent on those, over all cores.
+    pub signatures_us: u64,
+    /// Microseconds from the first request to the last check.
+    pub all_us: u64,
 }
 
 /// All checks, in the order in which they were made. A failed one is the last: what follows would build on it.
@@ -55,10 +85,12 @@ pub struct Report {
     pub checks: Vec<Check>,
     /// The head, if every check was reached.
     pub head: Option<Head>,
+    /// What the work cost.
+    pub timing: Timing,
 }
 
 impl Report {
-    /// Whether every check was made and holds.
+    /// Whether every check was reached and nothing was found.
     pub fn holds(&self) -> bool {
         self.head.is_some() && self.checks.iter().all(|check| check.holds)
     }
@@ -73,11 +105,15 @@ impl Report {
     }
 
     pub(super) fn conclude(&mut self, checkpoint: &Checkpoint, sha3_root: Option<Hash>) {
-        self.head = sha3_root.map(|sha3_root| Head {
+        self.head = Some(Head {
             origin: checkpoint.origin.clone(),
             size: checkpoint.size,
             sha256_root: hex::encode(checkpoint.root),
-            sha3_root: hex::encode(sha3_root),
+            sha3_root: sha3_root.map(hex::encode),
         });
     }
+}
+
+pub(super) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -1,8 +1,12 @@
-//! Where an auditor reads a log from: paths in, bytes out. A relay today; directories and archives can follow.
+//! Where an auditor reads a log from: paths in, bytes out. A relay ([`Relay`]), or a copy of what it serves under `/log/`
+//! ([`super::Copy`]).
 
 use std::future::Future;
+use std::ops::Range;
 use std::time::Duration;
 
+use paramant_protocol::sth::SignedSth;
+use paramant_protocol::transparency::SthRange;
 use serde::de::DeserializeOwned;
 
 use super::Stop;
@@ -15,6 +19,17 @@ use crate::relay::Relay;
 const PAUSES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(3)];
 /// The longest wait that a relay may ask for.
 const LONGEST: Duration = Duration::from_secs(15);
+/// Tree heads a request: 4.6 kB each.
+pub(super) const HEADS_A_PAGE: usize = 500;
+
+/// Some tree heads in a row.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HeadPage {
+    /// How many were ever signed, where the source knows.
+    pub total: Option<u64>,
+    /// The heads, oldest first. None at the end.
+    pub heads: Vec<SignedSth>,
+}
 
 /// Something that serves a log.
 pub trait Source: Sync {
@@ -23,6 +38,46 @@ pub trait Source: Sync {
 
     /// Whether the log may grow while it is read.
     fn is_live(&self) -> bool;
+
+    /// Whether the published JSON interface is there, or only what lies under `/log/`.
+    fn has_json(&self) -> bool {
+        true
+    }
+
+    /// Which entries of a log of this size can be read here.
+    fn span(&self, size: u64) -> Range<u64> {
+        0..size
+    }
+
+    /// Tree heads from a number on. `None` where the source keeps none.
+    fn heads(&self, from: u64) -> impl Future<Output = Result<Option<HeadPage>, ClientError>> + Send {
+        async move { served_heads(self, from).await }
+    }
+
+    /// The last tree head of a copy; how far its heads reach is known from it before they are read.
+    fn last_head(&self) -> Result<Option<SignedSth>, ClientError> {
+        Ok(None)
+    }
+
+    /// Bytes of an immutable resource that were found to be right: a source that makes a copy writes them down.
+    fn keep(&self, _path: &str, _bytes: &[u8]) -> Result<(), ClientError> {
+        Ok(())
+    }
+}
+
+/// From `/log/sth`.
+async fn served_heads<S: Source + ?Sized>(source: &S, from: u64) -> Result<Option<HeadPage>, ClientError> {
+    let wrong = |reason: String| ClientError::Answer { action: "read the tree heads", reason };
+    let path = format!("/log/sth?from={from}&limit={HEADS_A_PAGE}");
+    let Some(bytes) = source.get(&path).await? else { return Ok(None) };
+    let page: SthRange = serde_json::from_slice(&bytes).map_err(|error| wrong(format!("{path}: {error}")))?;
+    let count = page.sths.len() as u64;
+    let rest = page.total.saturating_sub(from);
+    if page.from != from || page.total < from || count != rest.min(HEADS_A_PAGE as u64) {
+        let text = format!("{path} shows {count} tree heads from {} on, of {}", page.from, page.total);
+        return Err(wrong(text));
+    }
+    Ok(Some(HeadPage { total: Some(page.total), heads: page.sths }))
 }
 
 impl Source for Relay {

@@ -61,7 +61,13 @@ async fn any_flipped_bit_anywhere_is_found() {
 #[tokio::test]
 async fn any_flipped_value_of_the_json_interface_is_found() {
     let mut log = TestLog::new(40);
-    for path in ["/v2/sth/history?limit=100", "/v2/sth", "/v2/ct/log?from=0&limit=1000", "/v2/ct/proof/39"] {
+    for path in [
+        "/v2/sth/history?limit=100",
+        "/v2/sth",
+        "/v2/ct/log?from=0&limit=1000",
+        "/v2/ct/proof/39",
+        "/log/sth?from=0&limit=500",
+    ] {
         for (name, start, end) in log.values(path) {
             for at in [start, (start + end) / 2, end - 1] {
                 let restore = log.flip(path, at);
@@ -77,8 +83,9 @@ async fn any_flipped_value_of_the_json_interface_is_found() {
 async fn a_key_that_was_given_must_be_among_those_shown() {
     let (log, other) = (TestLog::new(3), TestLog::with_seed(3, 9));
     let keys = |log: &TestLog| logged_keys(log);
-    assert!(run(&log, &Baggage { pinned: keys(&log), remembered: None }).await.0.holds());
-    refused(&log, &Baggage { pinned: keys(&other), remembered: None }, "keys").await;
+    let pinned = |log| Baggage { pinned: keys(log), ..Baggage::default() };
+    assert!(run(&log, &pinned(&log)).await.0.holds());
+    refused(&log, &pinned(&other), "keys").await;
 }
 
 fn logged_keys(log: &TestLog) -> Vec<VerifierKey> {
@@ -123,7 +130,7 @@ async fn a_dropped_entry_and_a_reordered_pair_are_found() {
 #[tokio::test]
 async fn a_log_that_goes_back_or_forks_or_changes_keys_is_found() {
     let (_, remembered) = run(&TestLog::new(300), &Baggage::default()).await;
-    let baggage = Baggage { pinned: Vec::new(), remembered };
+    let baggage = Baggage { remembered, ..Baggage::default() };
     assert!(run(&TestLog::new(300), &baggage).await.0.holds());
     assert!(run(&TestLog::new(400), &baggage).await.0.holds());
     let evidence = refused(&TestLog::new(299), &baggage, "continuity").await;
@@ -157,4 +164,57 @@ async fn entries_not_yet_under_the_checkpoint_are_walked_on_the_json_interface()
     assert!(report.holds(), "{report:#?}");
     let json = report.checks.iter().find(|check| check.name == "json log").unwrap();
     assert!(json.evidence.contains("5 of them not yet"), "{}", json.evidence);
+}
+
+#[tokio::test]
+async fn a_second_run_goes_on_where_the_first_ended() {
+    for (before, after) in [(300, 400), (256, 256), (300, 300), (100, 600), (512, 700), (1, 1000)] {
+        let first = TestLog::new(before);
+        let (_, remembered) = run(&first, &Baggage::default()).await;
+        let bytes = remembered.unwrap().to_bytes();
+        let baggage = Baggage { remembered: Some(Remembered::parse(&bytes).unwrap()), ..Baggage::default() };
+        let second = TestLog::new(after);
+        let (report, remembered) = run(&second, &baggage).await;
+        assert!(report.holds(), "{before} to {after}: {report:#?}");
+        assert_eq!(report.timing.entries, (after - before / 256 * 256) as u64);
+        let asked = second.asked.lock().unwrap().clone();
+        let again = asked.iter().filter(|path| path.starts_with("/log/tile/entries/000")).count();
+        assert_eq!(again, usize::from(before < 256), "{asked:?}");
+        // What is remembered then is what a run from the first entry on would remember.
+        let (_, whole) = run(&second, &Baggage::default()).await;
+        let (ours, whole) = (remembered.unwrap(), whole.unwrap());
+        assert_eq!(
+            (ours.size, &ours.sha256_root, &ours.sha3_root),
+            (whole.size, &whole.sha256_root, &whole.sha3_root)
+        );
+        let (ours, whole) = (ours.resume.unwrap(), whole.resume.unwrap());
+        assert_eq!((ours.edge, ours.rules, ours.heads), (whole.edge, whole.rules, whole.heads));
+    }
+}
+
+#[tokio::test]
+async fn damage_behind_the_first_run_is_found_by_the_second() {
+    let (_, remembered) = run(&TestLog::new(300), &Baggage::default()).await;
+    let baggage = Baggage { remembered, ..Baggage::default() };
+    let mut log = TestLog::new(600);
+    for path in ["/log/tile/entries/001", "/log/tile/0/002.p/88", "/log/tile/1/000.p/2", "/v2/sth"] {
+        let restore = log.flip(path, 40);
+        assert!(!run(&log, &baggage).await.0.holds(), "{path}");
+        log.put(path, restore);
+    }
+    assert!(run(&log, &baggage).await.0.holds());
+}
+
+#[tokio::test]
+async fn a_state_of_the_first_version_is_read_and_the_log_walked_again() {
+    let log = TestLog::new(300);
+    let (_, remembered) = run(&log, &Baggage::default()).await;
+    let mut old: serde_json::Value = serde_json::from_slice(&remembered.unwrap().to_bytes()).unwrap();
+    old["version"] = 1.into();
+    old.as_object_mut().unwrap().remove("resume");
+    let old = Remembered::parse(&serde_json::to_vec(&old).unwrap()).unwrap();
+    let baggage = Baggage { remembered: Some(old), ..Baggage::default() };
+    let (report, _) = run(&log, &baggage).await;
+    assert!(report.holds() && report.timing.entries == 300, "{report:#?}");
+    refused(&TestLog::forked(400, 123), &baggage, "continuity").await;
 }

@@ -4,8 +4,9 @@ use ct_merkle::mem_backed_tree::MemoryBackedTree;
 use ct_merkle::{ConsistencyProof, InclusionProof, RootHash};
 use digest::{Digest, Output};
 use paramant_tlog::proof::{self, ReadNode};
+use paramant_tlog::range::tiling;
 use paramant_tlog::verify::{self, VerifyError};
-use paramant_tlog::{CompactRange, Hash, Node, Tree, entry_leaf};
+use paramant_tlog::{Block, CompactRange, Hash, Node, Tree, entry_leaf};
 use proptest::prelude::*;
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -167,4 +168,57 @@ fn a_range_taken_up_again_grows_like_one_that_was_never_put_down() {
         }
         assert!(CompactRange::resume(tree, 3, vec![[0; 32]]).is_err());
     }
+}
+
+proptest! {
+    #[test]
+    fn a_tree_grown_by_subtrees_is_the_tree_grown_by_leaves(start in 0u64..700, more in 0u64..700, tree in prop_oneof![Just(Tree::Sha256), Just(Tree::Sha3)]) {
+        let end = start + more;
+        let mut stored = Stored::new(tree, (0..end).map(|number| leaf_of(tree, &entry(number))).collect());
+        let mut range = CompactRange::new(tree);
+        (0..start).for_each(|number| range.append(leaf_of(tree, &entry(number)), |_, _| {}));
+        for node in tiling(start, end) {
+            let root = stored.node(node).unwrap();
+            let mut completed = Vec::new();
+            prop_assert!(range.append_subtree(node.level, root, |node, hash| completed.push((node, hash))));
+            for (node, hash) in completed {
+                prop_assert_eq!(stored.node(node).unwrap(), hash);
+            }
+        }
+        prop_assert_eq!(range, stored.range);
+    }
+
+    #[test]
+    fn a_block_gives_the_root_at_every_size_within_it(before in 0u64..5, width in 0u64..=256, tree in prop_oneof![Just(Tree::Sha256), Just(Tree::Sha3)]) {
+        let leaves: Vec<Hash> = (0..before * 256 + width).map(|number| leaf_of(tree, &entry(number))).collect();
+        let (earlier, own) = leaves.split_at((before * 256) as usize);
+        let mut range = CompactRange::new(tree);
+        earlier.iter().for_each(|leaf| range.append(*leaf, |_, _| {}));
+        let block = Block::new(tree, own.to_vec()).unwrap();
+        let mut grown = range.clone();
+        for (count, leaf) in own.iter().enumerate() {
+            prop_assert_eq!(range.root_with(&block.prefix(count)), grown.root(), "{} of {}", count, own.len());
+            grown.append(*leaf, |_, _| {});
+        }
+        prop_assert_eq!(range.root_with(&block.prefix(own.len())), grown.root());
+        match block.root() {
+            Some(root) => {
+                let appended = range.append_subtree(8, root, |_, _| {});
+                prop_assert!(width == 256 && appended && range == grown);
+            }
+            None => prop_assert!(width < 256),
+        }
+    }
+}
+
+#[test]
+fn a_subtree_that_would_stand_elsewhere_is_not_added() {
+    let mut range = CompactRange::new(Tree::Sha256);
+    assert!(range.append_subtree(2, [1; 32], |_, _| {}));
+    let before = range.clone();
+    for level in [3, 8, 63, 64, 255] {
+        assert!(!range.append_subtree(level, [1; 32], |_, _| {}), "level {level}");
+    }
+    assert_eq!(range, before);
+    assert!(Block::new(Tree::Sha256, vec![[0; 32]; 257]).is_none());
 }

@@ -1,13 +1,14 @@
 //! Builds what a relay serves, from the same pure crates that a relay uses, and damages it on request.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 
 use jiff::Timestamp;
 use paramant_protocol::discovery::Identity;
 use paramant_protocol::entry::Entry;
 use paramant_protocol::path;
 use paramant_protocol::sth::{SignedSth, Sth};
-use paramant_protocol::transparency::{LogEntry, LogPage, ProofAnswer, SthAnswer, SthHistory};
+use paramant_protocol::transparency::{LogEntry, LogPage, ProofAnswer, SthAnswer, SthHistory, SthRange};
 use paramant_tlog::keys::{Ed25519Key, MlDsa44Key, MlDsa65Key, Seed, Signer};
 use paramant_tlog::note::Note;
 use paramant_tlog::proof::{self, ReadNode};
@@ -24,11 +25,30 @@ const ORIGIN: &str = "relay.example/log";
 /// A served log.
 pub(super) struct TestLog {
     answers: BTreeMap<String, Vec<u8>>,
+    /// For pages of tree heads that begin in the middle, as an audit asks for that goes on.
+    heads: Vec<SignedSth>,
+    /// The same for pages of the JSON log.
+    shown: Vec<LogEntry>,
+    root: String,
+    /// Everything that was asked for.
+    pub(super) asked: Mutex<Vec<String>>,
 }
 
 impl Source for TestLog {
     async fn get(&self, path: &str) -> Result<Option<Vec<u8>>, ClientError> {
-        Ok(self.answers.get(path).cloned())
+        self.asked.lock().unwrap().push(path.to_owned());
+        if let Some(answer) = self.answers.get(path) {
+            return Ok(Some(answer.clone()));
+        }
+        let from = |prefix: &str, suffix: &str| -> Option<usize> {
+            let from = path.strip_prefix(prefix)?.strip_suffix(suffix)?.parse().ok()?;
+            Some(from).filter(|from| *from > 0)
+        };
+        if let Some(from) = from("/log/sth?from=", "&limit=500") {
+            return Ok(Some(serde_json::to_vec(&page(&self.heads, from)).unwrap()));
+        }
+        let from = from("/v2/ct/log?from=", "&limit=1000");
+        Ok(from.map(|from| serde_json::to_vec(&log_page(&self.shown, &self.root, from)).unwrap()))
     }
 
     fn is_live(&self) -> bool {
@@ -47,6 +67,21 @@ struct Lies {
     ahead: usize,
     /// Entries beyond everything that the newest tree head claims.
     head_beyond: u64,
+}
+
+fn page(heads: &[SignedSth], from: usize) -> SthRange {
+    let sths = heads.iter().skip(from).take(500).cloned().collect();
+    SthRange { total: heads.len() as u64, from: from as u64, sths }
+}
+
+fn log_page(shown: &[LogEntry], root: &str, from: usize) -> LogPage {
+    LogPage {
+        ok: true,
+        size: shown.len() as u64,
+        tree_size: Some(shown.len() as u64),
+        root: root.to_owned(),
+        entries: shown.iter().skip(from).take(1000).cloned().collect(),
+    }
 }
 
 struct Nodes(BTreeMap<(u8, u64), Hash>);
@@ -111,7 +146,13 @@ impl TestLog {
     }
 
     fn serve(all: &[Entry], seed: u8, lies: Lies) -> Self {
-        let mut log = Self { answers: BTreeMap::new() };
+        let mut log = Self {
+            answers: BTreeMap::new(),
+            heads: Vec::new(),
+            shown: Vec::new(),
+            root: String::new(),
+            asked: Mutex::default(),
+        };
         let under = all.len() - lies.ahead;
         let size = under as u64;
         let seed = |more: u8| Seed::new([seed + more; 32]);
@@ -180,7 +221,7 @@ impl TestLog {
                 tree_hash: hex::encode(sha3.root()),
                 ts: entry.hour().into(),
             });
-            if index % 7 == 0 && index < 100 || index + 1 == all.len() {
+            if index % 7 == 0 && index < 100 || (index + 1) % 50 == 0 || index + 1 == all.len() {
                 heads.push(head(index as u64 + 1, &sha3.root()));
             }
         }
@@ -190,20 +231,18 @@ impl TestLog {
         }
         let newest = SthAnswer { ok: true, sth: heads[heads.len() - 1].clone(), pk_hash: None };
         log.json("/v2/sth", &newest);
-        let (ok, length) = (true, heads.len() as u64);
-        log.json("/v2/sth/history?limit=100", &SthHistory { ok, count: length, total: length, sths: heads });
+        let (ok, total) = (true, heads.len() as u64);
+        let sths = heads[heads.len().saturating_sub(100)..].to_vec();
+        log.json("/v2/sth/history?limit=100", &SthHistory { ok, count: sths.len() as u64, total, sths });
+        log.json("/log/sth?from=0&limit=500", &page(&heads, 0));
+        log.heads = heads;
+        let root = hex::encode(sha3.root());
         let mut from = 0;
         while from == 0 || from < shown.len() {
-            let page = LogPage {
-                ok,
-                size: count,
-                tree_size: Some(count),
-                root: hex::encode(sha3.root()),
-                entries: shown.iter().skip(from).take(1000).cloned().collect(),
-            };
-            log.json(&format!("/v2/ct/log?from={from}&limit=1000"), &page);
+            log.json(&format!("/v2/ct/log?from={from}&limit=1000"), &log_page(&shown, &root, from));
             from = if shown.len() > 10_000 { (from + 1000).max(shown.len() - 1000) } else { from + 1000 };
         }
+        (log.shown, log.root) = (shown, root);
         let siblings = proof::inclusion(Tree::Sha3, &mut nodes, last, size).unwrap();
         let steps = path::steps(last, size, &siblings).unwrap();
         let root = hex::encode(roots[under - 1]);

@@ -1,0 +1,362 @@
+//! A log of the real engine behind the published paths, in this process: audits over HTTP, copies, and reading from its end.
+
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Body as HttpBody;
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use paramant_client::archive::Archive;
+use paramant_client::audit::{Baggage, Remembered, audit};
+use paramant_client::logged::{self, Locator, Trust};
+use paramant_client::relay::Progress;
+use paramant_client::tail::Tail;
+use paramant_client::{Relay, RelayAddress};
+use paramant_protocol::discovery::Identity;
+use paramant_protocol::entry::{Entry, Kind};
+use paramant_protocol::path;
+use paramant_protocol::transparency::{LogEntry, LogPage, ProofAnswer, SthAnswer, SthHistory, SthRange};
+use paramant_tlog::Tree;
+use paramant_tlog::keys::Signer as _;
+use paramant_tlog::tlog_proof::TlogProof;
+use serde::Serialize;
+
+use crate::copies::{audited, busy, holds};
+use crate::made_log::MadeLog;
+
+/// What is served, and what was asked for.
+#[derive(Clone)]
+pub(crate) struct Served {
+    pub(crate) made: Arc<Mutex<MadeLog>>,
+    pub(crate) asked: Arc<Mutex<Vec<String>>>,
+    /// A path that answers 404.
+    pub(crate) hidden: Arc<Mutex<Option<String>>>,
+}
+
+pub(crate) const RECEIPT: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
+impl Served {
+    pub(crate) async fn start(made: MadeLog) -> (Self, Relay) {
+        let served = Self { made: Arc::new(Mutex::new(made)), asked: Arc::default(), hidden: Arc::default() };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let router = Router::new().fallback(answer).with_state(served.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        (served, Relay::new(RelayAddress::parse(&address, false).unwrap(), None, None).unwrap())
+    }
+
+    fn asked_for(&self, prefix: &str) -> usize {
+        self.asked.lock().unwrap().iter().filter(|path| path.starts_with(prefix)).count()
+    }
+}
+
+async fn answer(State(served): State<Served>, uri: Uri) -> Response {
+    let path = uri.path_and_query().unwrap().as_str().to_owned();
+    served.asked.lock().unwrap().push(path.clone());
+    let hidden = served.hidden.lock().unwrap().clone();
+    let bytes =
+        if hidden.as_ref() == Some(&path) { None } else { bytes(&served.made.lock().unwrap(), &path) };
+    match bytes {
+        Some(bytes) => HttpBody::from(bytes).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+fn json(value: &impl Serialize) -> Option<Vec<u8>> {
+    Some(serde_json::to_vec(value).unwrap())
+}
+
+fn query(path: &str, name: &str) -> u64 {
+    let query = path.split_once('?').unwrap().1;
+    query.split('&').find_map(|pair| pair.strip_prefix(&format!("{name}="))).unwrap().parse().unwrap()
+}
+
+/// What a relay answers.
+fn bytes(made: &MadeLog, path: &str) -> Option<Vec<u8>> {
+    let published = made.log.published();
+    let size = published.as_ref().map_or(0, |published| published.head.size);
+    let total = made.heads.len() as u64;
+    if path == "/log/checkpoint" {
+        return Some(published?.note.clone().into_bytes());
+    }
+    if path == "/log/vkeys" {
+        return Some(
+            made.keys.verifiers().iter().map(|key| format!("{key}\n")).collect::<String>().into_bytes(),
+        );
+    }
+    if path == "/log/policy" {
+        return Some(made.policy().to_text().into_bytes());
+    }
+    if path.starts_with("/log/sth?") {
+        let (from, limit) = (query(path, "from"), query(path, "limit"));
+        let sths = made.heads.iter().skip(from as usize).take(limit as usize).cloned().collect();
+        return json(&SthRange { total, from, sths });
+    }
+    if let Some(rest) = path.strip_prefix("/log/proof/") {
+        return proof(made, rest.parse().ok()?, size);
+    }
+    if path == format!("/log/receipt/{RECEIPT}") {
+        return proof(made, 3, size);
+    }
+    if let Some(name) = path.strip_prefix("/log/") {
+        return match paramant_tlog::tile::parse_path(name)? {
+            paramant_tlog::tile::Resource::Tile(tile, width) => {
+                made.log.tile(tile.level, tile.index, width).unwrap()
+            }
+            paramant_tlog::tile::Resource::Bundle(index, width) => {
+                made.log.entry_bundle(index, width).unwrap()
+            }
+        };
+    }
+    if path == "/v2/pubkey" {
+        return json(&Identity::of(made.identity.verifier().public_key()));
+    }
+    if path == "/v2/sth" {
+        return json(&SthAnswer { ok: true, sth: made.heads.last()?.clone(), pk_hash: None });
+    }
+    if path.starts_with("/v2/sth/history") {
+        let sths = made.heads[made.heads.len().saturating_sub(100)..].to_vec();
+        return json(&SthHistory { ok: true, count: sths.len() as u64, total, sths });
+    }
+    if path.starts_with("/v2/ct/log?") {
+        return json(&log_page(made, query(path, "from"), query(path, "limit")));
+    }
+    if let Some(index) = path.strip_prefix("/v2/ct/proof/") {
+        return legacy_proof(made, index.parse().unwrap());
+    }
+    None
+}
+
+fn proof(made: &MadeLog, index: u64, size: u64) -> Option<Vec<u8>> {
+    let entry = made.log.entry(index).unwrap().filter(|_| index < size)?;
+    let path = made.log.inclusion(Tree::Sha256, index, size).unwrap();
+    let checkpoint = made.log.published()?.note.clone();
+    Some(TlogProof { extra: Some(entry.bytes), index, path, checkpoint }.to_text().into_bytes())
+}
+
+fn log_page(made: &MadeLog, from: u64, limit: u64) -> LogPage {
+    let head = made.log.head();
+    let entries = made.log.entries(from, limit as usize).unwrap();
+    let entries = (from..).zip(entries).map(|(index, entry)| {
+        let parsed = Entry::parse(&entry.bytes).unwrap();
+        LogEntry {
+            index,
+            kind: Some(parsed.kind().name().into()),
+            leaf_hash: hex::encode(entry.legacy_leaf),
+            tree_hash: hex::encode(made.log.root(Tree::Sha3, index + 1).unwrap()),
+            ts: parsed.hour().into(),
+        }
+    });
+    let (size, root) = (head.size, hex::encode(head.sha3_root));
+    LogPage { ok: true, size, tree_size: Some(size), root, entries: entries.collect() }
+}
+
+fn legacy_proof(made: &MadeLog, index: u64) -> Option<Vec<u8>> {
+    let size = index + 1;
+    let entry = made.log.entry(index).unwrap()?;
+    let siblings = made.log.inclusion(Tree::Sha3, index, size).unwrap();
+    let steps = path::steps(index, size, &siblings).unwrap();
+    let root = hex::encode(made.log.root(Tree::Sha3, size).unwrap());
+    json(&ProofAnswer {
+        ok: true,
+        index,
+        leaf_hash: hex::encode(entry.legacy_leaf),
+        tree_hash: root.clone(),
+        proof: steps.clone(),
+        ts: Entry::parse(&entry.bytes).unwrap().hour().into(),
+        audit_path: Some(steps),
+        root: Some(root),
+        tree_size: Some(size),
+    })
+}
+
+async fn audited_url(
+    relay: &Relay,
+    baggage: &Baggage,
+) -> (paramant_client::audit::Report, Option<Remembered>) {
+    audit(relay, baggage, &Progress::silent()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_second_audit_over_http_asks_only_for_what_is_new() {
+    let made = busy();
+    made.log.publish_now().unwrap();
+    let (served, relay) = Served::start(made).await;
+    let (report, remembered) = audited_url(&relay, &Baggage::default()).await;
+    holds(&report);
+    assert_eq!(served.asked_for("/log/tile/entries/"), 5);
+    served.asked.lock().unwrap().clear();
+    {
+        let mut made = served.made.lock().unwrap();
+        made.transfers(600, "").head().anchor();
+        made.log.publish_now().unwrap();
+    }
+    let baggage = Baggage { remembered, ..Baggage::default() };
+    let (report, _) = audited_url(&relay, &baggage).await;
+    holds(&report);
+    assert_eq!((served.asked_for("/log/tile/entries/"), report.timing.heads), (3, 1));
+}
+
+#[tokio::test]
+async fn tree_heads_that_are_kept_back_are_found() {
+    let made = busy();
+    made.log.publish_now().unwrap();
+    let (served, relay) = Served::start(made).await;
+    *served.hidden.lock().unwrap() = Some("/log/sth?from=0&limit=500".into());
+    let (report, _) = audited_url(&relay, &Baggage::default()).await;
+    assert_eq!(report.failure().unwrap().evidence, "/log/sth is not there");
+    *served.hidden.lock().unwrap() = None;
+    let dropped = served.made.lock().unwrap().heads.remove(1);
+    let (report, _) = audited_url(&relay, &Baggage::default()).await;
+    assert_eq!(report.failure().unwrap().name, "anchors", "{report:#?}");
+    served.made.lock().unwrap().heads.insert(1, dropped);
+    holds(&audited_url(&relay, &Baggage::default()).await.0);
+}
+
+async fn archived(relay: &Relay, root: &std::path::Path) -> Option<Remembered> {
+    let archive = Archive::open(relay, root).unwrap();
+    let (report, remembered) = audit(&archive, &Baggage::default(), &Progress::silent()).await.ok()?;
+    if !report.holds() {
+        return None;
+    }
+    archive.finish(remembered.as_ref().unwrap()).unwrap();
+    remembered
+}
+
+#[tokio::test]
+async fn a_copy_goes_on_where_it_stopped_and_grows_with_the_log() {
+    let made = busy();
+    made.log.publish_now().unwrap();
+    let (served, relay) = Served::start(made).await;
+    let root = tempfile::tempdir().unwrap();
+    // The last bundle is not there at first: the copy stops, without a checkpoint.
+    *served.hidden.lock().unwrap() = Some("/log/tile/entries/004.p/19".into());
+    assert!(archived(&relay, root.path()).await.is_none());
+    assert!(root.path().join("tile/entries/003").is_file() && !root.path().join("checkpoint").exists());
+    *served.hidden.lock().unwrap() = None;
+    served.asked.lock().unwrap().clear();
+    let remembered = archived(&relay, root.path()).await.unwrap();
+    assert_eq!(served.asked_for("/log/tile/entries/"), 1, "only what was missing");
+    let (report, again) = audited(root.path(), &Baggage::default()).await;
+    holds(&report);
+    assert_eq!(again.unwrap(), remembered);
+
+    {
+        let mut made = served.made.lock().unwrap();
+        made.transfers(300, "").head().anchor();
+        made.log.publish_now().unwrap();
+    }
+    served.asked.lock().unwrap().clear();
+    archived(&relay, root.path()).await.unwrap();
+    assert_eq!(served.asked_for("/log/tile/entries/"), 2);
+    assert!(!root.path().join("tile/entries/004.p").exists(), "a partial bundle was left behind");
+    let (report, _) = audited(root.path(), &Baggage::default()).await;
+    holds(&report);
+    assert_eq!(report.timing.heads, 5);
+    for name in ["README.txt", "vkeys", "policy"] {
+        assert!(root.path().join(name).is_file(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_copy_is_not_finished() {
+    let made = busy();
+    made.log.publish_now().unwrap();
+    let (_served, relay) = Served::start(made).await;
+    let root = tempfile::tempdir().unwrap();
+    archived(&relay, root.path()).await.unwrap();
+    let tile = root.path().join("tile/0/001");
+    let mut bytes = std::fs::read(&tile).unwrap();
+    bytes[77] ^= 1;
+    std::fs::write(&tile, bytes).unwrap();
+    assert!(archived(&relay, root.path()).await.is_none());
+    std::fs::remove_file(&tile).unwrap();
+    assert!(archived(&relay, root.path()).await.is_some());
+}
+
+fn trust(served: &Served) -> Trust {
+    Trust::Keys(served.made.lock().unwrap().keys.verifiers())
+}
+
+#[tokio::test]
+async fn the_end_of_a_log_is_read_under_its_checkpoint_and_followed() {
+    let made = busy();
+    made.log.publish_now().unwrap();
+    let (served, relay) = Served::start(made).await;
+    let (mut tail, entries) = Tail::open(&relay, trust(&served), 20).await.unwrap();
+    let indexes = |entries: &[(u64, Entry)]| (entries[0].0, entries[entries.len() - 1].0, entries.len());
+    assert_eq!(indexes(&entries), (768, 1042, 275));
+    assert_eq!(entries.last().unwrap().1.kind(), Kind::SthAnchor);
+    assert_eq!(indexes(&tail.earlier(2).await.unwrap()), (256, 767, 512));
+    assert_eq!(indexes(&tail.earlier(9).await.unwrap()), (0, 255, 256));
+    assert!(tail.earlier(1).await.unwrap().is_empty());
+    assert!(tail.newer().await.unwrap().is_empty());
+    for count in [1, 5, 300] {
+        let before = {
+            let mut made = served.made.lock().unwrap();
+            let before = made.log.head().size;
+            made.transfers(count, "");
+            made.log.publish_now().unwrap();
+            before
+        };
+        let entries = tail.newer().await.unwrap();
+        assert_eq!(indexes(&entries), (before, before + count - 1, count as usize));
+    }
+    // All entries are of one hour here.
+    assert_eq!(tail.find("2027-01-01T00:00:00.000Z").await.unwrap(), 5 * 256);
+    assert_eq!(tail.find("2026-01-01T00:00:00.000Z").await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn entries_that_are_not_under_the_checkpoint_are_not_shown() {
+    let made = busy();
+    made.log.publish_now().unwrap();
+    let (served, relay) = Served::start(made).await;
+    let (mut tail, _) = Tail::open(&relay, trust(&served), 20).await.unwrap();
+    // Another log of the same keys takes its place.
+    let mut other = MadeLog::new();
+    other.transfers(2000, "another");
+    other.log.publish_now().unwrap();
+    *served.made.lock().unwrap() = other;
+    assert!(tail.earlier(1).await.is_err());
+    let error = tail.newer().await.unwrap_err().to_string();
+    assert!(error.contains("does not go on"), "{error}");
+}
+
+#[tokio::test]
+async fn a_proof_is_looked_up_by_index_and_by_receipt_and_believed_by_keys_or_policy() {
+    let made = busy();
+    made.log.publish_now().unwrap();
+    let (served, relay) = Served::start(made).await;
+    let by_index = logged::proof(&relay, &Locator::Index(3)).await.unwrap();
+    let by_receipt = logged::proof(&relay, &RECEIPT.parse().unwrap()).await.unwrap();
+    let trust = trust(&served);
+    for proof in [&by_index, &by_receipt] {
+        let logged = logged::check_by(proof, None, &trust).unwrap();
+        assert_eq!((logged.index, logged.entry.kind()), (3, Kind::Transfer));
+    }
+    assert!(logged::check_by(&by_receipt, Some(4), &trust).is_err());
+    let policy = served.made.lock().unwrap().policy();
+    let policy = Trust::Policy(Box::new(policy));
+    let error = logged::check_by(&by_index, None, &policy).unwrap_err().to_string();
+    assert!(error.contains("no quorum"), "{error}");
+    let (body, lines) = {
+        let text = String::from_utf8(by_index).unwrap();
+        let proof = TlogProof::parse(&text).unwrap();
+        let note = paramant_tlog::note::Note::parse(proof.checkpoint.as_bytes()).unwrap();
+        let mut note = note.clone();
+        for number in [0, 2] {
+            let key = crate::made_log::witness(number);
+            let line = paramant_tlog::note::Note::sign(&note.text, &[&key], crate::made_log::AT).unwrap();
+            note.signatures.extend(line.signatures);
+        }
+        (proof, note)
+    };
+    let witnessed = TlogProof { checkpoint: lines.to_text(), ..body };
+    let logged = logged::check_by(witnessed.to_text().as_bytes(), None, &policy).unwrap();
+    assert!(logged.signers.contains("w0, w2"), "{}", logged.signers);
+    for bad in ["", "01", "-1", "abc", &RECEIPT[1..], &RECEIPT.to_uppercase()] {
+        assert!(bad.parse::<Locator>().is_err(), "{bad}");
+    }
+}
