@@ -221,7 +221,7 @@ pub(crate) struct Trust {
 
 /// By what a log is believed.
 #[derive(Args, Clone)]
-pub(crate) struct Trust {
+pub(crate) struct Believed {
     /// A key the log must be signed with; may be repeated.
     #[arg(long, value_name = "VKEY")]
     pub(crate) vkey: Vec<VerifierKey>,
@@ -248,7 +248,7 @@ pub(crate) struct Verify {
     #[command(flatten)]
     pub(crate) state: State,
     #[command(flatten)]
-    pub(crate) trust: Trust,
+    pub(crate) trust: Believed,
 }
 
 #[derive(Args)]
@@ -259,7 +259,7 @@ pub(crate) struct Audit {
     #[command(flatten)]
     pub(crate) connection: Connection,
     #[command(flatten)]
-    pub(crate) trust: Trust,
+    pub(crate) trust: Believed,
     /// A post-quantum signature of a trusted key must be there.
     #[arg(long)]
     pub(crate) require_pq: bool,
@@ -334,7 +334,7 @@ pub(crate) struct Archive {
     #[command(flatten)]
     pub(crate) relay: Relay,
     #[command(flatten)]
-    pub(crate) trust: Trust,
+    pub(crate) trust: Believed,
     /// A directory, or a file that ends in .zip.
     #[arg(long, value_name = "DIR|FILE.zip")]
     pub(crate) out: PathBuf,
@@ -349,7 +349,7 @@ pub(crate) struct LogAt {
     #[command(flatten)]
     pub(crate) relay: Relay,
     #[command(flatten)]
-    pub(crate) trust: Trust,
+    pub(crate) trust: Believed,
     #[command(flatten)]
     pub(crate) state: State,
 }

@@ -15,6 +15,17 @@ pub const MAX_LIMIT: u64 = 1000;
 /// The most tree heads in a history answer.
 pub const MAX_HISTORY: u64 = 100;
 
+/// The answer to `GET /log/sth?from=&limit=`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreeHeadPage {
+    /// How many were ever signed.
+    pub total: u64,
+    /// The number of the first that follows, from 0.
+    pub from: u64,
+    /// Oldest first, each exactly as signed.
+    pub sths: Vec<SignedSth>,
+}
+
 /// The answer to `GET /v2/ct/log` and `GET /v2/ct`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogPage {
@@ -94,17 +105,6 @@ pub struct SthHistory {
     pub count: u64,
     /// How many were ever signed.
     pub total: u64,
-    /// Oldest first.
-    pub sths: Vec<SignedSth>,
-}
-
-/// The answer to `GET /log/sth?from=N&limit=M`: every tree head ever signed has a number, counted from 0.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SthRange {
-    /// How many were ever signed.
-    pub total: u64,
-    /// Number of the first that follows.
-    pub from: u64,
     /// Oldest first.
     pub sths: Vec<SignedSth>,
 }

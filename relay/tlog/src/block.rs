@@ -24,7 +24,7 @@ impl Block {
         }
         let mut levels = vec![leaves];
         while let Some(last) = levels.last().filter(|level| level.len() > 1) {
-            levels.push(parents(tree, last));
+            levels.push(tree.parents(last.as_chunks::<2>().0)); // an odd last one has no parent yet
         }
         Some(Self { levels })
     }
@@ -55,9 +55,4 @@ impl Block {
         }
         nodes
     }
-}
-
-/// The parents of neighbours, left to right; an odd last one has none.
-fn parents(tree: Tree, level: &[Hash]) -> Vec<Hash> {
-    level.as_chunks::<2>().0.iter().map(|[left, right]| tree.node(left, right)).collect()
 }

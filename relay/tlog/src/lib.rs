@@ -12,6 +12,7 @@ pub mod bundle;
 pub mod checkpoint;
 pub mod cosignature;
 pub mod hash;
+mod keccak;
 pub mod keys;
 pub mod legacy;
 pub mod note;

@@ -34,7 +34,7 @@ const TASKS: usize = 8;
 /// The heads so far. Kept between runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct HeadsSoFar {
+pub(super) struct HeadsSoFar {
     /// How many.
     pub(super) count: u64,
     /// The chain over them, and over all but the last, and so on for a while, hex, newest last: an anchor may come a little

@@ -28,7 +28,7 @@ const SUPPORT_KEY: i64 = 25 * HOUR;
 /// What the entries so far allow. Kept between runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Rules {
+pub(super) struct Rules {
     kinds: BTreeMap<String, u64>,
     /// The last hour seen, and the latest.
     hour: String,

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use paramant_protocol::sth::SignedSth;
-use paramant_protocol::transparency::SthRange;
+use paramant_protocol::transparency::TreeHeadPage;
 use serde::de::DeserializeOwned;
 
 use super::Stop;
@@ -70,7 +70,8 @@ async fn served_heads<S: Source + ?Sized>(source: &S, from: u64) -> Result<Optio
     let wrong = |reason: String| ClientError::Answer { action: "read the tree heads", reason };
     let path = format!("/log/sth?from={from}&limit={HEADS_A_PAGE}");
     let Some(bytes) = source.get(&path).await? else { return Ok(None) };
-    let page: SthRange = serde_json::from_slice(&bytes).map_err(|error| wrong(format!("{path}: {error}")))?;
+    let page: TreeHeadPage =
+        serde_json::from_slice(&bytes).map_err(|error| wrong(format!("{path}: {error}")))?;
     let count = page.sths.len() as u64;
     let rest = page.total.saturating_sub(from);
     if page.from != from || page.total < from || count != rest.min(HEADS_A_PAGE as u64) {

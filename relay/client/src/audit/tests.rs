@@ -188,7 +188,10 @@ async fn a_second_run_goes_on_where_the_first_ended() {
             (whole.size, &whole.sha256_root, &whole.sha3_root)
         );
         let (ours, whole) = (ours.resume.unwrap(), whole.resume.unwrap());
-        assert_eq!((ours.edge, ours.rules, ours.heads), (whole.edge, whole.rules, whole.heads));
+        assert_eq!((ours.edge, ours.rules), (whole.edge, whole.rules));
+        // Signatures of each log made here differ, and so does the chain over them.
+        let heads = |heads: heads::HeadsSoFar| (heads.count, heads.size, heads.timestamp, heads.chains.len());
+        assert_eq!(heads(ours.heads), heads(whole.heads));
     }
 }
 

@@ -21,7 +21,7 @@ use super::{Source, Stop};
 /// Where a walk can be taken up again: at a full bundle's end. Kept between runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Edge {
+pub(super) struct Edge {
     size: u64,
     sha256: Vec<String>,
     /// None where the walk did not begin with the first entry.

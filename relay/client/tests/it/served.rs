@@ -16,7 +16,7 @@ use paramant_client::{Relay, RelayAddress};
 use paramant_protocol::discovery::Identity;
 use paramant_protocol::entry::{Entry, Kind};
 use paramant_protocol::path;
-use paramant_protocol::transparency::{LogEntry, LogPage, ProofAnswer, SthAnswer, SthHistory, SthRange};
+use paramant_protocol::transparency::{LogEntry, LogPage, ProofAnswer, SthAnswer, SthHistory, TreeHeadPage};
 use paramant_tlog::Tree;
 use paramant_tlog::keys::Signer as _;
 use paramant_tlog::tlog_proof::TlogProof;
@@ -91,7 +91,7 @@ fn bytes(made: &MadeLog, path: &str) -> Option<Vec<u8>> {
     if path.starts_with("/log/sth?") {
         let (from, limit) = (query(path, "from"), query(path, "limit"));
         let sths = made.heads.iter().skip(from as usize).take(limit as usize).cloned().collect();
-        return json(&SthRange { total, from, sths });
+        return json(&TreeHeadPage { total, from, sths });
     }
     if let Some(rest) = path.strip_prefix("/log/proof/") {
         return proof(made, rest.parse().ok()?, size);

@@ -8,7 +8,7 @@ use paramant_protocol::discovery::Identity;
 use paramant_protocol::entry::Entry;
 use paramant_protocol::path;
 use paramant_protocol::sth::{SignedSth, Sth};
-use paramant_protocol::transparency::{LogEntry, LogPage, ProofAnswer, SthAnswer, SthHistory, SthRange};
+use paramant_protocol::transparency::{LogEntry, LogPage, ProofAnswer, SthAnswer, SthHistory, TreeHeadPage};
 use paramant_tlog::keys::{Ed25519Key, MlDsa44Key, MlDsa65Key, Seed, Signer};
 use paramant_tlog::note::Note;
 use paramant_tlog::proof::{self, ReadNode};
@@ -69,9 +69,9 @@ struct Lies {
     head_beyond: u64,
 }
 
-fn page(heads: &[SignedSth], from: usize) -> SthRange {
+fn page(heads: &[SignedSth], from: usize) -> TreeHeadPage {
     let sths = heads.iter().skip(from).take(500).cloned().collect();
-    SthRange { total: heads.len() as u64, from: from as u64, sths }
+    TreeHeadPage { total: heads.len() as u64, from: from as u64, sths }
 }
 
 fn log_page(shown: &[LogEntry], root: &str, from: usize) -> LogPage {
