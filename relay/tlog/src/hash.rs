@@ -8,6 +8,7 @@
 //!
 //! Everything else in the crate takes a [`Tree`] and asks here.
 
+use crate::keccak;
 use sha2::Sha256;
 use sha3::{Digest, Sha3_256};
 
@@ -50,6 +51,15 @@ impl Tree {
         }
     }
 
+    /// The parents of neighbours, pair by pair: [`Self::node`] of each, but several at a time where that is faster.
+    #[must_use]
+    pub fn parents(self, pairs: &[[Hash; 2]]) -> Vec<Hash> {
+        match self {
+            Tree::Sha256 => pairs.iter().map(|[left, right]| self.node(left, right)).collect(),
+            Tree::Sha3 => keccak::nodes(pairs),
+        }
+    }
+
     /// The root over a run of neighbours of one level, in the RFC 6962 shape; the empty root for an empty run.
     #[must_use]
     pub fn fold(self, hashes: &[Hash]) -> Hash {
@@ -58,14 +68,10 @@ impl Tree {
             return self.empty_root();
         }
         while level.len() > 1 {
-            level = level
-                .chunks(2)
-                .map(|pair| match pair {
-                    [left, right] => self.node(left, right),
-                    [odd] => *odd,
-                    _ => self.empty_root(),
-                })
-                .collect();
+            let (pairs, odd) = level.as_chunks::<2>();
+            let mut above = self.parents(pairs);
+            above.extend_from_slice(odd);
+            level = above;
         }
         level.first().copied().unwrap_or_else(|| self.empty_root())
     }

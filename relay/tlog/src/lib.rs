@@ -10,6 +10,7 @@
 pub mod bundle;
 pub mod checkpoint;
 pub mod hash;
+mod keccak;
 pub mod keys;
 pub mod legacy;
 pub mod note;

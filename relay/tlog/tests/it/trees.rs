@@ -168,3 +168,49 @@ fn a_range_taken_up_again_grows_like_one_that_was_never_put_down() {
         assert!(CompactRange::resume(tree, 3, vec![[0; 32]]).is_err());
     }
 }
+
+/// Every completed node of a range that grows by runs of these lengths, and the range at the end.
+fn grown(tree: Tree, runs: &[usize]) -> (HashMap<Node, Hash>, CompactRange) {
+    let (mut nodes, mut range, mut number) = (HashMap::new(), CompactRange::new(tree), 0);
+    for run in runs {
+        let leaves: Vec<Hash> = (number..).take(*run).map(|number| leaf_of(tree, &entry(number))).collect();
+        number += *run as u64;
+        range.extend(&leaves, |first, hashes| {
+            for (index, hash) in (first.index..).zip(hashes) {
+                let node = Node { level: first.level, index };
+                assert!(nodes.insert(node, *hash).is_none(), "{node:?} completed twice");
+            }
+        });
+    }
+    (nodes, range)
+}
+
+#[test]
+fn a_range_that_grows_by_runs_is_the_one_that_grows_leaf_by_leaf() {
+    for tree in Tree::BOTH {
+        for first in 0..=34 {
+            for second in 0..=34 {
+                let leaves =
+                    (0..(first + second) as u64).map(|number| leaf_of(tree, &entry(number))).collect();
+                let one_by_one = Stored::new(tree, leaves);
+                let (nodes, range) = grown(tree, &[first, second]);
+                assert_eq!(range, one_by_one.range, "{first} and {second}");
+                assert_eq!(nodes, one_by_one.nodes, "{first} and {second}");
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn runs_of_any_lengths_lead_to_the_same_tree(runs in prop::collection::vec(0usize..300, 0..8)) {
+        let size = runs.iter().sum::<usize>() as u64;
+        for tree in Tree::BOTH {
+            let one_by_one = Stored::new(tree, (0..size).map(|number| leaf_of(tree, &entry(number))).collect());
+            let (nodes, range) = grown(tree, &runs);
+            prop_assert_eq!(&range, &one_by_one.range);
+            prop_assert_eq!(range.root(), one_by_one.range.root());
+            prop_assert_eq!(&nodes, &one_by_one.nodes);
+        }
+    }
+}
