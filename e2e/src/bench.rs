@@ -1,21 +1,24 @@
-//! Benchmarks of the transfer path: one run measures the relay and the bare baseline beside it, and prints JSON lines.
+//! Benchmarks of the transfer path and of the log over HTTP: one run measures the relay (or the log's engine) and the bare
+//! baseline beside it, and prints JSON lines.
 //!
-//! `cargo xtask bench transfer-upload` and `transfer-download` run `paramant-e2e bench` of a release build. Each line is
+//! `cargo xtask bench NAME` runs `paramant-e2e bench NAME` of a release build. Each line is
 //! `{"name","value","unit","goal","meets"}`; ratios compare figures of one run, since disks differ from minute to minute.
 
 mod baseline;
 mod download;
 mod line;
+mod log_http;
 mod process;
 mod upload;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// transfer-upload or transfer-download.
+    /// transfer-upload, transfer-download or log-http.
     name: String,
     /// The relay to measure.
     #[arg(long, env = "PARAMANT_RELAY_BINARY")]
@@ -23,9 +26,19 @@ pub(crate) struct Arguments {
     /// Where data goes; must not be memory.
     #[arg(long, default_value = "/var/tmp")]
     directory: PathBuf,
-    /// Seconds per figure.
-    #[arg(long, default_value_t = 10)]
-    seconds: u64,
+    /// Where programs built from elsewhere are, for log-http.
+    #[arg(long, env = "PARAMANT_TOOLS")]
+    tools: Option<PathBuf>,
+    /// Seconds per figure: 10, log-http 60.
+    #[arg(long)]
+    seconds: Option<u64>,
+}
+
+impl Arguments {
+    /// How long a figure of the transfer path is measured.
+    fn limit(&self) -> Duration {
+        Duration::from_secs(self.seconds.unwrap_or(10))
+    }
 }
 
 /// Measures what was named.
@@ -37,7 +50,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         match arguments.name.as_str() {
             "transfer-upload" => upload::run(arguments, directory.path()).await,
             "transfer-download" => download::run(arguments, directory.path()).await,
-            other => bail!("no benchmark named {other}; there are transfer-upload and transfer-download"),
+            "log-http" => log_http::run(arguments, directory.path()).await,
+            other => {
+                bail!("no benchmark named {other}; there are transfer-upload, transfer-download and log-http")
+            }
         }
     })
 }

@@ -9,6 +9,7 @@ use crate::cache::{Cache, make_directory};
 use crate::failure::{Doing, Result, fail};
 use crate::run::Run;
 use crate::step::step;
+use crate::tools;
 
 /// A benchmark, the program that holds it, and what that program is told besides.
 struct Bench {
@@ -20,11 +21,23 @@ struct Bench {
     arguments: &'static [&'static str],
 }
 
-const LOG: Program = Program { package: "paramant-log", binary: "append_bench", example: true };
+const LOG: Program = Program { package: "paramant-log", binary: "log_bench", example: true };
 const TRANSFER: Program = program("paramant-e2e");
 
+/// The one that needs programs from elsewhere: a load and an outside judge.
+const LOG_HTTP: &str = "log-http";
+
+/// A benchmark of the log's engine.
+const fn log(name: &'static str, arguments: &'static [&'static str]) -> Bench {
+    Bench { name, program: LOG, folder: "--dir", arguments }
+}
+
 const BENCHES: &[Bench] = &[
-    Bench { name: "log-append", program: LOG, folder: "--dir", arguments: &[] },
+    log("log-append", &["log-append"]),
+    log("log-latency", &["log-latency"]),
+    log("log-proof", &["log-proof"]),
+    log("log-restart", &["log-restart"]),
+    Bench { name: LOG_HTTP, program: TRANSFER, folder: "--directory", arguments: &["bench", LOG_HTTP] },
     Bench {
         name: "transfer-upload",
         program: TRANSFER,
@@ -50,6 +63,10 @@ pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<()> {
     if chosen.is_empty() {
         return fail(format!("there is no benchmark `{wanted}`; there are: {}, all", names()));
     }
+    if chosen.iter().any(|bench| bench.name == LOG_HTTP) {
+        tools::published(cache, tools::HAMMER)?;
+        tools::judges(cache)?;
+    }
     let folder = compile(cache, &chosen)?;
     // On the disk of the cache: the benchmarks refuse to measure memory.
     let data = cache.root().join("bench");
@@ -64,6 +81,7 @@ pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<()> {
             .arg(&data)
             .args(&rest)
             .env("PARAMANT_RELAY_BINARY", RELAY.path(&folder))
+            .env("PARAMANT_TOOLS", cache.bin())
             .attached()?;
     }
     fs::remove_dir_all(&data).doing(|| format!("delete {}", data.display()))

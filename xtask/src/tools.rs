@@ -41,11 +41,18 @@ pub(crate) const KUBE_SCORE: Published = Published {
 /// Thousands of fake nodes and pods against a real API server, for the operator's numbers.
 const KWOK: Published = Published { name: "kwok", package: "sigs.k8s.io/kwok/cmd/kwok", version: "v0.7.0" };
 
+/// Load for a log, of the makers of Tessera.
+pub(crate) const HAMMER: Published = Published {
+    name: "hammer",
+    package: "github.com/transparency-dev/tessera/internal/hammer",
+    version: "v1.0.2",
+};
+
 /// Builds everything that anything may ask for, so that a machine can be prepared ahead.
 pub(crate) fn all(cache: &Cache) -> Result<()> {
     kubernetes(cache)?;
     helm(cache)?;
-    for tool in [KUBECONFORM, KUBE_SCORE, KWOK] {
+    for tool in [KUBECONFORM, KUBE_SCORE, KWOK, HAMMER] {
         published(cache, tool)?;
     }
     judges(cache)

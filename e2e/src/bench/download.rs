@@ -20,7 +20,7 @@ const BLOBS: usize = 1500;
 const IN_FLIGHT: usize = 16;
 
 pub(crate) async fn run(arguments: &Arguments, directory: &Path) -> Result<()> {
-    let limit = Duration::from_secs(arguments.seconds);
+    let limit = arguments.limit();
     line::print("fdatasync-bare", baseline::fdatasync_rate(directory, limit / 4)?, "1/s", None);
     let relay = process::Relay::start(&arguments.relay, directory).await?;
     let mut digests = Vec::with_capacity(BLOBS);

@@ -23,7 +23,7 @@ const IN_FLIGHT: usize = 16;
 const LARGE_IN_FLIGHT: usize = 4;
 
 pub(crate) async fn run(arguments: &Arguments, directory: &Path) -> Result<()> {
-    let limit = Duration::from_secs(arguments.seconds);
+    let limit = arguments.limit();
     line::print("fdatasync-bare", baseline::fdatasync_rate(directory, limit / 4)?, "1/s", None);
     let relay = Arc::new(process::Relay::start(&arguments.relay, directory).await?);
     line::print_at_most("relay-memory-idle", relay.memory()?, "MiB", 64.0);

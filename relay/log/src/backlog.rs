@@ -5,7 +5,7 @@
 //! for nothing.
 
 use crate::AppendError;
-use crate::shared::{Shared, lock};
+use crate::shared::Shared;
 use std::time::{Duration, Instant};
 
 /// The bounds.
@@ -41,7 +41,7 @@ impl Pace {
             let derived = shared.read().derived;
             let behind = shared.published_size().saturating_sub(derived);
             // Looked at before the queue's lock, which callers hold briefly: the common case takes no further lock.
-            if behind <= self.backlog.most || shared.has_failed() || lock(&shared.queue).closing {
+            if behind <= self.backlog.most || shared.has_failed() || shared.queue.is_closed() {
                 self.stuck = None;
                 return Ok(());
             }

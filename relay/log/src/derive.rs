@@ -37,6 +37,15 @@ pub(crate) struct Deriver {
     state: State,
     /// Nodes of the started tile of each level, SHA-256 tree first. Level 0 is empty: groups are whole.
     started: [Vec<Vec<Hash>>; 2],
+    work: Work,
+}
+
+/// Memory that is used for one group after the other.
+#[derive(Default)]
+struct Work {
+    read: Vec<u8>,
+    whole: Vec<u8>,
+    leaves: [Vec<Hash>; 2],
 }
 
 /// Why a round did not finish.
@@ -68,7 +77,7 @@ impl Deriver {
             };
             (0..=MAX_LEVEL).map(level).collect()
         });
-        Self { state, started }
+        Self { state, started, work: Work::default() }
     }
 
     /// Works until the log stops.
@@ -114,35 +123,38 @@ impl Deriver {
     }
 
     fn derive_group(&mut self, shared: &Shared, group: u64, round: &mut Round) -> Result<(), Trouble> {
-        let entries = shared.entries(group * WIDTH, WIDTH as usize).map_err(read_trouble)?;
-        let mut bytes = Vec::new();
-        let mut completed: [Vec<(paramant_tlog::Node, Hash)>; 2] = [Vec::new(), Vec::new()];
-        for entry in &entries {
-            if !bundle::push(&mut bytes, &entry.bytes) {
-                return Err(Trouble::Fatal(format!("an entry of group {group} is too long for a bundle")));
-            }
-            let [sha256, sha3] = &mut self.state.ranges;
-            let [sha256_nodes, sha3_nodes] = &mut completed;
-            sha256.append(entry_leaf(&entry.bytes), |node, hash| sha256_nodes.push((node, hash)));
-            sha3.append(entry.legacy_leaf, |node, hash| sha3_nodes.push((node, hash)));
+        let Work { read, whole, leaves } = &mut self.work;
+        whole.clear();
+        leaves.iter_mut().for_each(Vec::clear);
+        let [sha256_leaves, sha3_leaves] = leaves;
+        let mut fits = true;
+        let shown = shared.show_group(group, read, |legacy_leaf, bytes| {
+            fits &= bundle::push(whole, bytes);
+            sha256_leaves.push(entry_leaf(bytes));
+            sha3_leaves.push(legacy_leaf);
+        });
+        shown.map_err(read_trouble)?;
+        if !fits {
+            return Err(Trouble::Fatal(format!("an entry of group {group} is too long for a bundle")));
         }
-        round.add(shared, tiles::bundle_path(&shared.options.dir, group), &bytes)?;
-        for ((tree, nodes), started) in Tree::BOTH.into_iter().zip(completed).zip(&mut self.started) {
-            for (node, hash) in nodes {
-                let level = node.level / HEIGHT;
-                let Some(tile) =
-                    started.get_mut(usize::from(level)).filter(|_| node.level.is_multiple_of(HEIGHT))
-                else {
-                    continue;
-                };
-                tile.push(hash);
+        round.add(shared, tiles::bundle_path(&shared.options.dir, group), whole)?;
+        let trees = Tree::BOTH.into_iter().zip(&mut self.state.ranges).zip(&self.work.leaves);
+        for (((tree, range), leaves), started) in trees.zip(&mut self.started) {
+            let mut full = Vec::new();
+            range.extend(leaves, |first, run| {
+                let level = first.level / HEIGHT;
+                let tile = started.get_mut(usize::from(level));
+                let Some(tile) = tile.filter(|_| first.level.is_multiple_of(HEIGHT)) else { return };
+                // A whole group is a tile of level 0 and one node of the level above.
+                tile.extend_from_slice(run);
                 if tile.len() as u64 == WIDTH {
-                    let place = Coordinates { level, index: node.index / WIDTH };
-                    check_against_memory(shared, tree, place, tile)?;
-                    let path = tiles::tile_path(&shared.options.dir, tree, place);
-                    round.add(shared, path, &tile::encode(tile))?;
-                    tile.clear();
+                    full.push((Coordinates { level, index: first.index / WIDTH }, std::mem::take(tile)));
                 }
+            });
+            for (place, nodes) in full {
+                check_against_memory(shared, tree, place, &nodes)?;
+                let path = tiles::tile_path(&shared.options.dir, tree, place);
+                round.add(shared, path, nodes.as_flattened())?;
             }
         }
         Ok(())

@@ -16,6 +16,10 @@ pub(crate) trait DiskFile: Send + Sync {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Writes all bytes.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Takes room for so many bytes, which read as zeros, without writing them. False where the file system cannot.
+    fn reserve(&self, _length: u64) -> io::Result<bool> {
+        Ok(false)
+    }
     /// `fdatasync`.
     fn sync(&self) -> io::Result<()>;
     /// Length in bytes.
@@ -107,6 +111,14 @@ impl DiskFile for RealFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.0.write_all_at(bytes, offset)
+    }
+
+    fn reserve(&self, length: u64) -> io::Result<bool> {
+        match rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::empty(), 0, length) {
+            Ok(()) => Ok(true),
+            Err(rustix::io::Errno::OPNOTSUPP) => Ok(false),
+            Err(e) => Err(e.into()),
+        }
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -68,6 +68,12 @@ impl Edge {
         }
     }
 
+    /// Takes neighbours, as [`Self::push`] takes one node.
+    pub(crate) fn push_run(&mut self, first: Node, hashes: &[Hash]) -> Result<(), Mismatch> {
+        let level = first.level;
+        (first.index..).zip(hashes).try_for_each(|(index, hash)| self.push(Node { level, index }, *hash))
+    }
+
     /// A run of nodes of a tile level, when all of them are held here.
     pub(crate) fn run(&self, level: u8, start: u64, length: usize) -> Option<&[Hash]> {
         let level = self.levels.get(usize::from(level))?;

@@ -1,7 +1,7 @@
 //! The handle that the rest of the relay holds, and the threads behind it.
 //!
-//! Four threads: `log-writer` appends, `log-checkpoint` signs, `log-tiles` derives, `log-spare` keeps a blank segment
-//! ready. They end when [`Log::close`] is called or the last handle is dropped; both wait for them.
+//! Five threads: `log-writer-1` and `-2` append in turns, `log-checkpoint` signs, `log-tiles` derives, `log-spare` keeps a
+//! blank segment ready. They end when [`Log::close`] is called or the last handle is dropped; both wait for them.
 
 use crate::derive::Deriver;
 use crate::disk::{DirLock, RealDisk};
@@ -44,33 +44,24 @@ impl Log {
         Self { shared, guard: Arc::new(guard) }
     }
 
-    /// Appends an entry; `done` is called from the writer thread when it is durable, or when it will not be.
-    /// It must be quick and must not wait for the log.
+    /// Appends an entry; `done` is called from a thread that writes when it is durable, or when it will not be. It must be
+    /// quick and must not wait for the log. Callbacks of entries that became durable together come in their order, one
+    /// after the other; those of two batches may overlap.
     pub fn append(&self, entry: Entry, done: impl FnOnce(Result<Appended, AppendError>) + Send + 'static) {
         let done = Box::new(done);
         if entry.bytes.len() > MAX_ENTRY {
             return answer(done, Err(AppendError::TooLarge(entry.bytes.len())));
         }
         let leaf = entry_leaf(&entry.bytes);
-        let mut queue = lock(&self.shared.queue);
-        let refusal = match () {
-            () if self.shared.has_failed() => Some(AppendError::Failed),
-            () if queue.closing => Some(AppendError::Closed),
-            () => None,
-        };
-        match refusal {
-            Some(error) => {
-                drop(queue);
-                answer(done, Err(error));
-            }
-            None => {
-                queue.jobs.push_back(Job { entry, leaf, done });
-                // The writer waits only for an empty queue to fill.
-                if queue.jobs.len() == 1 {
-                    self.shared.arrived.notify_one();
-                }
-            }
+        if let Err((job, refusal)) = self.shared.queue.push(Job { entry, leaf, done }) {
+            answer(job.done, Err(refusal));
         }
+    }
+
+    /// Number of entries that nobody has gathered yet.
+    #[cfg(test)]
+    pub(crate) fn queued(&self) -> usize {
+        self.shared.queue.len()
     }
 
     /// Appends an entry and waits until it is durable.
@@ -216,7 +207,7 @@ pub(crate) struct Guard {
     shared: Arc<Shared>,
     publisher: Arc<Publisher>,
     spare: Arc<Spare>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    writers: Mutex<Vec<JoinHandle<()>>>,
     background: Mutex<Vec<JoinHandle<()>>>,
     lock: Mutex<Option<DirLock>>,
 }
@@ -237,12 +228,16 @@ impl Guard {
             shared: Arc::clone(&shared),
             publisher: Arc::clone(&publisher),
             spare: Arc::clone(&spare),
-            writer: Mutex::default(),
+            writers: Mutex::default(),
             background: Mutex::default(),
             lock: Mutex::new(Some(dir_lock)),
         };
         let named = |name: &str| Builder::new().name(name.to_owned());
-        *lock(&guard.writer) = Some(named("log-writer").spawn(move || writer.run())?);
+        let writer = Arc::new(writer);
+        for name in ["log-writer-1", "log-writer-2"] {
+            let writer = Arc::clone(&writer);
+            lock(&guard.writers).push(named(name).spawn(move || writer.run())?);
+        }
         let mut background = Vec::new();
         background.push(named("log-checkpoint").spawn(move || publisher.run())?);
         let for_spare = Arc::clone(&shared);
@@ -252,14 +247,13 @@ impl Guard {
         Ok(guard)
     }
 
-    /// Lets the writer finish the queue and waits for it.
+    /// Lets the queue be finished and waits for it.
     fn finish_appending(&self) {
-        lock(&self.shared.queue).closing = true;
-        self.shared.arrived.notify_all();
+        self.shared.queue.close();
         self.shared.derived_bell.ring();
-        if let Some(writer) = lock(&self.writer).take() {
-            join(writer);
-        }
+        // Taken before they are waited for: one of them may come here itself.
+        let writers = std::mem::take(&mut *lock(&self.writers));
+        writers.into_iter().for_each(join);
     }
 
     fn stop(&self) {

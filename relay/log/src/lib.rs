@@ -1,7 +1,7 @@
 //! The engine of the relay's transparency log: append, prove, publish. Files and threads only; no async, no HTTP, no keys.
 //!
-//! The write-ahead log is the truth. One writer thread owns both trees, writes what has arrived as one batch, syncs
-//! once, then answers every waiter. Checkpoints are signed over durable heads only; tiles and entry bundles are derived
+//! The write-ahead log is the truth. What has arrived is written as one batch and synced once, then every waiter is
+//! answered; two threads take turns, so that the next batch is hashed while one is synced. Checkpoints are signed over durable heads only; tiles and entry bundles are derived
 //! in the background up to the published checkpoint. Memory does not grow with the log.
 //!
 //! Layout of the directory, one writer at a time (`flock` on `lock`):
@@ -17,6 +17,8 @@
 //! `publish`, `derive` and `segment`, and together in `docs/log.md`.
 
 mod backlog;
+mod batch;
+mod copy;
 mod derive;
 mod disk;
 mod edge;
@@ -24,6 +26,7 @@ mod error;
 mod export;
 mod handle;
 mod publish;
+mod queue;
 mod read;
 mod record;
 mod replay;
@@ -36,6 +39,8 @@ mod writer;
 
 #[cfg(test)]
 mod failing_disk;
+#[cfg(test)]
+mod gated_disk;
 
 pub use error::{AppendError, CloseError, Corruption, OpenError, PublishError, ReadError, SignError};
 pub use handle::Log;

@@ -14,39 +14,52 @@ use paramant_tlog::{Hash, Node, Tree, bundle};
 
 /// The most that is read of a segment at once: several groups of usual entries.
 const READ_AT_ONCE: u64 = 512 * 1024;
+/// The most entries that are looked up at once.
+const MOST_AT_ONCE: usize = 1024;
 
-/// Reads one entry record from its segment and checks that it is the one expected.
-pub(crate) fn entry_at(segment: &Segment, location: Location, index: u64) -> Result<Entry, ReadError> {
-    let mut bytes = vec![0; location.length as usize];
-    let read = segment.file.read_at(&mut bytes, location.offset).map_err(read_io(&segment.path))?;
-    entry_in(bytes.get(..read).unwrap_or_default(), segment, location, index)
-}
-
-/// Reads the entries at these places of one segment, which follow one another from an index on, in one go.
-fn entries_at(segment: &Segment, locations: &[Location], first: u64) -> Result<Vec<Entry>, ReadError> {
-    let (Some(start), Some(last)) = (locations.first(), locations.last()) else { return Ok(Vec::new()) };
-    let mut bytes = vec![0; (last.end() - start.offset) as usize];
-    let read = segment.file.read_at(&mut bytes, start.offset).map_err(read_io(&segment.path))?;
-    let bytes = bytes.get(..read).unwrap_or_default();
-    let entry = |(index, location): (u64, &Location)| {
+/// Reads the records at these places of one segment, which follow one another from an index on, in one go, and shows
+/// each entry's leaf and bytes in order.
+pub(crate) fn show_entries_at(
+    segment: &Segment,
+    locations: &[Location],
+    first: u64,
+    buffer: &mut Vec<u8>,
+    mut show: impl FnMut(Hash, &[u8]),
+) -> Result<(), ReadError> {
+    let (Some(start), Some(last)) = (locations.first(), locations.last()) else { return Ok(()) };
+    buffer.resize((last.end() - start.offset) as usize, 0);
+    let read = segment.file.read_at(buffer, start.offset).map_err(read_io(&segment.path))?;
+    let bytes = buffer.get(..read).unwrap_or_default();
+    for (index, location) in (first..).zip(locations) {
         let from = (location.offset - start.offset) as usize;
-        let record = bytes.get(from..from + location.length as usize);
-        entry_in(record.unwrap_or_default(), segment, *location, index)
-    };
-    (first..).zip(locations).map(entry).collect()
+        let record = bytes.get(from..from + location.length as usize).unwrap_or_default();
+        let (leaf, bytes) = entry_in(record, segment, *location, index)?;
+        show(leaf, bytes);
+    }
+    Ok(())
 }
 
-/// Checks that these bytes of a segment are the entry expected.
-fn entry_in(bytes: &[u8], segment: &Segment, location: Location, index: u64) -> Result<Entry, ReadError> {
+/// How many of these places, at least one if there are any, are near enough to each other to be read in one go.
+pub(crate) fn near(places: &[Location]) -> usize {
+    let Some(first) = places.first() else { return 0 };
+    let is_near =
+        |place: &&Location| place.epoch == first.epoch && place.end() - first.offset <= READ_AT_ONCE;
+    places.iter().take_while(is_near).count().max(1)
+}
+
+/// Checks that these bytes of a segment are the entry expected: its leaf and its bytes.
+fn entry_in<'a>(
+    bytes: &'a [u8],
+    segment: &Segment,
+    location: Location,
+    index: u64,
+) -> Result<(Hash, &'a [u8]), ReadError> {
     let record = record::parse(bytes, location.epoch);
     let record = record.filter(|record| record.kind == Kind::Entry && record.index == index);
-    match record.and_then(|record| record::entry(record.payload)) {
-        Some((legacy_leaf, bytes)) => Ok(Entry { bytes: bytes.to_vec(), legacy_leaf }),
-        None => {
-            let what = format!("entry {index} was here and is not valid any more");
-            Err(corrupt(&segment.path, location.offset, what).into())
-        }
-    }
+    record.and_then(|record| record::entry(record.payload)).ok_or_else(|| {
+        let what = format!("entry {index} was here and is not valid any more");
+        corrupt(&segment.path, location.offset, what).into()
+    })
 }
 
 /// Nodes of one tree for one question: keeps the tiles it has read.
@@ -167,10 +180,13 @@ impl Shared {
         let mut entries = Vec::with_capacity(to.saturating_sub(from).min(1024) as usize);
         let mut at = from;
         while at < to {
-            match self.run_in_segment(at, to)? {
-                Some(run) => {
-                    at += run.len() as u64;
-                    entries.extend(run);
+            match self.places_in_segment(at, to) {
+                Some((segment, places)) => {
+                    let mut buffer = Vec::new();
+                    show_entries_at(&segment, &places, at, &mut buffer, |legacy_leaf, bytes| {
+                        entries.push(Entry { bytes: bytes.to_vec(), legacy_leaf });
+                    })?;
+                    at += places.len() as u64;
                 }
                 None => {
                     let group = self.group_in_file(at / WIDTH)?;
@@ -185,24 +201,38 @@ impl Shared {
         Ok(entries)
     }
 
-    /// Entries from `from` on, at least one and not beyond `to`; nothing when they are in files already.
-    fn run_in_segment(&self, from: u64, to: u64) -> Result<Option<Vec<Entry>>, ReadError> {
-        let (segment, locations) = {
-            let durable = self.read();
-            let Some(position) = from.checked_sub(durable.derived) else { return Ok(None) };
-            let end = (to - durable.derived).min(durable.locations.len() as u64);
-            if position >= end {
-                return Ok(None);
-            }
-            let mut places = durable.locations.range(position as usize..end as usize).copied();
-            let Some(first) = places.next() else { return Ok(None) };
-            let Some(segment) = durable.segments.get(&first.epoch).cloned() else { return Ok(None) };
-            let near =
-                |place: &Location| place.epoch == first.epoch && place.end() - first.offset <= READ_AT_ONCE;
-            let places: Vec<Location> = std::iter::once(first).chain(places.take_while(near)).collect();
-            (segment, places)
-        };
-        entries_at(&segment, &locations, from).map(Some)
+    /// Shows leaf and bytes of the entries of a group that has no files yet, in order, as read back from the segments.
+    pub(crate) fn show_group(
+        &self,
+        group: u64,
+        buffer: &mut Vec<u8>,
+        mut show: impl FnMut(Hash, &[u8]),
+    ) -> Result<(), ReadError> {
+        let (mut at, to) = (group * WIDTH, (group + 1) * WIDTH);
+        while at < to {
+            let Some((segment, places)) = self.places_in_segment(at, to) else {
+                return Err(ReadError::BeyondHead { asked: to, size: at });
+            };
+            show_entries_at(&segment, &places, at, buffer, &mut show)?;
+            at += places.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Where entries from `from` on are, at least one and not beyond `to`, all in one segment and near each other;
+    /// nothing when they are in files already.
+    fn places_in_segment(&self, from: u64, to: u64) -> Option<(Segment, Vec<Location>)> {
+        let durable = self.read();
+        let position = from.checked_sub(durable.derived)?;
+        let end = (to - durable.derived).min(durable.locations.len() as u64);
+        if position >= end {
+            return None;
+        }
+        let mut places: Vec<Location> =
+            durable.locations.range(position as usize..end as usize).take(MOST_AT_ONCE).copied().collect();
+        places.truncate(near(&places));
+        let segment = durable.segments.get(&places.first()?.epoch).cloned()?;
+        Some((segment, places))
     }
 
     /// The 256 entries of a group that is in files.

@@ -109,8 +109,13 @@ fn push(buffer: &mut Vec<u8>, kind: Kind, epoch: u64, index: u64, payload: [&[u8
 }
 
 /// Appends the record of an entry.
-pub(crate) fn push_entry(buffer: &mut Vec<u8>, epoch: u64, index: u64, entry: &Entry) {
-    push(buffer, Kind::Entry, epoch, index, [&entry.legacy_leaf, &entry.bytes]);
+pub(crate) fn push_entry(buffer: &mut Vec<u8>, epoch: u64, index: u64, legacy_leaf: &Hash, bytes: &[u8]) {
+    push(buffer, Kind::Entry, epoch, index, [legacy_leaf, bytes]);
+}
+
+/// Bytes that the record of an entry takes.
+pub(crate) fn entry_length(entry: &Entry) -> usize {
+    HEADER + entry.legacy_leaf.len() + entry.bytes.len()
 }
 
 /// Reads the payload of an entry record: the legacy leaf and the entry's bytes.

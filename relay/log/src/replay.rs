@@ -14,8 +14,9 @@ use crate::edge::Edge;
 use crate::error::{Corruption, OpenError, open_io};
 use crate::record::{self, Kind, Origin, State};
 use crate::segment::{self, DATA_START, SegmentReader};
-use paramant_tlog::entry_leaf;
 use paramant_tlog::hash::sha256;
+use paramant_tlog::tile::HEIGHT;
+use paramant_tlog::{Hash, Node, entry_leaf};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -136,22 +137,46 @@ pub(crate) fn replay(
 struct Batch {
     start: u64,
     state: State,
-    nodes: [Vec<(paramant_tlog::Node, paramant_tlog::Hash)>; 2],
+    /// Leaves of entries that `state` does not hold yet.
+    leaves: [Vec<Hash>; 2],
+    /// Runs of completed nodes of tile levels.
+    nodes: [Vec<(Node, Vec<Hash>)>; 2],
     locations: Vec<Location>,
     snapshots: BTreeMap<u64, State>,
 }
 
 impl Batch {
     fn after(state: &State, offset: u64) -> Self {
-        let (nodes, locations) = ([Vec::new(), Vec::new()], Vec::new());
-        Self { start: offset, state: state.clone(), nodes, locations, snapshots: BTreeMap::new() }
+        let state = state.clone();
+        let (leaves, nodes) = Default::default();
+        Self { start: offset, state, leaves, nodes, locations: Vec::new(), snapshots: BTreeMap::new() }
+    }
+
+    /// Tree size after the last entry read.
+    fn size(&self) -> u64 {
+        let [sha256, _] = &self.leaves;
+        self.state.size() + sha256.len() as u64
+    }
+
+    /// Adds the entries read so far to both trees.
+    fn grow(&mut self) {
+        for ((range, leaves), nodes) in
+            self.state.ranges.iter_mut().zip(&mut self.leaves).zip(&mut self.nodes)
+        {
+            range.extend(leaves, |first, run| {
+                if first.level.is_multiple_of(HEIGHT) {
+                    nodes.push((first, run.to_vec()));
+                }
+            });
+            leaves.clear();
+        }
     }
 
     /// Adds what was read to the log.
     fn commit(self, path: &Path, edges: &mut [Edge; 2], replayed: &mut Replayed) -> Result<(), OpenError> {
         for (edge, nodes) in edges.iter_mut().zip(self.nodes) {
-            for (node, hash) in nodes {
-                edge.push(node, hash).map_err(|mismatch| {
+            for (first, run) in nodes {
+                edge.push_run(first, &run).map_err(|mismatch| {
                     let tree = edge.tree();
                     let what = format!("{:?} of the {tree:?} tree differs from the tile file", mismatch.node);
                     corrupt(path, self.start, what)
@@ -180,7 +205,8 @@ fn replay_segment(
     }
     let mut offset = DATA_START;
     loop {
-        if batch.state.size() == *limit {
+        if batch.size() == *limit {
+            batch.grow();
             // A later segment takes over here, perhaps inside a batch; its first record states both roots and, after
             // a rotation, the trailer before it. The caller compares.
             let record = reader.record(offset).map_err(open_io(path))?;
@@ -195,21 +221,22 @@ fn replay_segment(
         let record = reader.record(offset).map_err(open_io(path))?;
         let length = record.as_ref().map_or(0, record::Record::length) as u64;
         match record {
-            Some(record) if record.kind == Kind::Entry && record.index == batch.state.size() => {
+            Some(record) if record.kind == Kind::Entry && record.index == batch.size() => {
                 let (leaf, bytes) = record::entry(record.payload)
                     .ok_or_else(|| corrupt(path, offset, "an entry without leaf"))?;
-                let [sha256, sha3] = &mut batch.state.ranges;
-                let [sha256_nodes, sha3_nodes] = &mut batch.nodes;
-                sha256.append(entry_leaf(bytes), |node, hash| sha256_nodes.push((node, hash)));
-                sha3.append(leaf, |node, hash| sha3_nodes.push((node, hash)));
+                let [sha256_leaves, sha3_leaves] = &mut batch.leaves;
+                sha256_leaves.push(entry_leaf(bytes));
+                sha3_leaves.push(leaf);
                 if record.index >= replayed.first_location {
                     batch.locations.push(Location { epoch, offset, length: length as u32 });
                 }
-                if wanted.contains(&batch.state.size()) {
+                if wanted.contains(&batch.size()) {
+                    batch.grow();
                     batch.snapshots.insert(batch.state.size(), batch.state.clone());
                 }
             }
             Some(record) if record.kind == Kind::Trailer => {
+                batch.grow();
                 let stated = State::parse(record.payload)
                     .ok_or_else(|| corrupt(path, offset, "a trailer that contradicts itself"))?;
                 if stated != batch.state {
@@ -227,7 +254,7 @@ fn replay_segment(
                     "a {:?} record with index {}, expected entry {}",
                     record.kind,
                     record.index,
-                    batch.state.size()
+                    batch.size()
                 );
                 return Err(corrupt(path, offset, what).into());
             }
@@ -239,7 +266,7 @@ fn replay_segment(
                 return Ok(());
             }
             None => {
-                let what = format!("no valid record, expected entry {} or a trailer", batch.state.size());
+                let what = format!("no valid record, expected entry {} or a trailer", batch.size());
                 return Err(corrupt(path, offset, what).into());
             }
         }
@@ -271,7 +298,7 @@ fn may_be_cut(
         if !follows {
             let what = format!(
                 "no valid record, expected entry {}, and batches follow at offset {at}",
-                batch.state.size()
+                batch.size()
             );
             return Err(corrupt(path, offset, what).into());
         }

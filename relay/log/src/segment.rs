@@ -1,11 +1,12 @@
 //! The files of the write-ahead log: `wal/<epoch in 16 hex digits>.wal`.
 //!
-//! A segment is filled with zeros and synced before its first use, so that a batch later costs one `fdatasync` without
-//! any metadata. Its first record is the state of both trees before its first entry; that is the snapshot from which
+//! A segment reads as zeros and is synced before its first use, so that a sector that was never written can be told; where
+//! the zeros are written, a batch later costs one `fdatasync` without any metadata. Its first record is the state of both trees before its first entry; that is the snapshot from which
 //! a restart replays. Order of writes for a new segment, and what a crash leaves between each two:
 //!
-//! 1. zeros written and synced under `wal/spare-<n>.tmp`: removed at the next start;
-//! 2. first record (and, at start, the copied batches) written and synced: the same;
+//! 1. zeros written (or promised by the file system) and synced under `wal/spare-<n>.tmp`: removed at the next start;
+//! 2. first record written and synced (at start: first record, copied batches and zeros behind them, synced at once): the
+//!    same;
 //! 3. renamed to its number and directory synced: the segment counts, even if still without entries;
 //! 4. batches: a torn last one has no valid trailer and is cut.
 
@@ -40,19 +41,51 @@ pub(crate) struct Blank {
     pub(crate) capacity: u64,
 }
 
+/// How the zeros of a blank come about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Zeros {
+    /// Written: a sync later changes no metadata, which makes it quicker.
+    Written,
+    /// Only promised by the file system, where it can: nothing is written twice, which counts when much is.
+    Promised,
+}
+
 /// Makes a blank segment.
-pub(crate) fn blank(disk: &dyn Disk, wal: &Path, name: &str, capacity: u64) -> io::Result<Blank> {
+pub(crate) fn blank(
+    disk: &dyn Disk,
+    wal: &Path,
+    name: &str,
+    capacity: u64,
+    zeros: Zeros,
+) -> io::Result<Blank> {
     let path = wal.join(name);
     let file = disk.create(&path)?;
-    let zeros = vec![0; READ_AHEAD];
-    let mut at = 0;
-    while at < capacity {
-        let length = (capacity - at).min(READ_AHEAD as u64);
-        file.write_at(zeros.get(..length as usize).unwrap_or(&zeros), at)?;
-        at += length;
+    if zeros == Zeros::Written || !file.reserve(capacity)? {
+        write_zeros(file.as_ref(), 0, capacity)?;
     }
     file.sync()?;
     Ok(Blank { file, path, capacity })
+}
+
+/// A segment to be filled by whoever opens the log, of which only the part before the batches is blank yet. Nothing of it
+/// is durable.
+pub(crate) fn unfilled(disk: &dyn Disk, wal: &Path, name: &str, capacity: u64) -> io::Result<Blank> {
+    let path = wal.join(name);
+    let file = disk.create(&path)?;
+    write_zeros(file.as_ref(), 0, DATA_START)?;
+    Ok(Blank { file, path, capacity })
+}
+
+/// Fills a part of a segment with zeros.
+pub(crate) fn write_zeros(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
+    let zeros = vec![0; READ_AHEAD];
+    let mut at = from;
+    while at < to {
+        let length = (to - at).min(READ_AHEAD as u64);
+        file.write_at(zeros.get(..length as usize).unwrap_or(&zeros), at)?;
+        at += length;
+    }
+    Ok(())
 }
 
 /// The bytes of a segment's first record.

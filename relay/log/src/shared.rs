@@ -6,6 +6,7 @@
 
 use crate::disk::{Disk, DiskFile};
 use crate::edge::Edge;
+use crate::queue::Queue;
 use crate::replay::Location;
 use crate::{AppendError, Appended, Entry, Head, Options, Published};
 use paramant_tlog::Hash;
@@ -18,19 +19,12 @@ use std::time::Duration;
 /// Called with the outcome of an append.
 pub(crate) type Done = Box<dyn FnOnce(Result<Appended, AppendError>) + Send>;
 
-/// An entry on its way to the writer.
+/// An entry on its way to the threads that write.
 pub(crate) struct Job {
     pub(crate) entry: Entry,
     /// Its leaf in the SHA-256 tree: hashed on the caller's thread, since the writer has enough to do.
     pub(crate) leaf: Hash,
     pub(crate) done: Done,
-}
-
-/// Entries that wait for the writer.
-#[derive(Default)]
-pub(crate) struct Queue {
-    pub(crate) jobs: VecDeque<Job>,
-    pub(crate) closing: bool,
 }
 
 /// The log as far as it is durable.
@@ -111,8 +105,7 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) durable: RwLock<Durable>,
-    pub(crate) queue: Mutex<Queue>,
-    pub(crate) arrived: Condvar,
+    pub(crate) queue: Queue,
     pub(crate) published: RwLock<Option<Arc<Published>>>,
     pub(crate) stopping: AtomicBool,
     failed: AtomicBool,
@@ -133,8 +126,7 @@ impl Shared {
             options,
             disk,
             durable: RwLock::new(durable),
-            queue: Mutex::new(Queue::default()),
-            arrived: Condvar::new(),
+            queue: Queue::default(),
             published: RwLock::new(published.map(Arc::new)),
             stopping: AtomicBool::new(false),
             failed: AtomicBool::new(false),
@@ -180,14 +172,13 @@ impl Shared {
     pub(crate) fn fail(&self, doing: &str, error: &dyn std::fmt::Display) {
         tracing::error!(doing, %error, "the transparency log has failed; the process must restart");
         self.failed.store(true, Ordering::Release);
-        let jobs = std::mem::take(&mut lock(&self.queue).jobs);
-        for job in jobs {
-            answer(job.done, Err(AppendError::Failed));
-        }
-        self.arrived.notify_all();
+        let waiting = self.queue.fail();
         self.publish_bell.ring();
         self.derive_bell.ring();
         self.derived_bell.ring();
+        for job in waiting {
+            answer(job.done, Err(AppendError::Failed));
+        }
     }
 }
 

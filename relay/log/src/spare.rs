@@ -1,13 +1,16 @@
 //! The thread that keeps one blank segment ready, so that the writer never waits for zeros to reach the disk.
 
-use crate::segment::{self, Blank};
+use crate::segment::{self, Blank, Zeros};
 use crate::shared::{Shared, lock};
 use std::io;
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long the writer waits for a blank before it refuses the batch: far above the time 32 MiB of zeros take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// When a blank is used up so soon, the log is busy: the next one is not filled, since writing everything twice would cost
+/// more than the dearer syncs.
+const HURRIED: Duration = Duration::from_secs(5);
 /// How long to wait after a failure, which is mostly a full disk.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -57,6 +60,7 @@ impl Spare {
 
     /// Works until closed. A failure stays visible for a while and is then tried again.
     pub(crate) fn run(&self, shared: &Shared) {
+        let mut ready: Option<Instant> = None;
         // Each blank has its own name: the writer may not have renamed the one before yet.
         for number in 0u64.. {
             let name = format!("spare-{number}.tmp");
@@ -71,12 +75,19 @@ impl Spare {
                     return;
                 }
             }
-            let made =
-                segment::blank(shared.disk.as_ref(), &shared.wal(), &name, shared.options.segment_bytes);
+            let zeros = match ready {
+                Some(ready) if ready.elapsed() < HURRIED => Zeros::Promised,
+                _ => Zeros::Written,
+            };
+            let capacity = shared.options.segment_bytes;
+            let made = segment::blank(shared.disk.as_ref(), &shared.wal(), &name, capacity, zeros);
             let mut place = lock(&self.place);
             match (&*place, made) {
                 (Place::Closed, _) => return,
-                (_, Ok(blank)) => *place = Place::Ready(blank),
+                (_, Ok(blank)) => {
+                    *place = Place::Ready(blank);
+                    ready = Some(Instant::now());
+                }
                 (_, Err(error)) => {
                     tracing::warn!(%error, "no room for the next write-ahead segment");
                     *place = Place::Failed(error);

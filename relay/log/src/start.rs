@@ -11,14 +11,15 @@
 //!
 //! Only then do the threads start, and the first signature can follow.
 
-use crate::backlog::{Backlog, Pace};
+use crate::backlog::Backlog;
+use crate::copy::Copier;
 use crate::derive::Deriver;
 use crate::disk::{self, DirLock, Disk, LockError};
 use crate::edge::Edge;
 use crate::error::{Corruption, OpenError, ReadError, open_io};
 use crate::handle::{Guard, Log};
-use crate::record::{self, MAX_TRAILER, Origin};
-use crate::replay::{self, Live, Location, Replayed, corrupt};
+use crate::record::{MAX_TRAILER, Origin};
+use crate::replay::{self, Live, Replayed, corrupt};
 use crate::segment::{self, DATA_START};
 use crate::shared::{Durable, Segment, Shared};
 use crate::spare::Spare;
@@ -140,13 +141,7 @@ pub(crate) fn open_with(
     let deriver = Deriver::new(start, &durable);
     let shared = Arc::new(Shared::new(options, disk, durable, published));
     let spare = Arc::new(Spare::default());
-    let writer = Writer {
-        shared: Arc::clone(&shared),
-        spare: Arc::clone(&spare),
-        tail,
-        pace: Pace::new(backlog),
-        _lock: lock.clone(),
-    };
+    let writer = Writer::new(Arc::clone(&shared), Arc::clone(&spare), tail, backlog, lock.clone());
     let guard =
         Guard::start(Arc::clone(&shared), signer, spare, writer, deriver, lock).map_err(open_io(&dir))?;
     Ok(Log::new(shared, guard))
@@ -291,50 +286,22 @@ fn copy_tail(
     let batches = copied.len().div_ceil(options.max_batch) as u64;
     let needed = DATA_START + bytes + batches * MAX_TRAILER as u64;
     let capacity = options.segment_bytes.max(needed + options.segment_bytes / 2);
-    let blank = segment::blank(disk, wal, START_NAME, capacity).map_err(failed())?;
+    let blank = segment::unfilled(disk, wal, START_NAME, capacity).map_err(failed())?;
     let first = segment::first_record(epoch, Origin::Start, &state);
     blank.file.write_at(&first, 0).map_err(failed())?;
 
     let mut offset = DATA_START;
-    let mut buffer = Vec::new();
+    let (mut copier, mut buffer) = (Copier::new(segments, epoch), Vec::new());
     for batch in copied.chunks_mut(options.max_batch) {
         buffer.clear();
-        for location in batch {
-            let index = state.size();
-            let entry = read_back(location, index, segments)?;
-            let start = buffer.len();
-            record::push_entry(&mut buffer, epoch, index, &entry);
-            let at = offset + start as u64;
-            *location = Location { epoch, offset: at, length: (buffer.len() - start) as u32 };
-            let [sha256, sha3] = &mut state.ranges;
-            sha256.append(paramant_tlog::entry_leaf(&entry.bytes), |_, _| ());
-            sha3.append(entry.legacy_leaf, |_, _| ());
-        }
-        state.push_trailer(&mut buffer, epoch);
+        copier.batch(batch, offset, &mut state, &mut buffer)?;
         blank.file.write_at(&buffer, offset).map_err(failed())?;
         offset += buffer.len() as u64;
     }
+    segment::write_zeros(blank.file.as_ref(), offset, capacity).map_err(failed())?;
     if state.size() != last || state.ranges != replayed.state.ranges {
         return Err(corrupt(&blank.path, 0, "the copy differs from what was read a moment ago").into());
     }
     segment::begin(disk, wal, &blank, epoch).map_err(failed())?;
     Ok(Tail { epoch, file: blank.file, offset, capacity, state })
-}
-
-fn read_back(
-    location: &Location,
-    index: u64,
-    segments: &BTreeMap<u64, Segment>,
-) -> Result<crate::Entry, OpenError> {
-    let segment = segments.get(&location.epoch);
-    let entry = segment.map(|segment| crate::read::entry_at(segment, *location, index));
-    match entry {
-        Some(Ok(entry)) => Ok(entry),
-        Some(Err(ReadError::Corrupt(damage))) => Err(damage.into()),
-        Some(Err(ReadError::Io { path, source })) => Err(OpenError::Io { path, source }),
-        _ => {
-            Err(corrupt(Path::new("wal"), location.offset, format!("entry {index} cannot be read back"))
-                .into())
-        }
-    }
 }
