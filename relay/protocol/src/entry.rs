@@ -6,12 +6,14 @@
 //! way is refused.
 
 pub mod body;
+mod peek;
 
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
 pub use body::{Body, Kind};
+pub use peek::peek;
 
 use crate::canonical::{self, CanonicalError};
 use crate::leaf::{self, Hash};

@@ -15,6 +15,7 @@ mod failed_sync;
 pub mod identity;
 pub mod license;
 pub mod listener;
+mod log_search;
 pub mod log_service;
 pub mod metrics;
 pub mod probes;

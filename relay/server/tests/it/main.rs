@@ -10,6 +10,7 @@ mod full_disk;
 mod limits;
 mod listener;
 mod log;
+mod log_index;
 mod process;
 mod relay;
 mod sdk;
