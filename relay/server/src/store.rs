@@ -12,6 +12,7 @@ mod ids;
 pub mod memory;
 pub mod meta;
 mod migrations;
+pub mod receipt_rows;
 mod rows_and_log;
 pub mod seal;
 pub mod slots;
@@ -23,11 +24,14 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use paramant_protocol::control::LicenseReport;
+use paramant_protocol::id::ReceiptId;
 
+use self::blob_rows::BlobRow;
 use self::blobs::{BlobFiles, BlobStore};
-pub use self::ids::{AccountId, BlobId, ClaimId, Digest};
+pub use self::ids::{AccountId, BlobId, ClaimId, Digest, random_receipt_id};
 use self::memory::MemoryBlobs;
 use self::meta::{Meta, MetaError, MetaOpenError};
+use self::receipt_rows::Receipted;
 use self::rows_and_log::CompareError;
 pub use self::rows_and_log::Torn;
 use self::slots::{KeySlots, Slot, SlotError};
@@ -162,6 +166,14 @@ impl Store {
             vault.meta.close();
         });
         drop(closing.await);
+    }
+
+    /// The entry that a log receipt is for.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn receipt(&self, id: ReceiptId) -> Result<Option<Receipted>, MetaError> {
+        self.vault.meta.read(move |c| Ok(receipt_rows::find(c, &id)?)).await
     }
 
     /// Accounts with at least one active key.
