@@ -12,6 +12,7 @@ mod listener;
 mod log;
 mod log_index;
 mod process;
+mod receipts;
 mod relay;
 mod sdk;
 mod upload;
