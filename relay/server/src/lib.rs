@@ -5,6 +5,7 @@
 
 pub mod accounts;
 pub mod app;
+mod archive;
 pub mod control;
 pub mod data_dir;
 pub mod devices;

@@ -14,6 +14,7 @@ pub mod errors;
 pub mod headers;
 pub mod health;
 pub mod keys;
+pub mod log_archive;
 pub mod log_heads;
 pub mod log_receipts;
 pub mod log_tiles;
@@ -43,6 +44,7 @@ pub fn router(app: Shared) -> Router {
         .merge(log_tiles::routes())
         .merge(log_receipts::routes())
         .merge(log_heads::routes())
+        .merge(log_archive::routes(&app))
         .layer(compression())
         .layer(from_fn(headers::for_everybody));
     Router::new()
