@@ -15,10 +15,12 @@ pub mod headers;
 pub mod health;
 pub mod keys;
 pub mod log_archive;
+pub mod log_feeds;
 pub mod log_heads;
 pub mod log_receipts;
 pub mod log_tiles;
 pub mod observe;
+mod plain_words;
 mod representation;
 pub mod transfer;
 
@@ -44,6 +46,7 @@ pub fn router(app: Shared) -> Router {
         .merge(log_tiles::routes())
         .merge(log_receipts::routes())
         .merge(log_heads::routes())
+        .merge(log_feeds::routes())
         .merge(log_archive::routes(&app))
         .layer(compression())
         .layer(from_fn(headers::for_everybody));
