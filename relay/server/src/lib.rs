@@ -13,6 +13,7 @@ pub mod directives;
 pub mod drain;
 pub mod entries;
 mod failed_sync;
+mod gossip;
 pub mod identity;
 pub mod license;
 pub mod listener;

@@ -16,6 +16,7 @@ pub mod health;
 pub mod keys;
 pub mod log_archive;
 pub mod log_feeds;
+pub mod log_gossip;
 pub mod log_heads;
 pub mod log_receipts;
 pub mod log_tiles;
@@ -46,6 +47,7 @@ pub fn router(app: Shared) -> Router {
         .merge(log_tiles::routes())
         .merge(log_receipts::routes())
         .merge(log_heads::routes())
+        .merge(log_gossip::routes())
         .merge(log_feeds::routes())
         .merge(log_archive::routes(&app))
         .layer(compression())

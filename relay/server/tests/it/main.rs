@@ -8,6 +8,7 @@ mod crash;
 mod devices;
 mod download;
 mod full_disk;
+mod gossip;
 mod limits;
 mod listener;
 mod log;
