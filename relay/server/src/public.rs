@@ -21,6 +21,7 @@ pub mod log_heads;
 pub mod log_receipts;
 pub mod log_tiles;
 pub mod observe;
+pub mod pages;
 mod plain_words;
 mod representation;
 pub mod transfer;
@@ -44,6 +45,7 @@ pub fn router(app: Shared) -> Router {
     let log = Router::new()
         .merge(ct::routes())
         .merge(ct_pages::routes())
+        .merge(pages::routes())
         .merge(log_tiles::routes())
         .merge(log_receipts::routes())
         .merge(log_heads::routes())

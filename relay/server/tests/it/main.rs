@@ -3,6 +3,7 @@
 
 mod admin;
 mod archive;
+mod caching;
 mod control;
 mod crash;
 mod devices;
@@ -13,6 +14,7 @@ mod limits;
 mod listener;
 mod log;
 mod log_index;
+mod pages;
 mod process;
 mod receipts;
 mod relay;
