@@ -3,6 +3,7 @@
 
 mod admin;
 mod archive;
+mod browser;
 mod caching;
 mod control;
 mod crash;
