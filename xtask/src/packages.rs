@@ -1,7 +1,7 @@
-//! Debian packages the cluster and the images need: only what is missing is installed.
+//! Debian packages that the cluster, the images and the browser tests need: only what is missing is installed.
 //! Whether a package is there is judged by the file it brings, so a machine that got the program another way is left alone.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::cache::Cache;
 use crate::failure::{Result, fail};
@@ -30,6 +30,12 @@ const PACKAGES: &[Package] = &[
     Package { name: "binutils", proof: Proof::Program("strip") },
 ];
 
+/// What the pages are looked at with.
+const BROWSER: &[Package] = &[
+    Package { name: "chromium", proof: Proof::Program("chromium") },
+    Package { name: "chromium-driver", proof: Proof::Program("chromedriver") },
+];
+
 impl Package {
     fn is_there(&self) -> bool {
         match self.proof {
@@ -39,10 +45,25 @@ impl Package {
     }
 }
 
-/// Installs what is missing. Needs root only if something is.
+/// Installs what the cluster and the images need. Needs root only if something is missing.
 pub(crate) fn ensure(cache: &Cache) -> Result<()> {
+    install(cache, PACKAGES)
+}
+
+/// Installs the browser; answers its driver.
+pub(crate) fn browser(cache: &Cache) -> Result<PathBuf> {
+    install(cache, BROWSER)?;
+    match find_program("chromedriver") {
+        Some(driver) => Ok(driver),
+        None => {
+            fail("the package chromium-driver brought no chromedriver; install one by hand, then run again")
+        }
+    }
+}
+
+fn install(cache: &Cache, wanted: &[Package]) -> Result<()> {
     let missing: Vec<&str> =
-        PACKAGES.iter().filter(|package| !package.is_there()).map(|package| package.name).collect();
+        wanted.iter().filter(|package| !package.is_there()).map(|package| package.name).collect();
     if missing.is_empty() {
         return Ok(());
     }

@@ -10,7 +10,7 @@ use crate::cluster::{self, Choice};
 use crate::failure::{Failure, Result, fail};
 use crate::run::Run;
 use crate::step::{Evidence, step};
-use crate::{generate, manifests, scenarios, tools};
+use crate::{generate, manifests, packages, scenarios, tools};
 
 /// Packages that may not be compiled, however they come in.
 const FORBIDDEN: &[&str] = &["ring", "openssl", "openssl-sys", "native-tls"];
@@ -94,6 +94,14 @@ impl Ladder<'_> {
             let output =
                 ladder.cargo("tests", &["test", "--workspace", "--locked", "--no-fail-fast"]).output();
             let log = fs::read_to_string(ladder.cache.log("tests")).unwrap_or_default();
+            evidence.say(Counted::from(&log).to_string());
+            output.map(drop)
+        });
+        self.rung("pages in a browser", |ladder, evidence| {
+            let driver = packages::browser(ladder.cache)?;
+            let tests = ["test", "--locked", "-p", "paramant-relay", "--test", "it", "browser::"];
+            let output = ladder.cargo("browser", &tests).env("PARAMANT_CHROMEDRIVER", driver).output();
+            let log = fs::read_to_string(ladder.cache.log("browser")).unwrap_or_default();
             evidence.say(Counted::from(&log).to_string());
             output.map(drop)
         });

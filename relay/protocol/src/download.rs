@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 pub const BURNED_HEADER: &str = "x-paramant-burned";
 /// The hash asked for.
 pub const HASH_HEADER: &str = "x-paramant-hash";
+/// The id of the log receipt (`/log/receipt/{id}`) that this reader, or raw uploader, alone was given.
+pub const LOG_RECEIPT_HEADER: &str = "x-paramant-log-receipt";
 /// The password of a protected blob, from the client.
 pub const PASSWORD_HEADER: &str = "x-blob-password";
 /// The API key.

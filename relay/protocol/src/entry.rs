@@ -6,6 +6,7 @@
 //! way is refused.
 
 pub mod body;
+mod peek;
 mod reader;
 
 use jiff::Timestamp;
@@ -13,6 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 pub use body::{Body, Kind};
+pub use peek::peek;
 pub use reader::{EntryReader, Read};
 
 use crate::canonical::{self, CanonicalError};

@@ -20,6 +20,9 @@ pub enum IdError {
     /// Not `^[a-f0-9]{64}$`.
     #[error("a blob hash is 64 lower-case hex digits")]
     BlobHash,
+    /// Not `^[a-f0-9]{64}$`.
+    #[error("the id of a log receipt is 64 lower-case hex digits")]
+    ReceiptId,
     /// Empty, too long, or with control characters.
     #[error("a device id has 1 to {MAX_DEVICE_ID} bytes and no control characters")]
     DeviceId,
@@ -76,6 +79,55 @@ impl Serialize for BlobHash {
 }
 
 impl<'de> Deserialize<'de> for BlobHash {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// What a receipt of the log (`/log/receipt/{id}`) is asked for by: 256 random bits, given to the uploader and to each claimant of
+/// a transfer and to nobody else. Who knows one learns which public entry the transfer is; shown only by [`fmt::Display`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ReceiptId([u8; 32]);
+
+impl ReceiptId {
+    /// An id from 32 random bytes.
+    pub fn from_random(random: [u8; 32]) -> Self {
+        Self(random)
+    }
+
+    /// SHA-256 of the id, which is what a relay stores.
+    pub fn digest(&self) -> Hash {
+        leaf::sha256(&self.0)
+    }
+}
+
+impl FromStr for ReceiptId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        parse_hash(text).map(Self).ok_or(IdError::ReceiptId)
+    }
+}
+
+impl fmt::Display for ReceiptId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for ReceiptId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("ReceiptId(…)")
+    }
+}
+
+impl Serialize for ReceiptId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ReceiptId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
@@ -197,6 +249,16 @@ mod tests {
         {
             assert_eq!(bad.parse::<BlobHash>(), Err(IdError::BlobHash), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn the_id_of_a_receipt_is_read_and_written_but_not_shown_to_debuggers() {
+        let text = "5e".repeat(32);
+        let id: ReceiptId = text.parse().unwrap();
+        assert_eq!(id.to_string(), text);
+        assert_eq!(id, ReceiptId::from_random([0x5e; 32]));
+        assert!(!format!("{id:?}").contains("5e"), "debug output shows the id");
+        assert_eq!("5E".repeat(32).parse::<ReceiptId>(), Err(IdError::ReceiptId));
     }
 
     #[test]

@@ -15,6 +15,103 @@ pub const MAX_LIMIT: u64 = 1000;
 /// The most tree heads in a history answer.
 pub const MAX_HISTORY: u64 = 100;
 
+/// Tree heads per page of `/log/sth` when the client names none.
+pub const DEFAULT_HEADS: u64 = 100;
+/// The most tree heads per page of `/log/sth`.
+pub const MAX_HEADS: u64 = 1000;
+
+/// The longest document that `POST /log/gossip` takes, in bytes.
+pub const MAX_GOSSIP: usize = 64 * 1024;
+
+/// What a log says of a checkpoint or tree head that somebody saw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GossipVerdict {
+    /// It is signed by this log and is a head that this log had.
+    Consistent,
+    /// It is signed by this log and is over more entries than this log has.
+    Ahead,
+    /// It is signed by this log and is no head of this log: there are two histories.
+    Inconsistent,
+    /// It is of another log, or nothing in it is signed by this one's keys.
+    Unverifiable,
+}
+
+impl GossipVerdict {
+    /// Every verdict.
+    pub const ALL: [Self; 4] = [Self::Consistent, Self::Ahead, Self::Inconsistent, Self::Unverifiable];
+
+    /// As it is written in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Consistent => "consistent",
+            Self::Ahead => "ahead",
+            Self::Inconsistent => "inconsistent",
+            Self::Unverifiable => "unverifiable",
+        }
+    }
+}
+
+/// A head that a verdict compares with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GossipHead {
+    /// Entries.
+    pub size: u64,
+    /// The root, hex, of the tree that the document speaks of: SHA-256 for a checkpoint, SHA3-256 for a tree head.
+    pub root: String,
+}
+
+/// The answer to `POST /log/gossip`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GossipAnswer {
+    /// The verdict.
+    pub verdict: GossipVerdict,
+    /// Why, in a sentence.
+    pub detail: String,
+    /// The newest head of this log.
+    pub ours: GossipHead,
+    /// When consistent: the RFC 6962 proof that the document's tree is a prefix of ours, hex.
+    pub proof: Vec<String>,
+}
+
+/// The answer to `GET /log/gossip`: documents that this log's keys signed and its entries contradict.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GossipEvidence {
+    /// Oldest first; none in a log that has one history.
+    pub evidence: Vec<Contradiction>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contradiction {
+    /// The hour it arrived in.
+    pub received: String,
+    /// The document as it arrived.
+    pub document: String,
+}
+
+/// The answer to `GET /log/archive`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchiveIndex {
+    /// By number.
+    pub archives: Vec<ArchiveLine>,
+}
+
+/// One archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchiveLine {
+    /// Its number, from 0.
+    pub number: u64,
+    /// Its first entry.
+    pub first: u64,
+    /// How many entries it has, or will have when it is asked for next.
+    pub entries: u64,
+    /// Whether it has all its entries and will never change again.
+    pub complete: bool,
+    /// Where it is, relative to `/log/`.
+    pub path: String,
+}
+
 /// The answer to `GET /log/sth?from=&limit=`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TreeHeadPage {
@@ -40,6 +137,10 @@ pub struct LogPage {
     pub root: String,
     /// Ascending from `from`.
     pub entries: Vec<LogEntry>,
+    /// Only in answers to a question for a kind or a time: where to go on, unless everything asked for was looked at. An
+    /// addition of ours; one answer looks at a bounded number of entries and may find none of them fitting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_from: Option<u64>,
 }
 
 /// One entry of a page.

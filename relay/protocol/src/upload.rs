@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{BlobHash, DeviceId};
+use crate::id::{BlobHash, DeviceId, ReceiptId};
 use crate::receipt::InclusionProof;
 
 /// Lifetime when the client names none, in milliseconds.
@@ -81,6 +81,10 @@ pub struct UploadAnswer {
     /// The entry's proof in the tree at upload.
     #[serde(default)]
     pub merkle_proof: Option<InclusionProof>,
+    /// What `/log/receipt/{id}` gives the entry's `.tlog-proof` for, once it is published. An addition that published clients
+    /// do not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_receipt: Option<ReceiptId>,
 }
 
 /// The answer to anything that needs no more: `DELETE /v2/inbound/:hash`.

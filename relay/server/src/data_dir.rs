@@ -4,6 +4,7 @@
 //! identity/ log-keys/ control-key   keys, 0600, written once
 //! meta.db keys.slots blobs/         the store
 //! log/ sth/                         the log, and every tree head ever signed
+//! archive/                          lengths and sums that archives of the log are laid out by; may be deleted
 //! directives.json                   what the operator last asked for
 //! lock                              held by the one process that may use all this
 //! ```

@@ -5,6 +5,7 @@
 
 pub mod accounts;
 pub mod app;
+mod archive;
 pub mod control;
 pub mod data_dir;
 pub mod devices;
@@ -12,9 +13,11 @@ pub mod directives;
 pub mod drain;
 pub mod entries;
 mod failed_sync;
+mod gossip;
 pub mod identity;
 pub mod license;
 pub mod listener;
+mod log_search;
 pub mod log_service;
 pub mod metrics;
 pub mod probes;

@@ -3,7 +3,7 @@
 //! `axum::serve` sets no header timeout and no caps, so a handful of silent clients could hold a relay for ever. Here every
 //! wait on a peer has an end: TLS handshake, first byte, header, body pace, stalled reader. Who may call: `process` only.
 
-mod caps;
+pub(crate) mod caps;
 pub(crate) mod client_address;
 mod pace;
 mod stall;

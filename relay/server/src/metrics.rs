@@ -10,6 +10,8 @@ use prometheus::{
     TextEncoder,
 };
 
+use paramant_protocol::transparency::GossipVerdict;
+
 use crate::app::Core;
 
 /// Seconds; a durable upload of a few KiB takes about one to ten milliseconds.
@@ -32,6 +34,8 @@ pub struct Metrics {
     log_published: IntGauge,
     log_work: IntGaugeVec,
     tree_heads: IntGauge,
+    gossip: IntCounterVec,
+    contradictions: IntGauge,
     settings_refused: IntGauge,
     uptime: IntGauge,
 }
@@ -84,6 +88,14 @@ impl Metrics {
                 .gauge("paramant_log_published_entries", "Entries under the newest published checkpoint")?,
             tree_heads: new
                 .gauge("paramant_log_tree_heads", "Legacy tree heads signed since the log began")?,
+            gossip: verdicts(new.add(IntCounterVec::new(
+                Opts::new("paramant_log_gossip_total", "Heads that strangers sent to /log/gossip"),
+                &["verdict"],
+            ))?),
+            contradictions: new.gauge(
+                "paramant_log_contradictions",
+                "Heads signed with this log's keys that contradict it; anything above 0 is an alarm",
+            )?,
             log_work: new.gauges(
                 "paramant_log_work",
                 "What the log engine did since it was opened; entries over batches is the batch size",
@@ -122,6 +134,16 @@ impl Metrics {
         self.bytes_out.inc_by(bytes);
     }
 
+    /// Counts one verdict on a head that somebody sent.
+    pub fn gossip(&self, verdict: GossipVerdict) {
+        self.gossip.with_label_values(&[verdict.as_str()]).inc();
+    }
+
+    /// How many heads are known that contradict the log.
+    pub fn contradictions(&self, count: i64) {
+        self.contradictions.set(count);
+    }
+
     /// The text that Prometheus reads, with everything brought up to date first.
     ///
     /// # Errors
@@ -152,6 +174,14 @@ impl Metrics {
         self.uptime.set(jiff::Timestamp::now().duration_since(core.started_at).as_secs());
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
+}
+
+/// Each verdict is shown from the start, so that the first alarm is a change and not a new line.
+fn verdicts(counter: IntCounterVec) -> IntCounterVec {
+    for verdict in GossipVerdict::ALL {
+        counter.with_label_values(&[verdict.as_str()]);
+    }
+    counter
 }
 
 fn gauge(count: u64) -> i64 {

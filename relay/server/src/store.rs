@@ -8,10 +8,12 @@
 pub mod blob_rows;
 pub mod blobs;
 pub mod claim_rows;
+pub mod evidence_rows;
 mod ids;
 pub mod memory;
 pub mod meta;
 mod migrations;
+pub mod receipt_rows;
 mod rows_and_log;
 pub mod seal;
 pub mod slots;
@@ -23,11 +25,15 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use paramant_protocol::control::LicenseReport;
+use paramant_protocol::id::ReceiptId;
 
+use self::blob_rows::BlobRow;
 use self::blobs::{BlobFiles, BlobStore};
-pub use self::ids::{AccountId, BlobId, ClaimId, Digest};
+use self::evidence_rows::Evidence;
+pub use self::ids::{AccountId, BlobId, ClaimId, Digest, random_receipt_id};
 use self::memory::MemoryBlobs;
 use self::meta::{Meta, MetaError, MetaOpenError};
+use self::receipt_rows::Receipted;
 use self::rows_and_log::CompareError;
 pub use self::rows_and_log::Torn;
 use self::slots::{KeySlots, Slot, SlotError};
@@ -148,6 +154,8 @@ impl Store {
         let admin = AdminAccess::open(meta(), log(), core.settings.clone(), unattended.clone()).await?;
         let transfers = Transfers::open(core.clone(), vault.clone(), unattended.clone()).await?;
         devices.recover().await?;
+        let contradictions = vault.meta.read(|c| Ok::<_, RecoveryError>(evidence_rows::count(c)?)).await?;
+        core.metrics.contradictions(contradictions);
         let rates = RateLimits::default();
         Ok(Self { vault, unattended, accounts, devices, admin, transfers, licenses, rates })
     }
@@ -162,6 +170,34 @@ impl Store {
             vault.meta.close();
         });
         drop(closing.await);
+    }
+
+    /// The entry that a log receipt is for.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn receipt(&self, id: ReceiptId) -> Result<Option<Receipted>, MetaError> {
+        self.vault.meta.read(move |c| Ok(receipt_rows::find(c, &id)?)).await
+    }
+
+    /// Keeps a document that contradicts the log; answers how many there are.
+    ///
+    /// # Errors
+    /// When it cannot be kept.
+    pub async fn keep_evidence(&self, sha256: Digest, evidence: Evidence) -> Result<i64, MetaError> {
+        let keep = move |c: &rusqlite::Connection| {
+            evidence_rows::insert(c, sha256, &evidence)?;
+            Ok::<_, MetaError>(evidence_rows::count(c)?)
+        };
+        self.vault.meta.write(keep).await
+    }
+
+    /// Every document that contradicts the log.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn evidence(&self) -> Result<Vec<Evidence>, MetaError> {
+        self.vault.meta.read(|c| Ok(evidence_rows::all(c)?)).await
     }
 
     /// Accounts with at least one active key.

@@ -77,6 +77,7 @@ async fn inbound(State(fake): State<Fake>, headers: HeaderMap, body: Bytes) -> R
         sig_verified: false,
         download_token: "00".repeat(24),
         merkle_proof: None,
+        log_receipt: None,
     };
     stored.blobs.insert(request.hash.to_string(), blob);
     axum::Json(answer).into_response()

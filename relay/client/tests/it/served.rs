@@ -149,7 +149,7 @@ fn log_page(made: &MadeLog, from: u64, limit: u64) -> LogPage {
         }
     });
     let (size, root) = (head.size, hex::encode(head.sha3_root));
-    LogPage { ok: true, size, tree_size: Some(size), root, entries: entries.collect() }
+    LogPage { ok: true, size, tree_size: Some(size), root, entries: entries.collect(), next_from: None }
 }
 
 fn legacy_proof(made: &MadeLog, index: u64) -> Option<Vec<u8>> {

@@ -12,26 +12,26 @@ use super::PerAddress;
 use super::client_address::block;
 
 /// Hands out seats.
-pub(super) struct Caps {
+pub(crate) struct Caps {
     total: Arc<Semaphore>,
     per_address: PerAddress,
     taken: Arc<Mutex<HashMap<IpAddr, u32>>>,
 }
 
 /// One open connection; dropping it frees the seat.
-pub(super) struct Seat {
+pub(crate) struct Seat {
     _total: OwnedSemaphorePermit,
     address: IpAddr,
     taken: Arc<Mutex<HashMap<IpAddr, u32>>>,
 }
 
 impl Caps {
-    pub(super) fn new(total: usize, per_address: PerAddress) -> Self {
+    pub(crate) fn new(total: usize, per_address: PerAddress) -> Self {
         Self { total: Arc::new(Semaphore::new(total)), per_address, taken: Arc::default() }
     }
 
     /// A seat for one connection from `address`, if there is one.
-    pub(super) fn take(&self, address: IpAddr) -> Option<Seat> {
+    pub(crate) fn take(&self, address: IpAddr) -> Option<Seat> {
         let total = self.total.clone().try_acquire_owned().ok()?;
         let most = (self.per_address)(address.to_canonical()).unwrap_or(u32::MAX);
         let address = block(address);

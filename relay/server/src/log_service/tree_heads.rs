@@ -99,21 +99,44 @@ impl TreeHeads {
         (total.saturating_sub(count)..total).map(|number| self.file.read(number)).collect()
     }
 
+    /// At most `limit` from number `from` on, oldest first; numbers count from 0. Reads the disk.
+    ///
+    /// # Errors
+    /// When the disk fails or a record is damaged.
+    pub fn range(&self, from: u64, limit: u64) -> Result<Vec<SignedSth>, RecordError> {
+        let end = from.saturating_add(limit).min(self.total());
+        (from..end).map(|number| self.file.read(number)).collect()
+    }
+
+    /// How many of them are over at most `size` entries: sizes only grow. Reads the disk, a logarithmic number of times.
+    ///
+    /// # Errors
+    /// When the disk fails or a record is damaged.
+    pub fn count_up_to(&self, size: u64) -> Result<u64, RecordError> {
+        self.partition(|head| head.tree_size <= size)
+    }
+
     /// The first with a time at or after `millis`. Reads the disk, a logarithmic number of times.
     ///
     /// # Errors
     /// When the disk fails or a record is damaged.
     pub fn first_at_or_after(&self, millis: i64) -> Result<Option<SignedSth>, RecordError> {
+        let first = self.partition(|head| head.timestamp < millis)?;
+        if first < self.total() { self.file.read(first).map(Some) } else { Ok(None) }
+    }
+
+    /// The number of the first head that is not `before`, when all that are come first.
+    fn partition(&self, before: impl Fn(&SignedSth) -> bool) -> Result<u64, RecordError> {
         let (mut low, mut high) = (0, self.total());
         while low < high {
             let middle = low + (high - low) / 2;
-            if self.file.read(middle)?.timestamp < millis {
+            if before(&self.file.read(middle)?) {
                 low = middle + 1;
             } else {
                 high = middle;
             }
         }
-        if low < self.total() { self.file.read(low).map(Some) } else { Ok(None) }
+        Ok(low)
     }
 
     pub(super) async fn covering(&self, index: u64, patience: Duration) -> Option<Arc<SignedSth>> {

@@ -9,19 +9,23 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use jiff::Timestamp;
 use paramant_log::ReadError;
-use paramant_protocol::entry::Entry;
+use paramant_protocol::entry::{Entry, Kind};
+use paramant_protocol::moment;
 use paramant_protocol::path;
 use paramant_protocol::refusal::Refusal;
 use paramant_protocol::transparency::{
     ConsistencyAnswer, DEFAULT_LIMIT, LogEntry, LogPage, MAX_HISTORY, MAX_LIMIT, ProofAnswer, SthAnswer,
     SthHistory,
 };
+use paramant_tlog::tile::WIDTH;
 use paramant_tlog::{CompactRange, Hash, Tree};
 use serde::Deserialize;
 
 use crate::app::Shared;
-use crate::log_service::{LogService, RecordError};
+use crate::log_search::{Filter, SCAN};
+use crate::log_service::{Head, LogService, RecordError};
 
 /// The routes of this module.
 pub fn routes() -> Router<Shared> {
@@ -42,6 +46,9 @@ struct PageQuery {
     #[serde(default)]
     from: u64,
     limit: Option<u64>,
+    kind: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -99,8 +106,32 @@ async fn log_page(
     Query(query): Query<PageQuery>,
 ) -> Result<Json<LogPage>, Problem> {
     let limit = query.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
+    let filter = filter(query.kind.as_deref(), query.since.as_deref(), query.until.as_deref())
+        .map_err(Problem::BadRange)?;
     let log = app.core.log.clone();
-    tokio::task::spawn_blocking(move || page(&log, query.from, limit).map(Json)).await?
+    let read = move || match filter.is_empty() {
+        true => page(&log, query.from, limit).map(Json),
+        false => filtered_page(&log, &filter, query.from, limit).map(Json),
+    };
+    tokio::task::spawn_blocking(read).await?
+}
+
+/// The entries that a query asks for: by kind, and by whole hours in the form of RFC 3339. Says what is wrong with it.
+pub(super) fn filter(kind: Option<&str>, since: Option<&str>, until: Option<&str>) -> Result<Filter, String> {
+    let kind = kind.map(|name| {
+        let known = || Kind::ALL.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
+        Kind::parse(name).ok_or_else(|| format!("there is no kind {name:?}; kinds are {}", known()))
+    });
+    let hour = |text: &str| {
+        let at: Option<Timestamp> = text.parse().ok();
+        let hour = at.filter(|at| at.as_nanosecond() % 3_600_000_000_000 == 0).map(moment::hour);
+        hour.ok_or_else(|| format!("{text:?} is no whole hour; write it as 2026-01-02T03:00:00Z"))
+    };
+    Ok(Filter {
+        kind: kind.transpose()?,
+        since: since.map(hour).transpose()?,
+        until: until.map(hour).transpose()?,
+    })
 }
 
 async fn proof_by_path(
@@ -190,17 +221,55 @@ fn page(log: &LogService, from: u64, limit: u64) -> Result<LogPage, Problem> {
     let mut roots = RunningRoot::before(log, from, !stored.is_empty())?;
     let mut entries = Vec::with_capacity(stored.len());
     for (index, stored) in (from..).zip(stored) {
-        let entry = Entry::parse(&stored.bytes)?;
-        entries.push(LogEntry {
-            index,
-            kind: Some(entry.kind().name().to_owned()),
-            leaf_hash: hex::encode(stored.legacy_leaf),
-            tree_hash: hex::encode(roots.after(stored.legacy_leaf)),
-            ts: entry.hour().to_owned(),
-        });
+        roots.append(stored.legacy_leaf);
+        entries.push(line(index, &stored, &roots)?);
     }
+    Ok(page_of(head, entries, None))
+}
+
+/// As [`page`], of entries that fit, and looking at so many at most. The bound is that of [`crate::log_search`].
+fn filtered_page(log: &LogService, filter: &Filter, from: u64, limit: u64) -> Result<LogPage, Problem> {
+    let head = log.head();
+    let (first, end) = filter.bounds(log, head.size)?;
+    let mut at = from.max(first).min(end);
+    let enough = at.saturating_add(SCAN).min(end);
+    let mut roots = RunningRoot::before(log, at, at < enough)?;
+    let mut entries: Vec<LogEntry> = Vec::new();
+    while at < enough && (entries.len() as u64) < limit {
+        let group = (at / WIDTH + 1) * WIDTH;
+        let read = log.engine().entries(at, usize::try_from(group.min(enough) - at).unwrap_or_default())?;
+        if read.is_empty() {
+            break;
+        }
+        for stored in read {
+            roots.append(stored.legacy_leaf);
+            if filter.fits(&stored) {
+                entries.push(line(at, &stored, &roots)?);
+            }
+            at += 1;
+            if entries.len() as u64 == limit {
+                break;
+            }
+        }
+    }
+    Ok(page_of(head, entries, (at < end).then_some(at)))
+}
+
+/// One entry of a page; `roots` has come as far as this entry.
+fn line(index: u64, stored: &paramant_log::Entry, roots: &RunningRoot) -> Result<LogEntry, Problem> {
+    let entry = Entry::parse(&stored.bytes)?;
+    Ok(LogEntry {
+        index,
+        kind: Some(entry.kind().name().to_owned()),
+        leaf_hash: hex::encode(stored.legacy_leaf),
+        tree_hash: hex::encode(roots.root()),
+        ts: entry.hour().to_owned(),
+    })
+}
+
+fn page_of(head: Head, entries: Vec<LogEntry>, next_from: Option<u64>) -> LogPage {
     let root = hex::encode(head.sha3_root);
-    Ok(LogPage { ok: true, size: head.size, tree_size: Some(head.size), root, entries })
+    LogPage { ok: true, size: head.size, tree_size: Some(head.size), root, entries, next_from }
 }
 
 /// The root after each of a run of entries, without reading the tree for every one.
@@ -218,8 +287,11 @@ impl RunningRoot {
         Ok(Self(range))
     }
 
-    fn after(&mut self, leaf: Hash) -> Hash {
+    fn append(&mut self, leaf: Hash) {
         self.0.append(leaf, |_, _| {});
+    }
+
+    fn root(&self) -> Hash {
         self.0.root()
     }
 }

@@ -1,13 +1,13 @@
-//! The log for people and feed readers (protocol section 6.3): `/ct`, `/ct/feed`, `/ct/feed.xml`.
+//! The feeds of the published protocol (section 6.3): `/ct/feed`, `/ct/feed.xml`.
 //!
-//! Views of the same entries, signed by nothing: who wants evidence takes the checkpoint and the tiles. Times are whole hours,
-//! leaf hashes are shortened, and the page has no script.
+//! Views of the same entries, signed by nothing: who wants evidence takes the checkpoint and the tiles. Times are whole hours
+//! and leaf hashes are shortened. Those of this relay's own, with proofs, are in `log_feeds`.
 
 use std::fmt::Write as _;
 
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use jiff::Timestamp;
@@ -19,18 +19,14 @@ use serde::Serialize;
 use crate::app::Shared;
 use crate::log_service::LogService;
 
-/// Entries in the feed and on the page.
+/// Entries in the feed.
 const ENTRIES: u64 = 50;
 /// Tree heads in the RSS feed.
 const TREE_HEADS: u64 = 20;
 
 /// The routes of this module.
 pub fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/ct", get(page))
-        .route("/ct/", get(page))
-        .route("/ct/feed", get(feed))
-        .route("/ct/feed.xml", get(rss))
+    Router::new().route("/ct/feed", get(feed)).route("/ct/feed.xml", get(rss))
 }
 
 #[derive(Debug, Serialize)]
@@ -57,14 +53,6 @@ struct Item {
 async fn feed(State(app): State<Shared>) -> Response {
     match read_feed(app).await {
         Some(feed) => Json(feed).into_response(),
-        None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
-}
-
-async fn page(State(app): State<Shared>) -> Response {
-    let origin = app.core.log.origin().to_owned();
-    match read_feed(app).await {
-        Some(feed) => Html(render(&feed, &origin)).into_response(),
         None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
@@ -124,37 +112,12 @@ fn items(log: &LogService, sector: &str) -> Result<Vec<Item>, ReadError> {
     Ok((from..).zip(stored).map(item).collect())
 }
 
-fn render(feed: &Feed, origin: &str) -> String {
-    let mut rows = String::new();
-    for entry in feed.entries.iter().rev() {
-        // Writing to a String cannot fail.
-        let _ = writeln!(
-            rows,
-            "<tr><td>{}</td><td>{}</td><td>{}</td><td><code>{}</code></td></tr>",
-            entry.i,
-            escape(&entry.kind),
-            escape(&entry.t),
-            escape(&entry.h)
-        );
-    }
-    format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Transparency log</title></head><body>\n\
-         <h1>Transparency log of this relay</h1>\n\
-         <p>Log <code>{}</code>, {} entries, SHA3-256 root <code>{}</code>.</p>\n\
-         <p>This page proves nothing. Check the log yourself: <a href=\"/log/checkpoint\">checkpoint</a>, \
-         <a href=\"/log/vkeys\">keys</a>, tiles under <code>/log/tile/</code>, <a href=\"/v2/sth/history\">tree heads</a>.</p>\n\
-         <table><thead><tr><th>entry</th><th>kind</th><th>hour (UTC)</th><th>leaf</th></tr></thead><tbody>\n{rows}</tbody></table>\n\
-         </body></html>\n",
-        escape(origin),
-        feed.tree_size,
-        feed.root
-    )
-}
-
 fn render_rss(heads: &[SignedSth], base: &str) -> String {
     let mut items = String::new();
     for head in heads.iter().rev() {
-        let at = Timestamp::from_millisecond(head.timestamp).unwrap_or(Timestamp::UNIX_EPOCH);
+        // Whole hours, as everywhere where people look; the tree head itself has the millisecond.
+        let hour = head.timestamp - head.timestamp.rem_euclid(3_600_000);
+        let at = Timestamp::from_millisecond(hour).unwrap_or(Timestamp::UNIX_EPOCH);
         let at = at.strftime("%a, %d %b %Y %H:%M:%S +0000");
         let guid = escape(&format!("{base}/v2/sth?ts={}", head.timestamp));
         let _ = writeln!(

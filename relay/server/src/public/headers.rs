@@ -16,18 +16,19 @@ const KNOWN_ORIGINS: [&str; 4] =
     ["chrome-extension://", "moz-extension://", "http://localhost:", "http://127.0.0.1:"];
 const DEFAULT_ORIGIN: HeaderValue = HeaderValue::from_static("https://paramant.app");
 
-const FIXED: [(HeaderName, HeaderValue); 10] = [
-    (header::VARY, HeaderValue::from_static("Origin")),
+const FIXED: [(HeaderName, HeaderValue); 9] = [
     (header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, PUT, DELETE, OPTIONS")),
     (
         header::ACCESS_CONTROL_ALLOW_HEADERS,
         HeaderValue::from_static(
-            "Content-Type, X-Api-Key, X-Admin-Token, X-Blob-Password, X-Dsa-Signature, X-Capsule-Sha256, Authorization, X-DID, X-DID-Signature, X-DID-TS, X-DID-Nonce",
+            "Content-Type, X-Api-Key, X-Admin-Token, X-Blob-Password, X-Dsa-Signature, X-Capsule-Sha256, Authorization, X-DID, X-DID-Signature, X-DID-TS, X-DID-Nonce, If-None-Match, If-Modified-Since, Range, If-Range",
         ),
     ),
     (
         header::ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("X-Paramant-Receipt, X-Paramant-Burned, X-Paramant-Hash"),
+        HeaderValue::from_static(
+            "X-Paramant-Receipt, X-Paramant-Log-Receipt, X-Paramant-Burned, X-Paramant-Hash",
+        ),
     ),
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-cache, must-revalidate")),
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
@@ -45,6 +46,10 @@ const FIXED: [(HeaderName, HeaderValue); 10] = [
     (HeaderName::from_static("permissions-policy"), HeaderValue::from_static("interest-cohort=()")),
 ];
 
+/// What a page of another origin may see of the log's answers.
+const READABLE: HeaderValue =
+    HeaderValue::from_static("ETag, Last-Modified, Content-Range, Accept-Ranges, Retry-After");
+
 const PRODUCT: [(HeaderName, HeaderValue); 2] = [
     (HeaderName::from_static("x-crypto-version"), HeaderValue::from_static("ML-KEM-768+AES-256-GCM")),
     (HeaderName::from_static("x-hybrid-mode"), HeaderValue::from_static("available")),
@@ -61,6 +66,10 @@ pub(super) async fn add(State(app): State<Shared>, request: Request, next: Next)
         next.run(request).await
     };
     let headers = response.headers_mut();
+    // Where everybody may read, the answer does not vary with who asks, and caches should not think so.
+    if !headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
+        set_absent(headers, header::VARY, HeaderValue::from_static("Origin"));
+    }
     set_absent(headers, header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     for (name, value) in FIXED.into_iter().chain(PRODUCT) {
         set_absent(headers, name, value);
@@ -71,11 +80,35 @@ pub(super) async fn add(State(app): State<Shared>, request: Request, next: Next)
     response
 }
 
-/// For routes that anybody may read from any page.
+/// For routes that anybody may read from any page; around the compression of their answers.
 pub(super) async fn for_everybody(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
-    response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    let status = response.status();
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, READABLE);
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        weaken(headers);
+    }
+    // The compression layer refuses who takes neither form, over the headers of the answer that there was: a cache that kept
+    // this refusal for a tile's year would give it to everybody.
+    if status == StatusCode::NOT_ACCEPTABLE {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.remove(header::ETAG);
+    }
     response
+}
+
+/// A compressed answer is the same content in other bytes: its tag still finds it, but nothing may be appended to it.
+fn weaken(headers: &mut HeaderMap) {
+    let weak = headers
+        .get(header::ETAG)
+        .and_then(|tag| tag.to_str().ok())
+        .filter(|tag| tag.starts_with('"'))
+        .and_then(|tag| HeaderValue::from_str(&format!("W/{tag}")).ok());
+    if let Some(weak) = weak {
+        headers.insert(header::ETAG, weak);
+    }
 }
 
 fn set_absent(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {

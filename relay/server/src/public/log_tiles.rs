@@ -1,28 +1,30 @@
-//! The C2SP read interface under `/log/`: checkpoint, tiles, entry bundles, verifier keys, offline proofs.
+//! The C2SP read interface under `/log/`: checkpoint, tiles, entry bundles, keys, policy, offline proofs.
 //!
 //! Public: no key, no limit, CORS for everybody. Everything stops at the last published checkpoint; beyond it the answer is a
 //! 404 that nothing may store, or a cache could keep what a crash takes back. A full tile never changes and may be kept for
-//! ever.
+//! ever. What each path gives, and how long it keeps, is told in `docs/log-http.md`.
 
 use axum::Router;
 use axum::extract::{Path, State};
-use axum::http::{HeaderValue, StatusCode, Uri, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::Uri;
+use axum::response::Response;
 use axum::routing::get;
+use jiff::Timestamp;
 use paramant_log::ReadError;
 use paramant_tlog::Tree;
 use paramant_tlog::tile::{self, Resource};
 use paramant_tlog::tlog_proof::TlogProof;
+use paramant_tlog::vkey::Algorithm;
 
+use super::conditions::Conditions;
+use super::representation::{BYTES, Keep, Representation, TEXT, absent, unreadable};
 use crate::app::Shared;
-use crate::log_service::LogService;
+use crate::log_service::{LogService, Published};
 
-const FULL_TILE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 /// A partial tile never changes either, but a longer one replaces it soon.
-const PARTIAL_TILE: HeaderValue = HeaderValue::from_static("public, max-age=60");
-const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
-const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
-const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const PARTIAL: Keep = Keep::Seconds(60);
+/// Keys change with a rotation, which an auditor should see within the hour it is logged in.
+const KEYS: Keep = Keep::Seconds(300);
 
 /// The routes of this module.
 pub fn routes() -> Router<Shared> {
@@ -30,56 +32,87 @@ pub fn routes() -> Router<Shared> {
         .route("/log/checkpoint", get(checkpoint))
         .route("/log/tile/{*path}", get(tile))
         .route("/log/vkeys", get(vkeys))
+        .route("/log/policy", get(policy))
         .route("/log/proof/{index}", get(proof))
 }
 
-async fn checkpoint(State(app): State<Shared>) -> Response {
+async fn checkpoint(State(app): State<Shared>, conditions: Conditions) -> Response {
     match app.core.log.published() {
-        Some(published) => answer(TEXT, NO_STORE, published.note.clone().into_bytes()),
-        None => not_yet(),
+        Some(published) => Representation::of_text(TEXT, published.note.clone(), Keep::Revalidate)
+            .modified(published_at(&published))
+            .answer(&conditions),
+        None => absent(),
     }
 }
 
-/// One verifier key a line, in the order in which the checkpoint's lines stand.
-async fn vkeys(State(app): State<Shared>) -> Response {
-    let keys: String = app.core.log.verifiers().iter().map(|key| format!("{key}\n")).collect();
-    answer(TEXT, NO_STORE, keys.into_bytes())
+async fn vkeys(State(app): State<Shared>, conditions: Conditions) -> Response {
+    Representation::of_text(TEXT, vkeys_text(&app.core.log), KEYS).answer(&conditions)
 }
 
-async fn tile(State(app): State<Shared>, uri: Uri) -> Response {
+async fn policy(State(app): State<Shared>, conditions: Conditions) -> Response {
+    Representation::of_text(TEXT, policy_text(&app.core.log), KEYS).answer(&conditions)
+}
+
+async fn tile(State(app): State<Shared>, uri: Uri, conditions: Conditions) -> Response {
     // The path as sent: each resource has exactly one spelling, and percent-encoding is not it.
     let Some(resource) = uri.path().strip_prefix("/log/").and_then(tile::parse_path) else {
-        return not_yet();
+        return absent();
     };
     let log = app.core.log.clone();
     let read = move || match resource {
-        Resource::Tile(tile, width) => (width, log.engine().tile(tile.level, tile.index, width)),
-        Resource::Bundle(index, width) => (width, log.engine().entry_bundle(index, width)),
+        Resource::Tile(tile, width) => log.engine().tile(tile.level, tile.index, width),
+        Resource::Bundle(index, width) => log.engine().entry_bundle(index, width),
     };
     match tokio::task::spawn_blocking(read).await {
-        Ok((width, Ok(Some(bytes)))) => {
-            let cache = if u64::from(width) == tile::WIDTH { FULL_TILE } else { PARTIAL_TILE };
-            answer(BYTES, cache, bytes)
-        }
-        Ok((_, Ok(None))) => not_yet(),
-        Ok((_, Err(error))) => failed(&error),
-        Err(_) => failed(&"the reading task ended"),
+        Ok(Ok(Some(bytes))) => representation(resource, bytes).answer(&conditions),
+        Ok(Ok(None)) => absent(),
+        Ok(Err(error)) => unreadable(&error),
+        Err(_) => unreadable(&"the reading task ended"),
+    }
+}
+
+fn representation(resource: Resource, bytes: Vec<u8>) -> Representation {
+    let keep = |width: u16| if u64::from(width) == tile::WIDTH { Keep::Forever } else { PARTIAL };
+    match resource {
+        Resource::Tile(_, width) => Representation::of_bytes(bytes, keep(width)),
+        Resource::Bundle(_, width) => Representation::of_text(BYTES, bytes, keep(width)),
     }
 }
 
 /// A `.tlog-proof`: the entry, its path, and the published checkpoint it leads to, in one file for offline verification.
-async fn proof(State(app): State<Shared>, Path(index): Path<String>) -> Response {
+async fn proof(State(app): State<Shared>, Path(index): Path<String>, conditions: Conditions) -> Response {
     let digits = index.strip_suffix(".tlog-proof").unwrap_or(&index);
-    let Some(index) = digits.parse::<u64>().ok().filter(|index| index.to_string() == digits) else {
-        return not_yet();
-    };
+    let Some(index) = number(digits) else { return absent() };
     let log = app.core.log.clone();
     match tokio::task::spawn_blocking(move || tlog_proof(&log, index)).await {
-        Ok(Ok(Some(proof))) => answer(TEXT, NO_STORE, proof.into_bytes()),
-        Ok(Ok(None)) => not_yet(),
-        Ok(Err(error)) => failed(&error),
-        Err(_) => failed(&"the reading task ended"),
+        Ok(Ok(Some(proof))) => Representation::of_text(TEXT, proof, Keep::Revalidate).answer(&conditions),
+        Ok(Ok(None)) => absent(),
+        Ok(Err(error)) => unreadable(&error),
+        Err(_) => unreadable(&"the reading task ended"),
     }
+}
+
+/// A number in its one spelling.
+pub(super) fn number(digits: &str) -> Option<u64> {
+    digits.parse::<u64>().ok().filter(|number| number.to_string() == digits)
+}
+
+/// When a checkpoint was published.
+pub(super) fn published_at(published: &Published) -> Option<Timestamp> {
+    Timestamp::try_from(published.at).ok()
+}
+
+/// One verifier key a line, in the order in which the checkpoint's lines stand.
+pub(crate) fn vkeys_text(log: &LogService) -> String {
+    log.verifiers().iter().map(|key| format!("{key}\n")).collect()
+}
+
+/// The policy in the form of C2SP tlog-policy. Our ML-DSA-65 line has a type that outside readers of the format refuse, so its
+/// key is only in `/log/vkeys`. No witness cosigns yet.
+pub(crate) fn policy_text(log: &LogService) -> String {
+    let keys = log.verifiers().iter().filter(|key| key.algorithm() != Algorithm::MlDsa65);
+    let logs: String = keys.map(|key| format!("log {key}\n")).collect();
+    format!("{logs}quorum none\n")
 }
 
 /// The proof of an entry under the newest published checkpoint, if it lies there.
@@ -94,17 +127,4 @@ pub fn tlog_proof(log: &LogService, index: u64) -> Result<Option<String>, ReadEr
     let path = log.engine().inclusion(Tree::Sha256, index, published.head.size)?;
     let checkpoint = published.note.clone();
     Ok(Some(TlogProof { extra: Some(entry.bytes), index, path, checkpoint }.to_text()))
-}
-
-fn answer(kind: HeaderValue, cache: HeaderValue, body: Vec<u8>) -> Response {
-    ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, cache)], body).into_response()
-}
-
-fn not_yet() -> Response {
-    (StatusCode::NOT_FOUND, [(header::CACHE_CONTROL, NO_STORE)]).into_response()
-}
-
-fn failed(error: &dyn std::fmt::Display) -> Response {
-    tracing::error!(%error, "the log could not be read");
-    (StatusCode::INTERNAL_SERVER_ERROR, [(header::CACHE_CONTROL, NO_STORE)]).into_response()
 }

@@ -14,7 +14,8 @@ use axum::extract::{FromRequestParts, Path, Query, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
-use paramant_protocol::download::{BURNED_HEADER, HASH_HEADER, StatusAnswer};
+use paramant_protocol::download::{BURNED_HEADER, HASH_HEADER, LOG_RECEIPT_HEADER, StatusAnswer};
+use paramant_protocol::id::ReceiptId;
 use paramant_protocol::path::parse_hash;
 use paramant_protocol::receipt;
 use paramant_protocol::upload::{Done, UploadAnswer};
@@ -53,9 +54,17 @@ async fn raw_upload(
     Path(hash): Path<String>,
     Query(terms): Query<RawTerms>,
     request: Request,
-) -> Result<Json<UploadAnswer>, Refused> {
+) -> Result<Response, Refused> {
     let (who, _upload, request) = admitted(&app, request).await?;
-    inbound::from_bytes(&app, &who, &hash, terms, request).await.map(Json)
+    let answer = inbound::from_bytes(&app, &who, &hash, terms, request).await?;
+    let header = answer.log_receipt.as_ref().map(log_receipt).transpose()?;
+    Ok((header.map(|header| [header]), Json(answer)).into_response())
+}
+
+/// The id of a log receipt as a header; for raw bodies in either direction.
+fn log_receipt(id: &ReceiptId) -> Result<(HeaderName, HeaderValue), Refused> {
+    let value = HeaderValue::from_str(&id.to_string()).map_err(Refused::internal)?;
+    Ok((HeaderName::from_static(LOG_RECEIPT_HEADER), value))
 }
 
 /// Who uploads, and the guard that a drain waits for until the answer is made. A refusal is answered after the body: a client
@@ -105,6 +114,7 @@ async fn download(
         ),
         (HeaderName::from_static(HASH_HEADER), HeaderValue::from_str(&hash).map_err(Refused::internal)?),
         (HeaderName::from_static(receipt::HEADER), receipt),
+        log_receipt(&claimed.receipt)?,
     ];
     Ok((headers, Body::new(claimed.body)).into_response())
 }

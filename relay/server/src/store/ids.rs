@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use paramant_protocol::id::ReceiptId;
 use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
 macro_rules! identifier {
@@ -85,6 +86,14 @@ impl AccountId {
     pub fn random() -> Result<Self, getrandom::Error> {
         random().map(Self)
     }
+}
+
+/// A fresh id of a log receipt.
+///
+/// # Errors
+/// When the system has no randomness to give.
+pub fn random_receipt_id() -> Result<ReceiptId, getrandom::Error> {
+    random().map(ReceiptId::from_random)
 }
 
 impl Digest {

@@ -17,6 +17,9 @@ const MIGRATIONS: &[Migration] = &[
     Migration { min_reader: 1, sql: include_str!("schema/0001-foundation.sql") },
     // An older release leaves the new column alone and goes by generations, which only burns sooner.
     Migration { min_reader: 1, sql: include_str!("schema/0002-disclosures.sql") },
+    // An older release hands out no receipts and leaves those there are alone.
+    Migration { min_reader: 1, sql: include_str!("schema/0003-receipts.sql") },
+    Migration { min_reader: 1, sql: include_str!("schema/0004-evidence.sql") },
 ];
 
 /// The schema this release writes.

@@ -9,14 +9,16 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use paramant_protocol::id::ReceiptId;
 
 use super::{OverLimit, Transfers, Unfinished};
 use crate::entries::{self, EntryError};
 use crate::log_service::LogError;
 use crate::store::blob_rows::{self, BlobRow, Inserted, Space, State};
 use crate::store::meta::MetaError;
+use crate::store::receipt_rows;
 use crate::store::slots::{Slot, SlotError};
-use crate::store::{AccountId, BlobId, Digest};
+use crate::store::{AccountId, BlobId, Digest, random_receipt_id};
 
 /// How often, and how many times, a repeat looks whether the same upload has become live, or its last read has ended.
 const REPEAT_LOOKS: (Duration, u32) = (Duration::from_millis(20), 500);
@@ -49,6 +51,8 @@ pub struct Accepted {
     pub blob: BlobRow,
     /// Where its entry is.
     pub log_index: u64,
+    /// What this uploader, and nobody else, asks for the entry's proof by.
+    pub receipt: ReceiptId,
 }
 
 /// Why an upload was not kept. Nothing of it is left.
@@ -193,36 +197,44 @@ impl Transfers {
             log_index: None,
             burn_entry: None,
         };
-        if let Some(earlier) = self.insert(&row).await? {
+        let receipt = random_receipt_id()?;
+        if let Some(earlier) = self.insert(&row, receipt).await? {
             return Ok(Kept::Repeat(earlier));
         }
         let appended = core.log.append(entry).await?;
-        let id = row.id;
-        let publish = self
-            .0
-            .vault
-            .meta
-            .write::<_, MetaError, _>(move |c| Ok(blob_rows::mark_live(c, id, appended.index)?));
+        let blob = BlobRow { state: State::Live, log_index: Some(appended.index), ..row };
+        let live = blob.clone();
+        let publish = self.0.vault.meta.write::<_, MetaError, _>(move |c| {
+            let was_pending = blob_rows::mark_live(c, live.id, appended.index)?;
+            if was_pending {
+                receipt_rows::insert(c, &receipt, &live)?;
+            }
+            Ok(was_pending)
+        });
         if !publish.await? {
             return Err(UploadError::Internal("the upload's row changed before it was live".to_owned()));
         }
-        let blob = BlobRow { state: State::Live, log_index: Some(appended.index), ..row };
-        Ok(Kept::New(Accepted { blob, log_index: appended.index }))
+        Ok(Kept::New(Accepted { blob, log_index: appended.index, receipt }))
     }
 
     /// Inserts the row, or answers the same unread upload before it. Waits while that one is on its way in or out: an upload
     /// that is being read for the last time must not stand for this one, it is burned in a moment.
-    async fn insert(&self, row: &BlobRow) -> Result<Option<Accepted>, UploadError> {
+    async fn insert(&self, row: &BlobRow, receipt: ReceiptId) -> Result<Option<Accepted>, UploadError> {
         let (pause, looks) = REPEAT_LOOKS;
         for _ in 0..looks {
             let new = row.clone();
-            let inserting =
-                self.0.vault.meta.write(move |c| Ok::<_, UploadError>(blob_rows::insert_pending(c, &new)?));
+            let inserting = self.0.vault.meta.write(move |c| {
+                let inserted = blob_rows::insert_pending(c, &new)?;
+                if let Inserted::Unread(earlier) = &inserted {
+                    receipt_rows::insert(c, &receipt, earlier)?;
+                }
+                Ok::<_, UploadError>(inserted)
+            });
             match inserting.await? {
                 Inserted::New => return Ok(None),
                 Inserted::Unread(blob) if !self.is_burning(blob.id) => {
                     let log_index = blob.log_index.unwrap_or_default();
-                    return Ok(Some(Accepted { blob: *blob, log_index }));
+                    return Ok(Some(Accepted { blob: *blob, log_index, receipt }));
                 }
                 Inserted::Unread(_) | Inserted::Undecided => tokio::time::sleep(pause).await,
             }

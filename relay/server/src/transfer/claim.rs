@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use paramant_protocol::entry::body::BurnCause;
+use paramant_protocol::id::ReceiptId;
 
 use super::Transfers;
 use super::sending::{Sending, Source};
@@ -18,7 +19,8 @@ use crate::log_service::LogError;
 use crate::store::blob_rows::{self, BlobRow};
 use crate::store::claim_rows::{self, Lease, Settled};
 use crate::store::meta::MetaError;
-use crate::store::{AccountId, BlobId, ClaimId, Digest, now_ms};
+use crate::store::receipt_rows;
+use crate::store::{AccountId, BlobId, ClaimId, Digest, now_ms, random_receipt_id};
 
 /// A view that was leased, with its bytes ready to go.
 #[derive(Debug)]
@@ -31,6 +33,8 @@ pub struct Claimed {
     pub entry_index: u64,
     /// Opens that entry's blinded id.
     pub salt: Digest,
+    /// What this reader, and nobody else, asks for the proof of the transfer's entry by.
+    pub receipt: ReceiptId,
     /// The bytes.
     pub body: Sending,
 }
@@ -134,6 +138,7 @@ impl Transfers {
             return Ok(None);
         }
         let claim = ClaimId::random().map_err(EntryError::from)?;
+        let receipt = random_receipt_id().map_err(EntryError::from)?;
         let this = self.clone();
         // A task of its own: if the client hangs up here, the guard in its answer is dropped and the lease is cut.
         let leasing = self.0.unattended.spawn(async move {
@@ -141,7 +146,13 @@ impl Transfers {
                 .0
                 .vault
                 .meta
-                .write(move |c| Ok::<_, ClaimError>(claim_rows::lease(c, account, lookup, claim, now)?))
+                .write(move |c| {
+                    let lease = claim_rows::lease(c, account, lookup, claim, now)?;
+                    if let Some(lease) = &lease {
+                        receipt_rows::insert(c, &receipt, &lease.blob)?;
+                    }
+                    Ok::<_, ClaimError>(lease)
+                })
                 .await?;
             Ok::<_, ClaimError>(lease.map(|lease| LeaseGuard::new(this, lease)))
         });
@@ -162,7 +173,7 @@ impl Transfers {
                 });
                 let (blob, last) = (guard.lease.blob.clone(), guard.lease.last);
                 let body = Sending::new(source, guard, self.0.core.drain.begin_claim());
-                Ok(Some(Claimed { blob, last, entry_index, salt, body }))
+                Ok(Some(Claimed { blob, last, entry_index, salt, receipt, body }))
             }
             Err(error) if error.is_gone() => {
                 tracing::error!(upload = %guard.lease.blob.id, %error, "an acknowledged payload is gone; its row is burned");

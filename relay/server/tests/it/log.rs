@@ -17,25 +17,25 @@ use tempfile::TempDir;
 
 use crate::relay::{Relay, noise};
 
-async fn get(relay: &Relay, path: &str) -> reqwest::Response {
+pub async fn get(relay: &Relay, path: &str) -> reqwest::Response {
     relay.http.get(format!("{}{path}", relay.url)).send().await.unwrap()
 }
 
-async fn text(relay: &Relay, path: &str) -> String {
+pub async fn text(relay: &Relay, path: &str) -> String {
     get(relay, path).await.error_for_status().unwrap().text().await.unwrap()
 }
 
-async fn json_of<T: DeserializeOwned>(relay: &Relay, path: &str) -> T {
+pub async fn json_of<T: DeserializeOwned>(relay: &Relay, path: &str) -> T {
     get(relay, path).await.error_for_status().unwrap().json().await.unwrap()
 }
 
-async fn published(relay: &Relay) -> (Note, Checkpoint) {
+pub async fn published(relay: &Relay) -> (Note, Checkpoint) {
     let note = Note::parse(text(relay, "/log/checkpoint").await.as_bytes()).unwrap();
     let checkpoint = Checkpoint::parse(&note.text).unwrap();
     (note, checkpoint)
 }
 
-async fn filled(relay: &Relay, uploads: u64) {
+pub async fn filled(relay: &Relay, uploads: u64) {
     let user = relay.user().await;
     for seed in 0..uploads {
         assert_eq!(user.upload(&noise(seed, 300), json!({})).await.status(), StatusCode::OK);

@@ -2,15 +2,22 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
 
 mod admin;
+mod archive;
+mod browser;
+mod caching;
 mod control;
 mod crash;
 mod devices;
 mod download;
 mod full_disk;
+mod gossip;
 mod limits;
 mod listener;
 mod log;
+mod log_index;
+mod pages;
 mod process;
+mod receipts;
 mod relay;
 mod sdk;
 mod upload;

@@ -81,6 +81,7 @@ fn log_page(shown: &[LogEntry], root: &str, from: usize) -> LogPage {
         tree_size: Some(shown.len() as u64),
         root: root.to_owned(),
         entries: shown.iter().skip(from).take(1000).cloned().collect(),
+        next_from: None,
     }
 }
 

@@ -237,6 +237,7 @@ async fn finish(
         // Public download links are not offered.
         download_token: String::new(),
         merkle_proof: proof.ok(),
+        log_receipt: Some(accepted.receipt),
     })
 }
 
