@@ -60,14 +60,14 @@ fn lines_of_witnesses_and_strangers_are_not_sent_back() {
 fn a_rotation_with_long_names_keeps_what_fits_and_the_ed25519_lines_first() {
     let origin = "o".repeat(255);
     let (mut note, mut keys) = published(&origin, u64::MAX);
-    // Four post-quantum lines: two of them fit.
+    // Four post-quantum lines, of which one fits beside such a proof.
     for n in 10..13 {
         let key = MlDsa44Key::from_seed(&origin, &Seed::new([n; 32])).unwrap();
         let more: [&dyn Signer; 1] = [&key];
         note.signatures.extend(Note::sign(&note.text, &more, 5).unwrap().signatures);
         keys.push(key.verifier().clone());
     }
-    let request = AddCheckpoint::new(9, vec![[7; 32]; 40], &note, &keys).unwrap();
+    let request = AddCheckpoint::new(9, vec![[7; 32]; 60], &note, &keys).unwrap();
     assert!(request.to_bytes().len() <= MAX_REQUEST);
     assert_eq!(request.note.signatures.first().unwrap().key_id, keys[2].key_id());
     assert_eq!(request.note.signatures.len(), 2, "Ed25519 and one of the others");
