@@ -8,6 +8,7 @@ mod cache;
 mod cluster;
 mod demo;
 mod failure;
+mod fuzz;
 mod generate;
 mod images;
 mod manifests;
@@ -32,6 +33,8 @@ usage: cargo xtask COMMAND
   demo [--down]             a cluster, the operator, relays, verified transfers; leaves it running (--down removes it)
   test [--fast] [SCENARIO…] everything that is checked; --fast stops before the cluster, names run only those
   bench NAME|all            figures of a release build
+  fuzz [TARGET] [--seconds N]
+                            the fuzz targets under libFuzzer, a minute each unless N says otherwise
   generate [--check]        CRDs, samples, API reference, config/
   images [--release] [--version V] [--variants]
                             builds operator and relay images and pushes them to the cluster's registry
@@ -60,6 +63,7 @@ fn command(mut arguments: Arguments) -> Result<bool> {
     let command = arguments.word().unwrap_or_else(|| "help".to_owned());
     match command.as_str() {
         "test" => return test::command(&Cache::open()?, arguments),
+        "fuzz" => return fuzz::command(&Cache::open()?, arguments),
         "demo" => demo::command(&Cache::open()?, arguments),
         "bench" => bench::command(&Cache::open()?, arguments),
         "generate" => generate::command(&Cache::open()?, arguments),

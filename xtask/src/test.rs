@@ -142,6 +142,17 @@ impl Ladder<'_> {
             tools::helm(ladder.cache)?;
             generate::check(ladder.cache, evidence)
         });
+        self.rung("the specification's vectors are current", |ladder, evidence| {
+            tools::judges(ladder.cache)?;
+            let vectors = ladder.cache.checkout().join("docs/spec/vectors");
+            let told = Run::new(ladder.cache.bin().join("judge-vectors"))
+                .arg("-dir")
+                .arg(vectors)
+                .arg("-check")
+                .output()?;
+            evidence.say(told.trim_start_matches("vectors: ok: ").to_owned());
+            Ok(())
+        });
         self.rung("helm lint", |ladder, _| manifests::lint(ladder.cache));
         self.rung("kubeconform", |ladder, evidence| manifests::conform(ladder.cache, evidence));
     }

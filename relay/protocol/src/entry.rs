@@ -107,6 +107,7 @@ impl Entry {
 
     /// An entry with a body.
     pub fn with_body(body: Body, at: Timestamp) -> Result<Self, EntryError> {
+        body.check()?;
         let (kind, hour) = (body.kind(), moment::hour(at));
         let value = body.to_value()?;
         let leaf = leaf::body_leaf(kind.name(), &value, &hour)?;
@@ -140,7 +141,8 @@ impl Entry {
         let body = match fields.b {
             Some(value) => {
                 let expected = leaf::body_leaf(kind.name(), &value, &fields.t)?;
-                let body = Body::read(kind, value)?;
+                let body = Body::read(kind, &value)?;
+                body.check()?;
                 if expected != leaf {
                     return Err(EntryError::LeafMismatch {
                         kind: kind.name(),

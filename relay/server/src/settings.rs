@@ -10,7 +10,8 @@ mod network;
 mod reload;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -118,6 +119,15 @@ impl Default for Settings {
             payload: Payload::Disk,
             termination_grace: Duration::from_secs(600),
         }
+    }
+}
+
+impl FromStr for Settings {
+    type Err = SettingsError;
+
+    /// Reads the text of a `relay.yaml`.
+    fn from_str(text: &str) -> Result<Self, SettingsError> {
+        file::parse(Path::new("relay.yaml"), text)
     }
 }
 

@@ -142,8 +142,11 @@ impl Signer for MlDsa44Key {
 
     fn sign(&self, text: &str, at: u64) -> Result<Vec<u8>, SignFailed> {
         let checkpoint = Checkpoint::parse(text).map_err(|e| SignFailed::NotACheckpoint(e.to_string()))?;
-        let message = cosigned_message(self.verifier.name(), at, &checkpoint)
-            .ok_or_else(|| SignFailed::NotACheckpoint("a name is longer than 255 bytes".to_owned()))?;
+        let message = cosigned_message(self.verifier.name(), at, &checkpoint).ok_or_else(|| {
+            SignFailed::NotACheckpoint(
+                "a name is longer than 255 bytes, or there are extension lines".to_owned(),
+            )
+        })?;
         let mut line = at.to_be_bytes().to_vec();
         line.extend(ml_dsa(&self.key, &message, Algorithm::MlDsa44)?);
         Ok(line)

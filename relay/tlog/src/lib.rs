@@ -23,6 +23,7 @@ pub mod tile;
 pub mod tlog_proof;
 pub mod verify;
 pub mod vkey;
+pub mod witness;
 
 pub use block::Block;
 pub use checkpoint::Checkpoint;

@@ -99,7 +99,7 @@ pub struct VerifierKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// Not `name+keyid+base64`.
-    #[error("a verifier key is name+keyid+base64, the key id in eight hex digits")]
+    #[error("a verifier key is name+keyid+base64, the key id in eight lower-case hex digits")]
     Form,
     /// The name is empty or holds white space or a plus.
     #[error("the key name is empty or holds white space or a plus")]
@@ -150,7 +150,7 @@ impl VerifierKey {
         let (Some(name), Some(id), Some(encoded)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(KeyError::Form);
         };
-        if id.len() != 8 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        if id.len() != 8 || !id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
             return Err(KeyError::Form);
         }
         let id = u32::from_str_radix(id, 16).map_err(|_| KeyError::Form)?;
@@ -254,13 +254,16 @@ pub fn key_id(name: &str, algorithm: Algorithm, public: &[u8]) -> u32 {
 
 /// The message of an ML-DSA-44 line: `cosigned_message` of C2SP tlog-cosignature, for a whole tree (start 0).
 ///
-/// `"subtree/v1\n\0" ‖ len ‖ name ‖ time u64 ‖ len ‖ origin ‖ 0 u64 ‖ size u64 ‖ root`, all big-endian. Extension
-/// lines of the checkpoint are not signed by this type. None when a name does not fit its length byte, or for a time
-/// above 2^63 − 1.
+/// `"subtree/v1\n\0" ‖ len ‖ name ‖ time u64 ‖ len ‖ origin ‖ 0 u64 ‖ size u64 ‖ root`, all big-endian. None when a name
+/// does not fit its length byte, for a time above 2^63 − 1, and for a checkpoint with extension lines: this type does not
+/// sign them, so whoever holds the note could exchange them under a good signature.
 #[must_use]
 pub fn cosigned_message(cosigner: &str, time: u64, checkpoint: &Checkpoint) -> Option<Vec<u8>> {
     let length = |name: &str| u8::try_from(name.len()).ok().filter(|length| *length > 0);
     i64::try_from(time).ok()?;
+    if !checkpoint.extensions.is_empty() {
+        return None;
+    }
     let mut message = b"subtree/v1\n\0".to_vec();
     message.push(length(cosigner)?);
     message.extend_from_slice(cosigner.as_bytes());

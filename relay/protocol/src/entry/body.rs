@@ -79,7 +79,7 @@ macro_rules! bodies {
                 Ok(match self { $(Self::$variant(body) => serde_json::to_value(body)?,)* })
             }
 
-            pub(super) fn read(kind: Kind, value: Value) -> Result<Self, EntryError> {
+            pub(super) fn read(kind: Kind, value: &Value) -> Result<Self, EntryError> {
                 match kind {
                     Kind::Transfer => Err(EntryError::Body { kind: kind.name(), reason: "it has none".into() }),
                     $(Kind::$variant => typed(kind, value).map(Self::$variant),)*
@@ -87,6 +87,19 @@ macro_rules! bodies {
             }
         }
     };
+}
+
+impl Body {
+    /// What the fields' types do not say.
+    pub(super) fn check(&self) -> Result<(), EntryError> {
+        match self {
+            Self::SupportKeyIssued(body) if !crate::moment::is_hour(&body.until) => {
+                let reason = format!("until is {:?}, expected an hour as in t", body.until);
+                Err(EntryError::Body { kind: self.kind().name(), reason })
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 bodies! {
@@ -138,11 +151,19 @@ bodies! {
     SthAnchor(SthAnchor) = "sth_anchor",
     /// The last entry of this log.
     LogClosed(LogClosed) = "log_closed",
+    /// The first entry of a log that was adopted in place of another.
+    LogAdopted(LogAdopted) = "log_adopted",
 }
 
-fn typed<T: DeserializeOwned>(kind: Kind, value: Value) -> Result<T, EntryError> {
-    serde_json::from_value(value)
-        .map_err(|error| EntryError::Body { kind: kind.name(), reason: error.to_string() })
+fn typed<T: DeserializeOwned + Serialize>(kind: Kind, value: &Value) -> Result<T, EntryError> {
+    let wrong = |reason: String| EntryError::Body { kind: kind.name(), reason };
+    let body = T::deserialize(value).map_err(|error| wrong(error.to_string()))?;
+    // A field that may be null may still not be absent: each body is written in one way only.
+    if serde_json::to_value(&body).ok().as_ref() == Some(value) {
+        Ok(body)
+    } else {
+        Err(wrong("a field that may be null is missing".into()))
+    }
 }
 
 macro_rules! body_structs {
@@ -298,6 +319,15 @@ body_structs! {
     LogClosed {
         /// Why.
         cause: CloseCause,
+    }
+    /// Body of `log_adopted`.
+    LogAdopted {
+        /// The name of the log that ended.
+        origin: String,
+        /// Entries under the last checkpoint that is known of it; 0 when none is.
+        size: u64,
+        /// SHA-256 root of that checkpoint.
+        root: Digest,
     }
 }
 

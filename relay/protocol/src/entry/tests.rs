@@ -57,6 +57,7 @@ fn every_body() -> Vec<Body> {
         Body::LogKeyRotated(LogKeyRotated { added: Some("o+00000000+AQ==".into()), retired: None }),
         Body::SthAnchor(SthAnchor { count: 7, chain: digest(3) }),
         Body::LogClosed(LogClosed { cause: CloseCause::Deleted }),
+        Body::LogAdopted(LogAdopted { origin: "old.example/log".into(), size: 9, root: digest(4) }),
     ]
 }
 
@@ -135,6 +136,31 @@ fn what_two_readers_could_see_differently_is_refused() {
         let error = Entry::parse(text.as_bytes()).unwrap_err().to_string();
         assert!(error.contains(expected), "{text} gave {error:?}, expected {expected:?}");
     }
+}
+
+#[test]
+fn a_field_that_may_be_null_may_not_be_absent() {
+    for body in [r#"{"request":"KEY","result":"unreachable"}"#, r#"{"source":"community"}"#] {
+        let body: Value = serde_json::from_str(&body.replace("KEY", &"11".repeat(32))).unwrap();
+        let (kind, hour) = match body.get("source") {
+            Some(_) => ("license_changed", "2026-01-02T03:00:00.000Z"),
+            None => ("license_checkin", "2026-01-02T03:00:00.000Z"),
+        };
+        let leaf = hex::encode(crate::leaf::body_leaf(kind, &body, hour).unwrap());
+        let entry = serde_json::json!({"b": body, "k": kind, "l": leaf, "t": hour});
+        let error = Entry::parse(&canonical::to_vec(&entry).unwrap()).unwrap_err().to_string();
+        assert!(error.contains("may be null is missing"), "{error}");
+    }
+}
+
+#[test]
+fn a_support_key_ends_at_an_hour() {
+    let issued = |until: &str| {
+        let body = SupportKeyIssued { key: digest(1), role: Role::Owner, until: until.into() };
+        Entry::with_body(Body::SupportKeyIssued(body), at())
+    };
+    assert!(issued("2026-01-03T03:00:00.000Z").is_ok());
+    assert!(issued("tomorrow").unwrap_err().to_string().contains("expected an hour"));
 }
 
 #[test]

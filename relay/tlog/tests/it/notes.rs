@@ -114,6 +114,28 @@ fn the_time_in_a_cosignature_is_signed() {
 }
 
 #[test]
+fn an_ml_dsa_44_line_does_not_stand_for_lines_it_does_not_sign() {
+    let keys = Keys::new();
+    let mut note = keys.note();
+    note.text.push_str("extension\n");
+    assert!(note.open(&keys.verifiers()[1..2]).is_err(), "an extension line was slipped in");
+    assert!(Note::sign(&note.text, &[&keys.ml_dsa_44], AT).is_err());
+    assert!(cosigned_message(NAME, AT, &Checkpoint::parse(&note.text).unwrap()).is_none());
+}
+
+#[test]
+fn a_key_id_has_one_spelling() {
+    let vkey = Keys::new().verifiers()[0].to_string();
+    let upper = vkey.replacen(
+        &vkey[NAME.len() + 1..NAME.len() + 9],
+        &vkey[NAME.len() + 1..NAME.len() + 9].to_uppercase(),
+        1,
+    );
+    assert_ne!(upper, vkey);
+    assert_eq!(VerifierKey::parse(&upper), Err(KeyError::Form));
+}
+
+#[test]
 fn malformed_notes_are_refused() {
     let good = Keys::new().note().to_text();
     let text = checkpoint().to_text();
