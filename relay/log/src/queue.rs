@@ -8,6 +8,7 @@ use crate::shared::{Job, lock};
 use crate::{AppendError, Entry};
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// While the disk is busy, fewer entries than these are left to wait: a batch is what arrives during the last sync, and
 /// hashing pays from a few dozen on.
@@ -28,8 +29,35 @@ struct Waiting {
     refusal: Option<AppendError>,
     /// A batch is being written and synced.
     writing: bool,
+    /// Batches that are durable and whose callers are being told.
+    answering: usize,
+    /// Until when those who are told now may still get into the next batch.
+    open_until: Option<Instant>,
+    /// How long the last turns took.
+    turns: Turns,
     /// Number of jobs at which the gathering thread is to be woken.
     wake_at: usize,
+}
+
+/// The shortest of the last turns at the disk: what one more sync costs at least.
+#[derive(Default)]
+struct Turns {
+    last: VecDeque<Duration>,
+}
+
+impl Turns {
+    const KEPT: usize = 32;
+
+    fn add(&mut self, took: Duration) {
+        self.last.push_back(took);
+        if self.last.len() > Self::KEPT {
+            self.last.pop_front();
+        }
+    }
+
+    fn shortest(&self) -> Duration {
+        self.last.iter().min().copied().unwrap_or_default()
+    }
 }
 
 /// What a batch may still take.
@@ -41,8 +69,8 @@ pub(crate) struct Room {
 /// What comes next for a batch that is being gathered.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// More entries were taken, while nobody else was writing if `disk_is_free`.
-    More { disk_is_free: bool },
+    /// More entries were taken; nothing stands in the way of the turn any more if they are the `last`.
+    More { last: bool },
     /// The batch has the turn: it is to be written, and the turn [given back](Queue::give_back).
     Turn,
 }
@@ -70,7 +98,15 @@ impl Room {
 
 impl Default for Queue {
     fn default() -> Self {
-        let waiting = Waiting { jobs: VecDeque::new(), refusal: None, writing: false, wake_at: NOBODY };
+        let waiting = Waiting {
+            jobs: VecDeque::new(),
+            refusal: None,
+            writing: false,
+            answering: 0,
+            open_until: None,
+            turns: Turns::default(),
+            wake_at: NOBODY,
+        };
         Self { waiting: Mutex::new(waiting), changed: Condvar::new() }
     }
 }
@@ -114,14 +150,15 @@ impl Queue {
     pub(crate) fn wait_for_entries(&self) -> bool {
         let mut waiting = lock(&self.waiting);
         loop {
-            let enough = if waiting.writing { WORTHWHILE } else { 1 };
+            let hindrance = waiting.hindrance();
+            let enough = if hindrance == Hindrance::None { 1 } else { WORTHWHILE };
             if waiting.jobs.len() >= enough {
                 return true;
             }
             if waiting.jobs.is_empty() && waiting.refusal.is_some() {
                 return false;
             }
-            waiting = self.wait(waiting, enough);
+            waiting = self.wait(waiting, enough, hindrance);
         }
     }
 
@@ -129,7 +166,7 @@ impl Queue {
     pub(crate) fn wait_until_written(&self) {
         let mut waiting = lock(&self.waiting);
         while waiting.writing {
-            waiting = self.wait(waiting, NOBODY);
+            waiting = self.wait(waiting, NOBODY, Hindrance::Disk);
         }
     }
 
@@ -139,34 +176,57 @@ impl Queue {
         lock(&self.waiting).give(taken, &mut room);
     }
 
-    /// Takes what has arrived, as far as there is room, or the turn once the disk is free; waits for one of them. After
-    /// entries that were taken while the disk was free (`last`), the turn comes before more entries.
+    /// Takes what has arrived, as far as there is room, or the turn when nothing stands in its way; waits for one of them.
+    /// After `last` entries the turn comes before more entries.
     pub(crate) fn next(&self, taken: &mut VecDeque<Job>, room: &mut Room, last: bool) -> Next {
         let mut waiting = lock(&self.waiting);
         loop {
-            let disk_is_free = !waiting.writing;
-            let enough = if disk_is_free { 1 } else { WORTHWHILE };
+            let hindrance = if last { waiting.disk() } else { waiting.hindrance() };
+            let enough = if hindrance == Hindrance::None { 1 } else { WORTHWHILE };
             if !last && waiting.jobs.len() >= enough && waiting.give(taken, room) {
-                return Next::More { disk_is_free };
+                return Next::More { last: hindrance == Hindrance::None };
             }
-            if disk_is_free {
+            // A full batch waits for nobody but the disk.
+            let hindrance = if room.entries == 0 { waiting.disk() } else { hindrance };
+            if hindrance == Hindrance::None {
                 waiting.writing = true;
                 return Next::Turn;
             }
             let wake_at = if room.entries > 0 { WORTHWHILE } else { NOBODY };
-            waiting = self.wait(waiting, wake_at);
+            waiting = self.wait(waiting, wake_at, hindrance);
         }
     }
 
-    /// Ends a turn.
-    pub(crate) fn give_back(&self) {
-        lock(&self.waiting).writing = false;
+    /// Ends a turn that took so long. The batch's callers are about to be told, which [`Self::answered`] ends: who appends
+    /// again at once still gets into the next batch, as long as waiting for that costs less than a further sync would.
+    pub(crate) fn give_back(&self, took: Duration) {
+        let mut waiting = lock(&self.waiting);
+        waiting.writing = false;
+        waiting.answering += 1;
+        waiting.turns.add(took);
+        waiting.open_until = Some(Instant::now() + waiting.turns.shortest());
         self.changed.notify_one();
     }
 
-    fn wait<'a>(&self, mut waiting: MutexGuard<'a, Waiting>, wake_at: usize) -> MutexGuard<'a, Waiting> {
+    /// The callers of a batch have been told.
+    pub(crate) fn answered(&self) {
+        lock(&self.waiting).answering -= 1;
+        self.changed.notify_one();
+    }
+
+    fn wait<'a>(
+        &self,
+        mut waiting: MutexGuard<'a, Waiting>,
+        wake_at: usize,
+        hindrance: Hindrance,
+    ) -> MutexGuard<'a, Waiting> {
         waiting.wake_at = wake_at;
-        let mut waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = match hindrance {
+            Hindrance::Answers(left) => {
+                self.changed.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0
+            }
+            _ => self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner),
+        };
         waiting.wake_at = NOBODY;
         waiting
     }
@@ -177,7 +237,30 @@ impl Queue {
     }
 }
 
+/// Why a batch cannot have the turn now, or should not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hindrance {
+    None,
+    /// Another batch has the turn.
+    Disk,
+    /// Callers of the batch before are being told, and it pays to wait for what they append; so long at most.
+    Answers(Duration),
+}
+
 impl Waiting {
+    fn disk(&self) -> Hindrance {
+        if self.writing { Hindrance::Disk } else { Hindrance::None }
+    }
+
+    fn hindrance(&self) -> Hindrance {
+        let left = self.open_until.map(|until| until.saturating_duration_since(Instant::now()));
+        match left.filter(|left| self.answering > 0 && !left.is_zero() && self.refusal.is_none()) {
+            _ if self.writing => Hindrance::Disk,
+            Some(left) => Hindrance::Answers(left),
+            None => Hindrance::None,
+        }
+    }
+
     /// Moves entries over as far as there is room. False when there was none.
     fn give(&mut self, taken: &mut VecDeque<Job>, room: &mut Room) -> bool {
         let count = self.jobs.iter().take_while(|job| room.take(&job.entry)).count();
@@ -214,7 +297,7 @@ mod tests {
         let (queue, mut taken) = (Queue::default(), VecDeque::new());
         push(&queue, job(1, 10));
         assert!(queue.wait_for_entries());
-        assert_eq!(queue.next(&mut taken, &mut plenty(), false), Next::More { disk_is_free: true });
+        assert_eq!(queue.next(&mut taken, &mut plenty(), false), Next::More { last: true });
         push(&queue, job(2, 10));
         assert_eq!(queue.next(&mut taken, &mut plenty(), true), Next::Turn);
         assert_eq!((taken.len(), queue.len()), (1, 1));
@@ -228,12 +311,34 @@ mod tests {
             push(&queue, job(1, 10));
         }
         let mut room = plenty();
-        assert_eq!(queue.next(&mut taken, &mut room, false), Next::More { disk_is_free: false });
+        assert_eq!(queue.next(&mut taken, &mut room, false), Next::More { last: false });
         push(&queue, job(2, 10));
-        queue.give_back();
-        assert_eq!(queue.next(&mut taken, &mut room, false), Next::More { disk_is_free: true });
+        queue.give_back(Duration::ZERO);
+        assert_eq!(queue.next(&mut taken, &mut room, false), Next::More { last: true });
         assert_eq!(queue.next(&mut taken, &mut room, true), Next::Turn);
         assert_eq!(taken.len(), WORTHWHILE + 1);
+    }
+
+    #[test]
+    fn callers_who_are_being_told_get_into_the_next_batch_unless_that_takes_longer_than_a_sync() {
+        for (sync, gets_in) in [(Duration::from_secs(60), true), (Duration::from_millis(1), false)] {
+            let (queue, mut taken) = (Queue::default(), VecDeque::new());
+            assert_eq!(queue.next(&mut taken, &mut plenty(), true), Next::Turn);
+            for _ in 0..WORTHWHILE {
+                push(&queue, job(1, 10));
+            }
+            queue.give_back(sync);
+            assert!(matches!(queue.next(&mut taken, &mut plenty(), false), Next::More { .. }));
+            std::thread::scope(|threads| {
+                threads.spawn(|| {
+                    std::thread::sleep(Duration::from_millis(100));
+                    push(&queue, job(2, 10));
+                    queue.answered();
+                });
+                let next = queue.next(&mut taken, &mut plenty(), false);
+                assert_eq!(next, if gets_in { Next::More { last: true } } else { Next::Turn });
+            });
+        }
     }
 
     #[test]
@@ -243,10 +348,10 @@ mod tests {
             push(&queue, job(number, length));
         }
         let mut room = Room::new((MAX_TRAILER + 500) as u64, usize::MAX, 100);
-        assert_eq!(queue.next(&mut taken, &mut room, false), Next::More { disk_is_free: true });
+        assert_eq!(queue.next(&mut taken, &mut room, false), Next::More { last: true });
         assert_eq!(queue.next(&mut taken, &mut room, false), Next::Turn);
         assert_eq!(taken.len(), 1);
-        queue.give_back();
+        queue.give_back(Duration::ZERO);
         let mut rest = VecDeque::new();
         queue.take(&mut rest, 100);
         let order: Vec<u8> = rest.iter().map(|job| job.entry.legacy_leaf[0]).collect();

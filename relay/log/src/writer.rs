@@ -1,8 +1,9 @@
 //! The two threads that append, in turns.
 //!
 //! While one of them waits for the disk, the other gathers what arrives into the next batch, hashes and frames it: so a
-//! batch is what arrived during the last sync, and no time is lost between two syncs. Then it takes the turn at the disk,
-//! and the first one answers its waiters. With few entries about, one thread does all of it.
+//! batch is what arrived during the last sync, and little time is lost between two syncs. Then it takes the turn at the disk,
+//! and the first one answers its waiters. Who is answered often appends again: so the turn is put off until all of a batch
+//! are answered, unless that takes longer than a sync does. With few entries about, one thread does all of it.
 //!
 //! Batches are written one after the other: the next one only when the one before is durable, and not at all when it is
 //! not. Order, and what a crash leaves between each two steps:
@@ -26,6 +27,7 @@ use crate::shared::{Segment, Shared, lock};
 use crate::spare::Spare;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 /// The end of the write-ahead log, the batch that is being written included.
 pub(crate) struct Tail {
@@ -73,9 +75,16 @@ impl Writer {
     pub(crate) fn run(&self) {
         let mut batch = Batch::default();
         while let Some(gathered) = self.gather(&mut batch) {
-            let outcome = gathered.and_then(|()| self.write(&mut batch));
-            // No lock is held and the turn is given back: a callback may drop the last handle and wait for the threads.
-            batch.answer(outcome);
+            // No lock is held and the turn is given back by the time callers are told: one of them may drop the last handle,
+            // which waits for the threads.
+            match gathered {
+                Ok(()) => {
+                    let written = self.write(&mut batch);
+                    batch.answer(written);
+                    self.shared.queue.answered();
+                }
+                refused => batch.answer(refused),
+            }
         }
     }
 
@@ -94,9 +103,9 @@ impl Writer {
         let tail = &mut gathering.tail;
         let mut room = batch.begin(tail, shared.options.max_batch);
         let mut last = false;
-        while let Next::More { disk_is_free } = queue.next(&mut batch.taken, &mut room, last) {
+        while let Next::More { last: is_last } = queue.next(&mut batch.taken, &mut room, last) {
             batch.add_taken(tail);
-            last = disk_is_free;
+            last = is_last;
         }
         batch.seal(tail);
         Some(Ok(()))
@@ -140,8 +149,9 @@ impl Writer {
 
     /// Writes a batch that has the turn, and gives the turn back.
     fn write(&self, batch: &mut Batch) -> Result<(), AppendError> {
+        let begun = Instant::now();
         let written = self.write_and_commit(batch);
-        self.shared.queue.give_back();
+        self.shared.queue.give_back(begun.elapsed());
         written
     }
 

@@ -59,5 +59,6 @@ fn as_json(index: u64, entry: &Entry) -> Value {
 fn as_text(index: u64, entry: &Entry) -> String {
     let value: Value = serde_json::from_slice(entry.bytes()).unwrap_or_default(); // total: it was parsed before
     let body = value.get("b").map(|body| format!("  {body}")).unwrap_or_default();
-    format!("{index:>9}  {}  {:<22}{body}", entry.hour(), entry.kind().name())
+    let line = format!("{index:>9}  {}  {:<22}{body}", entry.hour(), entry.kind().name());
+    line.trim_end().to_owned()
 }

@@ -105,6 +105,15 @@ fn asked_for(error: &ClientError) -> Duration {
     }
 }
 
+/// Bytes that a log may serve. A relay of another version may ask for a key at a path it does not know; for the auditor that
+/// is no more than not being there.
+pub(super) async fn optional<S: Source>(source: &S, path: &str) -> Result<Option<Vec<u8>>, Stop> {
+    match source.get(path).await {
+        Err(ClientError::Refused { status: 401, .. }) => Ok(None),
+        answer => Ok(answer?),
+    }
+}
+
 /// Bytes that a log must serve.
 pub(super) async fn required<S: Source>(source: &S, path: &str) -> Result<Vec<u8>, Stop> {
     Ok(source.get(path).await?.ok_or_else(|| absent(path))?)

@@ -17,7 +17,7 @@ use paramant_tlog::{Checkpoint, Hash};
 use super::keys::{Keys, Opened};
 use super::report::{Check, Finding, finding};
 use super::rules::Rules;
-use super::{Baggage, Source, Stop};
+use super::{Baggage, Source, Stop, source};
 
 const NAME: &str = "witnesses";
 /// How far the witnessed checkpoint may lie behind a log that grows: cosignatures are fetched every 10 to 60 seconds.
@@ -38,7 +38,7 @@ pub(super) struct Witnesses {
 impl Witnesses {
     /// Fetches the witnessed checkpoint and the policy. Before the newest checkpoint is fetched, so that it is no larger.
     pub(super) async fn fetch<S: Source>(source: &S, keys: &Keys, baggage: &Baggage) -> Result<Self, Stop> {
-        let witnessed = source.get("/log/checkpoint.witnessed").await?;
+        let witnessed = source::optional(source, "/log/checkpoint.witnessed").await?;
         let witnessed = witnessed.map(|bytes| read(&bytes, &keys.origin)).transpose()?;
         let (policy, pinned) = match &baggage.policy {
             Some(policy) => (Some(policy.clone()), true),
@@ -166,7 +166,7 @@ fn read(bytes: &[u8], origin: &str) -> Result<(Checkpoint, Note), Finding> {
 }
 
 async fn shown<S: Source>(source: &S) -> Result<Option<Policy>, Stop> {
-    let Some(bytes) = source.get("/log/policy").await? else { return Ok(None) };
+    let Some(bytes) = source::optional(source, "/log/policy").await? else { return Ok(None) };
     let policy = Policy::parse(&bytes);
     Ok(Some(policy.map_err(|error| finding(NAME, format!("/log/policy cannot be read: {error}")))?))
 }
