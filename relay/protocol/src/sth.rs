@@ -175,6 +175,21 @@ mod tests {
         assert!(serde_json::from_value::<SignedSth>(more).is_err());
     }
 
+    /// The value is that of a Python one-liner over `json.dumps(…, sort_keys=True, separators=(",", ":"))`.
+    #[test]
+    fn the_chain_runs_over_all_six_keys_in_order() {
+        let (one, two) = (example().signed(b"one"), Sth { tree_size: 4, ..example() }.signed(b"two"));
+        let over = |heads: &[&SignedSth]| {
+            heads.iter().try_fold(CHAIN_START, |previous, head| chain(previous, head)).unwrap()
+        };
+        assert_eq!(
+            hex::encode(over(&[&one, &two])),
+            "ca6845e8fe3031e4c00c4e8eedc41172a50947ca86e29d3de971106fbe1826f4"
+        );
+        assert_ne!(over(&[&two, &one]), over(&[&one, &two]));
+        assert_ne!(over(&[&example().signed(b"another")]), over(&[&one]));
+    }
+
     #[test]
     fn only_the_signed_bytes_and_the_given_signature_are_shown_to_the_verifier() {
         let signed = example().signed(b"right");

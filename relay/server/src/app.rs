@@ -8,11 +8,13 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use crate::adoption::{self, Unfinished};
 use crate::data_dir::DataDir;
 use crate::directives::DirectiveBook;
 use crate::drain::Drain;
-use crate::identity::{ControlKey, Identity, LogKeys};
+use crate::identity::{ControlKey, Identity};
 use crate::log_service::LogService;
+use crate::log_service::key_book::KeyBook;
 use crate::metrics::Metrics;
 use crate::probes::Readiness;
 use crate::settings::{Payload, SettingsHandle};
@@ -63,6 +65,9 @@ pub enum OpenError {
     /// The directory.
     #[error(transparent)]
     Data(#[from] crate::data_dir::DataDirError),
+    /// `log adopt` did not come to its end.
+    #[error(transparent)]
+    Adoption(#[from] Unfinished),
     /// A key.
     #[error(transparent)]
     Key(#[from] crate::identity::KeyError),
@@ -88,13 +93,15 @@ impl Core {
     pub fn open(root: &std::path::Path, settings: SettingsHandle) -> Result<Self, OpenError> {
         let started_at = Timestamp::now();
         let data = DataDir::open(root)?;
+        adoption::refuse_unfinished(&data)?;
         let identity = Arc::new(Identity::open(&data)?);
-        let log_keys = LogKeys::open(&data)?;
+        let log_keys = KeyBook::open(&data)?;
         let control_key = Arc::new(ControlKey::open(&data)?);
         let now = settings.current();
-        let log = LogService::open(&data, &now, &identity, &log_keys)?;
+        let log = LogService::open(&data, &now, &identity, log_keys)?;
         let drain = Drain::new(now.payload == Payload::Memory);
         let directives = DirectiveBook::open(&data, drain.clone()).map_err(OpenError::Directives)?;
+        log.arm(directives.held().as_ref());
         Ok(Self {
             settings,
             data,

@@ -61,7 +61,7 @@ pub(crate) fn judge(log: &LogService, identity: &[u8], document: &[u8]) -> Resul
             let why = format!("this log is {}, the checkpoint is of another", log.origin());
             return Ok(unverifiable(log, Tree::Sha256, why));
         }
-        match note.open(log.verifiers()) {
+        match note.open(&log.all_verifiers()) {
             Ok(_) => {
                 compare(log, &Claimed { tree: Tree::Sha256, size: checkpoint.size, root: checkpoint.root })
             }

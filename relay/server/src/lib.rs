@@ -4,6 +4,7 @@
 //! `paramant-licensing` and the `decide`-like functions here; this crate does the I/O. Nothing here dials out.
 
 pub mod accounts;
+pub mod adoption;
 pub mod app;
 mod archive;
 pub mod control;
@@ -17,6 +18,7 @@ mod gossip;
 pub mod identity;
 pub mod license;
 pub mod listener;
+pub mod log_command;
 mod log_search;
 pub mod log_service;
 pub mod metrics;

@@ -2,6 +2,8 @@
 //!
 //! `main` and every test start a relay here, with the same code. Nothing is global, so several can run in one process.
 
+mod log_tasks;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,6 +31,8 @@ const MAX_PUBLIC: usize = 8192;
 const MAX_CONTROL: usize = 64;
 /// Kubelet and Prometheus.
 const MAX_PROBES: usize = 128;
+/// How long the end waits for a tree head over the last entries: one takes a millisecond.
+const LAST_HEAD: Duration = Duration::from_secs(2);
 /// How long answers may run on once the listeners close. Uploads were waited for before.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
@@ -115,7 +119,7 @@ impl Running {
         let identity = Digest(paramant_protocol::leaf::sha3(app.core.identity.public_key()));
         let started = RelayStarted { identity, version: crate::VERSION.to_owned() };
         app.core.log.record(Body::RelayStarted(started)).await?;
-        publish(&app.core).await;
+        log_tasks::publish(&app.core).await;
 
         let addresses = Addresses {
             public: local(&public, now.listen.public),
@@ -130,6 +134,8 @@ impl Running {
         }
         running.background.spawn(running.app.core.drain.clone().keep_time());
         running.background.spawn(record_drains(running.app.core.clone()));
+        running.background.spawn(log_tasks::keep_the_fence(running.app.core.clone()));
+        running.background.spawn(log_tasks::anchor_heads(running.app.core.clone()));
         Ok(running)
     }
 
@@ -153,6 +159,9 @@ impl Running {
         while self.listeners.join_next().await.is_some() {}
         self.background.shutdown().await;
         self.app.store.close().await;
+        // First a head over everything, then the anchor over that head: nothing signed stays outside the chain for long.
+        core.log.settle_heads(LAST_HEAD).await;
+        log_tasks::anchor(&core).await;
         if core.directives.held().is_some_and(|held| held.deleting) {
             let closed = Body::LogClosed(LogClosed { cause: CloseCause::Deleted });
             if let Err(error) = core.log.record(closed).await {
@@ -228,16 +237,6 @@ pub fn allow_many_files() {
         if let Err(error) = setrlimit(Resource::Nofile, limit) {
             tracing::warn!(%error, "the limit on open files stays low");
         }
-    }
-}
-
-/// Whoever sees the relay ready finds a checkpoint that covers its start. A refused signature is no reason not to serve.
-async fn publish(core: &Core) {
-    let log = core.log.clone();
-    match tokio::task::spawn_blocking(move || log.engine().publish_now()).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(error)) => tracing::warn!(%error, "no checkpoint was published at start; the log tries again"),
-        Err(error) => tracing::warn!(%error, "no checkpoint was published at start; the log tries again"),
     }
 }
 

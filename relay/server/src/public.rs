@@ -18,6 +18,7 @@ pub mod log_archive;
 pub mod log_feeds;
 pub mod log_gossip;
 pub mod log_heads;
+pub mod log_keys;
 pub mod log_receipts;
 pub mod log_tiles;
 pub mod observe;
@@ -59,6 +60,7 @@ pub fn router(app: Shared) -> Router {
         .merge(transfer::routes())
         .merge(keys::routes())
         .merge(admin::routes())
+        .merge(log_keys::routes())
         .merge(health::routes())
         .merge(discovery::routes())
         .fallback(nothing_here)

@@ -19,6 +19,7 @@ use paramant_tlog::vkey::Algorithm;
 use super::conditions::Conditions;
 use super::representation::{BYTES, Keep, Representation, TEXT, absent, unreadable};
 use crate::app::Shared;
+use crate::log_service::key_book::KeyRecord;
 use crate::log_service::{LogService, Published};
 
 /// A partial tile never changes either, but a longer one replaces it soon.
@@ -45,8 +46,27 @@ async fn checkpoint(State(app): State<Shared>, conditions: Conditions) -> Respon
     }
 }
 
-async fn vkeys(State(app): State<Shared>, conditions: Conditions) -> Response {
-    Representation::of_text(TEXT, vkeys_text(&app.core.log), KEYS).answer(&conditions)
+/// With `?all` also the keys that came before or will come after.
+async fn vkeys(State(app): State<Shared>, uri: Uri, conditions: Conditions) -> Response {
+    let all = uri.query().is_some_and(|query| query.split('&').any(|part| part == "all" || part == "all=1"));
+    let log = &app.core.log;
+    let text = if all { all_vkeys_text(log) } else { vkeys_text(log) };
+    Representation::of_text(TEXT, text, KEYS).answer(&conditions)
+}
+
+/// Every key there was, is or is to be, each under a line that says which tree sizes it signs.
+fn all_vkeys_text(log: &LogService) -> String {
+    let identity = log.verifiers().pop().map(|key| format!("# identity; signs every tree\n{key}\n"));
+    log.key_records().iter().map(in_its_range).chain(identity).collect()
+}
+
+fn in_its_range(key: &KeyRecord) -> String {
+    let KeyRecord { vkey, first_size, last_size, .. } = key;
+    let sizes = match last_size {
+        Some(last) => format!("from {first_size} to {last}"),
+        None => format!("from {first_size} on"),
+    };
+    format!("# signs trees of sizes {sizes}\n{vkey}\n")
 }
 
 async fn policy(State(app): State<Shared>, conditions: Conditions) -> Response {
@@ -110,7 +130,7 @@ pub(crate) fn vkeys_text(log: &LogService) -> String {
 /// The policy in the form of C2SP tlog-policy. Our ML-DSA-65 line has a type that outside readers of the format refuse, so its
 /// key is only in `/log/vkeys`. No witness cosigns yet.
 pub(crate) fn policy_text(log: &LogService) -> String {
-    let keys = log.verifiers().iter().filter(|key| key.algorithm() != Algorithm::MlDsa65);
+    let keys = log.verifiers().into_iter().filter(|key| key.algorithm() != Algorithm::MlDsa65);
     let logs: String = keys.map(|key| format!("log {key}\n")).collect();
     format!("{logs}quorum none\n")
 }

@@ -76,6 +76,10 @@ pub(super) fn told(kind: Kind) -> Told {
             "All tree heads signed so far are chained into one hash, so that none can be dropped unnoticed.",
         ),
         Kind::LogClosed => ("Log closed", "The last entry of this log."),
+        Kind::LogAdopted => (
+            "Log begun anew",
+            "This log was begun in place of another one; the entry names that log and its last known checkpoint.",
+        ),
     };
     Told { title, sentence }
 }

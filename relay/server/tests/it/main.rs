@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
 
 mod admin;
+mod adopt;
+mod anchors;
 mod archive;
 mod browser;
 mod caching;
@@ -9,12 +11,14 @@ mod control;
 mod crash;
 mod devices;
 mod download;
+mod fence;
 mod full_disk;
 mod gossip;
 mod limits;
 mod listener;
 mod log;
 mod log_index;
+mod log_keys;
 mod pages;
 mod process;
 mod receipts;
