@@ -234,10 +234,9 @@ async fn examine<S: Source>(
     report.add(rules.check());
     report.add(settled(source, &keys, &rules, &opened).await?);
 
-    for earlier in [witnesses.witnessed().cloned(), baggage.remembered.as_ref().and_then(Remembered::seen)] {
-        if let Some(earlier) = earlier {
-            in_the_same_log(&earlier, &mut nodes, &mut roots, &opened).await?;
-        }
+    let seen = baggage.remembered.as_ref().and_then(Remembered::seen);
+    for earlier in witnesses.witnessed().into_iter().chain(&seen) {
+        in_the_same_log(earlier, &mut nodes, &mut roots, &opened).await?;
     }
     report.add(witnesses.check(&keys, &opened, &rules)?);
     if source.has_json() {
