@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// An open file, read and written at offsets.
 pub(crate) trait DiskFile: Send + Sync {
@@ -44,6 +45,10 @@ pub(crate) trait Disk: Send + Sync {
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Makes every file of the file system that holds this directory durable, in one call.
     fn sync_file_system(&self, dir: &Path) -> io::Result<()>;
+    /// Takes the lock of a directory through the file given, which is created when it is missing.
+    fn lock(&self, path: &Path) -> Result<DirLock, LockError>;
+    /// When a file was last written.
+    fn modified(&self, path: &Path) -> io::Result<SystemTime>;
 }
 
 /// Creates a directory and its missing parents below (and including) `root`, each name durable before the next.
@@ -170,11 +175,38 @@ impl Disk for RealDisk {
     fn sync_file_system(&self, dir: &Path) -> io::Result<()> {
         Ok(rustix::fs::syncfs(&fs::File::open(dir)?)?)
     }
+
+    /// Network file systems are refused.
+    fn lock(&self, path: &Path) -> Result<DirLock, LockError> {
+        let mut options = fs::OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(false).open(path);
+        let file = file.map_err(LockError::Io)?;
+        let stat = rustix::fs::fstatfs(&file).map_err(|e| LockError::Io(e.into()))?;
+        if is_network(stat.f_type as u64) {
+            return Err(LockError::Network);
+        }
+        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(DirLock::holding(file)),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(LockError::Held),
+            Err(e) => Err(LockError::Io(e.into())),
+        }
+    }
+
+    fn modified(&self, path: &Path) -> io::Result<SystemTime> {
+        fs::metadata(path)?.modified()
+    }
 }
 
 /// The lock on the log's directory, held as long as the value or a clone of it lives.
 #[derive(Clone)]
-pub(crate) struct DirLock(#[expect(dead_code, reason = "held for its lock")] Arc<fs::File>);
+pub(crate) struct DirLock(#[expect(dead_code, reason = "held for its lock")] Arc<dyn Send + Sync>);
+
+impl DirLock {
+    /// The lock is held for as long as what is given here lives.
+    pub(crate) fn holding(held: impl Send + Sync + 'static) -> Self {
+        Self(Arc::new(held))
+    }
+}
 
 /// Why the directory cannot be taken.
 pub(crate) enum LockError {
@@ -184,28 +216,6 @@ pub(crate) enum LockError {
     Network,
     /// Anything else.
     Io(io::Error),
-}
-
-impl DirLock {
-    /// Takes the lock, or says who stands in the way. Network file systems are refused.
-    pub(crate) fn take(path: &Path) -> Result<Self, LockError> {
-        let file = fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(LockError::Io)?;
-        let stat = rustix::fs::fstatfs(&file).map_err(|e| LockError::Io(e.into()))?;
-        if is_network(stat.f_type as u64) {
-            return Err(LockError::Network);
-        }
-        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self(Arc::new(file))),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(LockError::Held),
-            Err(e) => Err(LockError::Io(e.into())),
-        }
-    }
 }
 
 /// File system types (`statfs` magic numbers) that sync or lock over a network: NFS, SMB, CIFS, SMB2, AFS, Ceph, 9p, Lustre.

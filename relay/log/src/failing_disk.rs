@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use crate::backlog::Backlog;
-use crate::disk::{Disk, DiskFile, RealDisk};
+use crate::disk::{DirLock, Disk, DiskFile, LockError, RealDisk};
 use crate::{AppendError, CheckpointSigner, Entry, Head, Log, Options, PublishError, SignError, start};
 use paramant_tlog::Checkpoint;
 use paramant_tlog::keys::{Ed25519Key, Seed, Signer};
@@ -11,7 +11,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// What is to fail from now on, and how often the disk was asked.
 #[derive(Default)]
@@ -97,6 +97,12 @@ impl Disk for FailingDisk {
     fn sync_file_system(&self, dir: &Path) -> io::Result<()> {
         self.0.sync()?;
         RealDisk.sync_file_system(dir)
+    }
+    fn lock(&self, path: &Path) -> Result<DirLock, LockError> {
+        RealDisk.lock(path)
+    }
+    fn modified(&self, path: &Path) -> io::Result<SystemTime> {
+        RealDisk.modified(path)
     }
 }
 

@@ -13,7 +13,7 @@
 
 use crate::backlog::{Backlog, Pace};
 use crate::derive::Deriver;
-use crate::disk::{self, DirLock, Disk, LockError};
+use crate::disk::{self, Disk, LockError};
 use crate::edge::Edge;
 use crate::error::{Corruption, OpenError, ReadError, open_io};
 use crate::handle::{Guard, Log};
@@ -68,7 +68,7 @@ pub(crate) fn open_with(
     let dir = options.dir.clone();
     let wal = dir.join("wal");
     disk::create_dirs(disk.as_ref(), &dir, &wal).map_err(open_io(&wal))?;
-    let lock = DirLock::take(&dir.join("lock")).map_err(|error| match error {
+    let lock = disk.lock(&dir.join("lock")).map_err(|error| match error {
         LockError::Held => OpenError::Locked(dir.clone()),
         LockError::Network => OpenError::NetworkFileSystem(dir.clone()),
         LockError::Io(source) => OpenError::Io { path: dir.join("lock"), source },
@@ -166,7 +166,7 @@ fn read_checkpoint(disk: &dyn Disk, dir: &Path) -> Result<Option<Stored>, OpenEr
     let Some(bytes) = disk.read(&path).map_err(open_io(&path))? else { return Ok(None) };
     let note = Note::parse(&bytes).map_err(|e| corrupt(&path, 0, e.to_string()))?;
     let checkpoint = Checkpoint::parse(&note.text).map_err(|e| corrupt(&path, 0, e.to_string()))?;
-    let at = std::fs::metadata(&path).and_then(|meta| meta.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+    let at = disk.modified(&path).unwrap_or(SystemTime::UNIX_EPOCH);
     Ok(Some(Stored { note: note.to_text(), checkpoint, at }))
 }
 
