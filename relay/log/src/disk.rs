@@ -51,20 +51,24 @@ pub(crate) trait Disk: Send + Sync {
     fn modified(&self, path: &Path) -> io::Result<SystemTime>;
 }
 
-/// Creates a directory and its missing parents below (and including) `root`, each name durable before the next.
-pub(crate) fn create_dirs(disk: &dyn Disk, root: &Path, dir: &Path) -> io::Result<()> {
-    if disk.has_dir(dir) {
-        return Ok(());
-    }
+/// Creates a directory and its missing parents below (and including) `root`, each name durable before the next. Those that
+/// are there count as durable only now: a process may have died between creating one and syncing its parent.
+pub(crate) fn create_dirs(disk: &dyn Disk, root: &Path, dir: &Path) -> Result<(), WriteError> {
     if dir != root
         && let Some(parent) = dir.parent()
     {
         create_dirs(disk, root, parent)?;
     }
-    disk.create_dir(dir)?;
-    match dir.parent() {
-        Some(parent) => disk.sync_dir(parent),
-        None => Ok(()),
+    let is_new = !disk.has_dir(dir);
+    if is_new {
+        disk.create_dir(dir).map_err(WriteError::Refused)?;
+    }
+    let Some(parent) = dir.parent() else { return Ok(()) };
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    match disk.sync_dir(parent) {
+        // What this process may not even read it did not create.
+        Err(error) if !is_new && error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        other => other.map_err(WriteError::SyncFailed),
     }
 }
 
@@ -75,6 +79,14 @@ pub(crate) enum WriteError {
     Refused(io::Error),
     /// A sync failed: the engine must end.
     SyncFailed(io::Error),
+}
+
+impl From<WriteError> for io::Error {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Refused(error) | WriteError::SyncFailed(error) => error,
+        }
+    }
 }
 
 /// Writes a file so that after a crash its name stands for the old bytes or all of the new ones: temporary name,

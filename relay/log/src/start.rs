@@ -67,7 +67,7 @@ pub(crate) fn open_with(
     }
     let dir = options.dir.clone();
     let wal = dir.join("wal");
-    disk::create_dirs(disk.as_ref(), &dir, &wal).map_err(open_io(&wal))?;
+    disk::create_dirs(disk.as_ref(), &dir, &wal).map_err(|error| open_io(&wal)(error.into()))?;
     let lock = disk.lock(&dir.join("lock")).map_err(|error| match error {
         LockError::Held => OpenError::Locked(dir.clone()),
         LockError::Network => OpenError::NetworkFileSystem(dir.clone()),
