@@ -23,6 +23,7 @@ mod edge;
 mod error;
 mod export;
 mod handle;
+mod mend;
 mod publish;
 mod read;
 mod record;
@@ -106,6 +107,9 @@ pub struct Options {
     pub max_batch: usize,
     /// Size of a write-ahead segment, at least 256 KiB.
     pub segment_bytes: u64,
+    /// The legacy leaf that an entry's bytes state, if they do. Without it a damaged tile of legacy leaves is named, not
+    /// mended.
+    pub legacy_leaf: fn(&[u8]) -> Option<Hash>,
 }
 
 impl Options {
@@ -117,6 +121,7 @@ impl Options {
             checkpoint_every: Duration::from_secs(1),
             max_batch: 4096,
             segment_bytes: 32 << 20,
+            legacy_leaf: |_| None,
         }
     }
 }

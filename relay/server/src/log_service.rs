@@ -96,7 +96,8 @@ impl LogService {
         let relay_id = settings.public_url.clone().unwrap_or_else(|| origin.clone());
         let signer = NoteSigner::new(&origin, identity, keys)?;
         let verifiers = signer.verifiers();
-        let options = Options { checkpoint_every: CHECKPOINT_EVERY, ..Options::new(data.log()) };
+        let legacy_leaf = |bytes: &[u8]| entry::Entry::parse(bytes).ok().map(|entry| entry.leaf());
+        let options = Options { checkpoint_every: CHECKPOINT_EVERY, legacy_leaf, ..Options::new(data.log()) };
         let log = Log::open(options, Arc::new(signer))?;
         let heads = TreeHeads::open(&data.tree_heads(), log.clone(), identity.clone(), relay_id.clone())?;
         let failed = watch::Sender::new(false);

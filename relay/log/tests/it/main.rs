@@ -4,6 +4,7 @@
 mod concurrency;
 mod crash;
 mod damage;
+mod damaged_tiles;
 mod judges;
 mod reading;
 mod restart;
