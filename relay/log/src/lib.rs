@@ -36,6 +36,8 @@ mod tiles;
 mod writer;
 
 #[cfg(test)]
+mod crash_matrix;
+#[cfg(test)]
 mod failing_disk;
 
 pub use error::{AppendError, CloseError, Corruption, OpenError, PublishError, ReadError, SignError};

@@ -33,8 +33,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// Segments hold at least a few of the longest entries.
-const MIN_SEGMENT: u64 = 256 * 1024;
+/// Segments hold at least a few of the longest entries. The crash matrix fills smaller ones.
+const MIN_SEGMENT: u64 = if cfg!(test) { 48 * 1024 } else { 256 * 1024 };
 
 /// The checkpoint that was on disk.
 struct Stored {
