@@ -1,4 +1,4 @@
-//! Debian packages the cluster and the images need: only what is missing is installed.
+//! Debian packages the cluster, the images and the tests need: only what is missing is installed.
 //! Whether a package is there is judged by the file it brings, so a machine that got the program another way is left alone.
 
 use std::path::Path;
@@ -19,6 +19,7 @@ enum Proof {
     File(&'static str),
 }
 
+/// For the cluster and the images.
 const PACKAGES: &[Package] = &[
     Package { name: "containerd", proof: Proof::Program("containerd") },
     Package { name: "runc", proof: Proof::Program("runc") },
@@ -30,6 +31,9 @@ const PACKAGES: &[Package] = &[
     Package { name: "binutils", proof: Proof::Program("strip") },
 ];
 
+/// For the tests of the workspace: the log's makes single system calls fail.
+const FOR_TESTS: &[Package] = &[Package { name: "strace", proof: Proof::Program("strace") }];
+
 impl Package {
     fn is_there(&self) -> bool {
         match self.proof {
@@ -39,10 +43,19 @@ impl Package {
     }
 }
 
-/// Installs what is missing. Needs root only if something is.
+/// Installs what the cluster and the images miss. Needs root only if something is missing.
 pub(crate) fn ensure(cache: &Cache) -> Result<()> {
+    install(cache, PACKAGES)
+}
+
+/// Installs what the tests of the workspace miss.
+pub(crate) fn ensure_for_tests(cache: &Cache) -> Result<()> {
+    install(cache, FOR_TESTS)
+}
+
+fn install(cache: &Cache, packages: &[Package]) -> Result<()> {
     let missing: Vec<&str> =
-        PACKAGES.iter().filter(|package| !package.is_there()).map(|package| package.name).collect();
+        packages.iter().filter(|package| !package.is_there()).map(|package| package.name).collect();
     if missing.is_empty() {
         return Ok(());
     }

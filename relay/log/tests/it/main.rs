@@ -8,4 +8,5 @@ mod damaged_tiles;
 mod judges;
 mod reading;
 mod restart;
+mod strace;
 mod support;
