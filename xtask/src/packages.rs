@@ -1,4 +1,4 @@
-//! Debian packages that the cluster, the images and the browser tests need: only what is missing is installed.
+//! Debian packages that the cluster, the images and the tests need: only what is missing is installed.
 //! Whether a package is there is judged by the file it brings, so a machine that got the program another way is left alone.
 
 use std::path::{Path, PathBuf};
@@ -19,6 +19,7 @@ enum Proof {
     File(&'static str),
 }
 
+/// For the cluster and the images.
 const PACKAGES: &[Package] = &[
     Package { name: "containerd", proof: Proof::Program("containerd") },
     Package { name: "runc", proof: Proof::Program("runc") },
@@ -35,6 +36,8 @@ const BROWSER: &[Package] = &[
     Package { name: "chromium", proof: Proof::Program("chromium") },
     Package { name: "chromium-driver", proof: Proof::Program("chromedriver") },
 ];
+/// For the tests of the workspace: the log's makes single system calls fail.
+const FOR_TESTS: &[Package] = &[Package { name: "strace", proof: Proof::Program("strace") }];
 
 impl Package {
     fn is_there(&self) -> bool {
@@ -45,7 +48,7 @@ impl Package {
     }
 }
 
-/// Installs what the cluster and the images need. Needs root only if something is missing.
+/// Installs what the cluster and the images miss. Needs root only if something is missing.
 pub(crate) fn ensure(cache: &Cache) -> Result<()> {
     install(cache, PACKAGES)
 }
@@ -59,6 +62,11 @@ pub(crate) fn browser(cache: &Cache) -> Result<PathBuf> {
             fail("the package chromium-driver brought no chromedriver; install one by hand, then run again")
         }
     }
+}
+
+/// Installs what the tests of the workspace miss.
+pub(crate) fn ensure_for_tests(cache: &Cache) -> Result<()> {
+    install(cache, FOR_TESTS)
 }
 
 fn install(cache: &Cache, wanted: &[Package]) -> Result<()> {

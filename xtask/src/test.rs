@@ -90,9 +90,19 @@ impl Ladder<'_> {
                 )
                 .done()
         });
+        self.rung("what the tests need", |ladder, _| {
+            tools::judges(ladder.cache)?;
+            match packages::ensure_for_tests(ladder.cache) {
+                // A test that lacks its program says so; only CI may not do without.
+                Err(_) if std::env::var("CI").as_deref() != Ok("true") => Ok(()),
+                installed => installed,
+            }
+        });
         self.rung("tests of the workspace", |ladder, evidence| {
-            let output =
-                ladder.cargo("tests", &["test", "--workspace", "--locked", "--no-fail-fast"]).output();
+            let output = ladder
+                .cargo("tests", &["test", "--workspace", "--locked", "--no-fail-fast"])
+                .env("PARAMANT_JUDGES", ladder.cache.bin())
+                .output();
             let log = fs::read_to_string(ladder.cache.log("tests")).unwrap_or_default();
             evidence.say(Counted::from(&log).to_string());
             output.map(drop)

@@ -11,7 +11,7 @@
 //!    the next start writes them again, with the same bytes;
 //! 4. memory trimmed; 5. segments removed, oldest first, whose every entry is in full groups below the derived size.
 
-use crate::disk::create_dirs;
+use crate::disk::{WriteError, create_dirs};
 use crate::error::ReadError;
 use crate::record::State;
 use crate::replay::corrupt;
@@ -21,14 +21,16 @@ use paramant_tlog::tile::{self, Coordinates, HEIGHT, MAX_LEVEL, WIDTH};
 use paramant_tlog::{Hash, Tree, bundle, entry_leaf};
 use std::collections::BTreeSet;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Groups of 256 entries in one round: about 50 MB of temporary files at most, mostly far less.
 const GROUPS_PER_ROUND: u64 = 256;
-/// From this many files on, one `syncfs` is cheaper than a sync of each.
-const MANY_FILES: usize = 16;
+/// From this many files on, one `syncfs` is cheaper than a sync of each. The crash matrix gets there with less.
+const MANY_FILES: usize = if cfg!(test) { 5 } else { 16 };
+/// How many directories are remembered as durable: tiles are written in order, so few are in use at a time.
+const KNOWN_DIRS: usize = 64;
 /// How long to wait after a failure that may pass, such as a full disk.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -38,6 +40,8 @@ pub(crate) struct Deriver {
     /// Nodes of the started tile of each level, SHA-256 tree first. Level 0 is empty: groups are whole.
     started: [Vec<Vec<Hash>>; 2],
     work: Work,
+    /// Directories of which this process knows that they are durable, at most [`KNOWN_DIRS`].
+    dirs: BTreeSet<PathBuf>,
 }
 
 /// Memory that is used for one group after the other.
@@ -60,6 +64,8 @@ enum Trouble {
 #[derive(Default)]
 struct Round {
     files: Vec<(PathBuf, PathBuf)>,
+    /// Directories of files that were there already: a process may have died before it synced these.
+    dirs: BTreeSet<PathBuf>,
 }
 
 impl Deriver {
@@ -77,7 +83,7 @@ impl Deriver {
             };
             (0..=MAX_LEVEL).map(level).collect()
         });
-        Self { state, started, work: Work::default() }
+        Self { state, started, work: Work::default(), dirs: BTreeSet::new() }
     }
 
     /// Works until the log stops.
@@ -137,7 +143,7 @@ impl Deriver {
         if !fits {
             return Err(Trouble::Fatal(format!("an entry of group {group} is too long for a bundle")));
         }
-        round.add(shared, tiles::bundle_path(&shared.options.dir, group), whole)?;
+        round.add(shared, &mut self.dirs, tiles::bundle_path(&shared.options.dir, group), whole)?;
         let trees = Tree::BOTH.into_iter().zip(&mut self.state.ranges).zip(&self.work.leaves);
         for (((tree, range), leaves), started) in trees.zip(&mut self.started) {
             let mut full = Vec::new();
@@ -154,7 +160,7 @@ impl Deriver {
             for (place, nodes) in full {
                 check_against_memory(shared, tree, place, &nodes)?;
                 let path = tiles::tile_path(&shared.options.dir, tree, place);
-                round.add(shared, path, nodes.as_flattened())?;
+                round.add(shared, &mut self.dirs, path, nodes.as_flattened())?;
             }
         }
         Ok(())
@@ -186,15 +192,33 @@ fn read_trouble(error: ReadError) -> Trouble {
 
 impl Round {
     /// Writes a file under its temporary name, unless it is there already with these bytes.
-    fn add(&mut self, shared: &Shared, path: PathBuf, bytes: &[u8]) -> Result<(), Trouble> {
+    fn add(
+        &mut self,
+        shared: &Shared,
+        durable_dirs: &mut BTreeSet<PathBuf>,
+        path: PathBuf,
+        bytes: &[u8],
+    ) -> Result<(), Trouble> {
         let disk = shared.disk.as_ref();
+        if let Some(dir) = path.parent()
+            && !durable_dirs.contains(dir)
+        {
+            create_dirs(disk, &shared.options.dir, dir).map_err(|error| match error {
+                WriteError::Refused(error) => Trouble::Retry(error),
+                WriteError::SyncFailed(error) => Trouble::Fatal(format!("syncing a directory: {error}")),
+            })?;
+            if durable_dirs.len() >= KNOWN_DIRS {
+                durable_dirs.clear();
+            }
+            durable_dirs.insert(dir.to_owned());
+        }
         match disk.read(&path).map_err(Trouble::Retry)? {
-            Some(found) if found == bytes => return Ok(()),
+            Some(found) if found == bytes => {
+                self.dirs.extend(path.parent().map(Path::to_owned));
+                return Ok(());
+            }
             Some(_) => tracing::warn!(file = %path.display(), "a damaged file is written again from the log"),
             None => {}
-        }
-        if let Some(dir) = path.parent() {
-            create_dirs(disk, &shared.options.dir, dir).map_err(Trouble::Retry)?;
         }
         let temporary = path.with_added_extension("tmp");
         let file = disk.create(&temporary).map_err(Trouble::Retry)?;
@@ -214,12 +238,12 @@ impl Round {
                 disk.open(temporary).map_err(Trouble::Retry)?.sync().map_err(sync_failed)?;
             }
         }
-        let mut dirs = BTreeSet::new();
+        let mut dirs = self.dirs;
         for (temporary, path) in &self.files {
             disk.rename(temporary, path).map_err(Trouble::Retry)?;
-            dirs.extend(path.parent());
+            dirs.extend(path.parent().map(Path::to_owned));
         }
-        dirs.into_iter().try_for_each(|dir| disk.sync_dir(dir)).map_err(sync_failed)
+        dirs.iter().try_for_each(|dir| disk.sync_dir(dir)).map_err(sync_failed)
     }
 }
 

@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// An open file, read and written at offsets.
 pub(crate) trait DiskFile: Send + Sync {
@@ -48,22 +49,30 @@ pub(crate) trait Disk: Send + Sync {
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Makes every file of the file system that holds this directory durable, in one call.
     fn sync_file_system(&self, dir: &Path) -> io::Result<()>;
+    /// Takes the lock of a directory through the file given, which is created when it is missing.
+    fn lock(&self, path: &Path) -> Result<DirLock, LockError>;
+    /// When a file was last written.
+    fn modified(&self, path: &Path) -> io::Result<SystemTime>;
 }
 
-/// Creates a directory and its missing parents below (and including) `root`, each name durable before the next.
-pub(crate) fn create_dirs(disk: &dyn Disk, root: &Path, dir: &Path) -> io::Result<()> {
-    if disk.has_dir(dir) {
-        return Ok(());
-    }
+/// Creates a directory and its missing parents below (and including) `root`, each name durable before the next. Those that
+/// are there count as durable only now: a process may have died between creating one and syncing its parent.
+pub(crate) fn create_dirs(disk: &dyn Disk, root: &Path, dir: &Path) -> Result<(), WriteError> {
     if dir != root
         && let Some(parent) = dir.parent()
     {
         create_dirs(disk, root, parent)?;
     }
-    disk.create_dir(dir)?;
-    match dir.parent() {
-        Some(parent) => disk.sync_dir(parent),
-        None => Ok(()),
+    let is_new = !disk.has_dir(dir);
+    if is_new {
+        disk.create_dir(dir).map_err(WriteError::Refused)?;
+    }
+    let Some(parent) = dir.parent() else { return Ok(()) };
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    match disk.sync_dir(parent) {
+        // What this process may not even read it did not create.
+        Err(error) if !is_new && error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        other => other.map_err(WriteError::SyncFailed),
     }
 }
 
@@ -74,6 +83,14 @@ pub(crate) enum WriteError {
     Refused(io::Error),
     /// A sync failed: the engine must end.
     SyncFailed(io::Error),
+}
+
+impl From<WriteError> for io::Error {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Refused(error) | WriteError::SyncFailed(error) => error,
+        }
+    }
 }
 
 /// Writes a file so that after a crash its name stands for the old bytes or all of the new ones: temporary name,
@@ -182,11 +199,38 @@ impl Disk for RealDisk {
     fn sync_file_system(&self, dir: &Path) -> io::Result<()> {
         Ok(rustix::fs::syncfs(&fs::File::open(dir)?)?)
     }
+
+    /// Network file systems are refused.
+    fn lock(&self, path: &Path) -> Result<DirLock, LockError> {
+        let mut options = fs::OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(false).open(path);
+        let file = file.map_err(LockError::Io)?;
+        let stat = rustix::fs::fstatfs(&file).map_err(|e| LockError::Io(e.into()))?;
+        if is_network(stat.f_type as u64) {
+            return Err(LockError::Network);
+        }
+        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(DirLock::holding(file)),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(LockError::Held),
+            Err(e) => Err(LockError::Io(e.into())),
+        }
+    }
+
+    fn modified(&self, path: &Path) -> io::Result<SystemTime> {
+        fs::metadata(path)?.modified()
+    }
 }
 
 /// The lock on the log's directory, held as long as the value or a clone of it lives.
 #[derive(Clone)]
-pub(crate) struct DirLock(#[expect(dead_code, reason = "held for its lock")] Arc<fs::File>);
+pub(crate) struct DirLock(#[expect(dead_code, reason = "held for its lock")] Arc<dyn Send + Sync>);
+
+impl DirLock {
+    /// The lock is held for as long as what is given here lives.
+    pub(crate) fn holding(held: impl Send + Sync + 'static) -> Self {
+        Self(Arc::new(held))
+    }
+}
 
 /// Why the directory cannot be taken.
 pub(crate) enum LockError {
@@ -196,28 +240,6 @@ pub(crate) enum LockError {
     Network,
     /// Anything else.
     Io(io::Error),
-}
-
-impl DirLock {
-    /// Takes the lock, or says who stands in the way. Network file systems are refused.
-    pub(crate) fn take(path: &Path) -> Result<Self, LockError> {
-        let file = fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(LockError::Io)?;
-        let stat = rustix::fs::fstatfs(&file).map_err(|e| LockError::Io(e.into()))?;
-        if is_network(stat.f_type as u64) {
-            return Err(LockError::Network);
-        }
-        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self(Arc::new(file))),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(LockError::Held),
-            Err(e) => Err(LockError::Io(e.into())),
-        }
-    }
 }
 
 /// File system types (`statfs` magic numbers) that sync or lock over a network: NFS, SMB, CIFS, SMB2, AFS, Ceph, 9p, Lustre.

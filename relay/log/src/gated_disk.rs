@@ -1,13 +1,13 @@
 //! A disk whose syncs can be held: what is gathered meanwhile, and what an error or a crash then leaves.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use crate::disk::{Disk, DiskFile, RealDisk};
+use crate::disk::{DirLock, Disk, DiskFile, LockError, RealDisk};
 use crate::{AppendError, Appended, CheckpointSigner, Entry, Head, Log, Options, SignError, start};
 use std::io;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Entries that are appended while the sync of one batch is held: several times what is worth being gathered.
 const BEHIND: u64 = 200;
@@ -100,6 +100,12 @@ impl Disk for GatedDisk {
     }
     fn sync_file_system(&self, dir: &Path) -> io::Result<()> {
         RealDisk.sync_file_system(dir)
+    }
+    fn lock(&self, path: &Path) -> Result<DirLock, LockError> {
+        RealDisk.lock(path)
+    }
+    fn modified(&self, path: &Path) -> io::Result<SystemTime> {
+        RealDisk.modified(path)
     }
 }
 

@@ -25,6 +25,7 @@ mod edge;
 mod error;
 mod export;
 mod handle;
+mod mend;
 mod publish;
 mod queue;
 mod read;
@@ -37,6 +38,8 @@ mod start;
 mod tiles;
 mod writer;
 
+#[cfg(test)]
+mod crash_matrix;
 #[cfg(test)]
 mod failing_disk;
 #[cfg(test)]
@@ -111,6 +114,9 @@ pub struct Options {
     pub max_batch: usize,
     /// Size of a write-ahead segment, at least 256 KiB.
     pub segment_bytes: u64,
+    /// The legacy leaf that an entry's bytes state, if they do. Without it a damaged tile of legacy leaves is named, not
+    /// mended.
+    pub legacy_leaf: fn(&[u8]) -> Option<Hash>,
 }
 
 impl Options {
@@ -122,6 +128,7 @@ impl Options {
             checkpoint_every: Duration::from_secs(1),
             max_batch: 4096,
             segment_bytes: 32 << 20,
+            legacy_leaf: |_| None,
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::shared::{Segment, Shared};
 use crate::{Entry, tiles};
 use paramant_tlog::proof::{self, ProofError, ReadNode};
 use paramant_tlog::tile::{self, Coordinates, WIDTH};
-use paramant_tlog::{Hash, Node, Tree, bundle};
+use paramant_tlog::{Hash, Node, Tree, bundle, verify};
 
 /// The most that is read of a segment at once: several groups of usual entries.
 const READ_AT_ONCE: u64 = 512 * 1024;
@@ -89,17 +89,25 @@ impl ReadNode for TileReader<'_> {
 }
 
 impl Shared {
-    fn run_in_memory(&self, tree: Tree, level: u8, start: u64, length: usize) -> Option<Vec<Hash>> {
+    pub(crate) fn run_in_memory(
+        &self,
+        tree: Tree,
+        level: u8,
+        start: u64,
+        length: usize,
+    ) -> Option<Vec<Hash>> {
         let durable = self.read();
         let edge = durable.edges.iter().find(|edge| edge.tree() == tree)?;
         edge.run(level, start, length).map(<[Hash]>::to_vec)
     }
 
+    /// A tile as it stands in its file; one that is not there or has a wrong length is mended if it can be. Whether it
+    /// is the right one shows in the proof made from it.
     fn tile_in_file(&self, tree: Tree, tile: Coordinates) -> Result<Vec<Hash>, ReadError> {
-        let dir = &self.options.dir;
-        match tiles::read_tile(self.disk.as_ref(), dir, tree, tile)? {
-            Some(nodes) => Ok(nodes),
-            None => Err(corrupt(&tiles::tile_path(dir, tree, tile), 0, "the tile file is missing").into()),
+        match tiles::read_tile(self.disk.as_ref(), &self.options.dir, tree, tile) {
+            Ok(Some(nodes)) => Ok(nodes),
+            Ok(None) | Err(ReadError::Corrupt(_)) => self.checked_tile(tree, tile),
+            Err(error) => Err(error),
         }
     }
 
@@ -119,12 +127,64 @@ impl Shared {
 
     pub(crate) fn inclusion(&self, tree: Tree, index: u64, size: u64) -> Result<Vec<Hash>, ReadError> {
         self.within_head(size)?;
-        proof::inclusion(tree, &mut self.reader(tree), index, size).map_err(flatten)
+        self.proven(tree, size, |reader, root| {
+            let path = proof::inclusion(tree, reader, index, size).map_err(flatten)?;
+            let Some(root) = root else { return Ok((path, true)) };
+            let leaf = reader.node(Node { level: 0, index })?;
+            let holds = verify::inclusion(tree, &leaf, index, size, &path, &root).is_ok();
+            Ok((path, holds))
+        })
     }
 
     pub(crate) fn consistency(&self, tree: Tree, from: u64, to: u64) -> Result<Vec<Hash>, ReadError> {
         self.within_head(to)?;
-        proof::consistency(tree, &mut self.reader(tree), from, to).map_err(flatten)
+        self.proven(tree, to, |reader, root| {
+            let path = proof::consistency(tree, reader, from, to).map_err(flatten)?;
+            let Some(root) = root else { return Ok((path, true)) };
+            let old = match self.known_root(tree, from) {
+                Some(old) => old,
+                None => proof::root(tree, reader, from)?,
+            };
+            let holds = verify::consistency(tree, from, &old, to, &root, &path).is_ok();
+            Ok((path, holds))
+        })
+    }
+
+    /// A proof that holds for the head it is asked for. When it does not, a tile that was read for it is damaged: each
+    /// is checked, mended if that is possible, and the proof made once more.
+    fn proven(
+        &self,
+        tree: Tree,
+        size: u64,
+        prove: impl Fn(&mut TileReader<'_>, Option<Hash>) -> Result<(Vec<Hash>, bool), ReadError>,
+    ) -> Result<Vec<Hash>, ReadError> {
+        let root = self.known_root(tree, size);
+        let mut reader = self.reader(tree);
+        let (path, holds) = prove(&mut reader, root)?;
+        if holds {
+            return Ok(path);
+        }
+        for (tile, _) in &reader.tiles {
+            self.checked_tile(tree, *tile)?;
+        }
+        match prove(&mut self.reader(tree), root)? {
+            (path, true) => Ok(path),
+            (_, false) => {
+                let what = "the tiles do not lead to the root, though each fits the one above it";
+                Err(corrupt(&self.options.dir, 0, what).into())
+            }
+        }
+    }
+
+    /// The root of a size that is the durable or the published head.
+    fn known_root(&self, tree: Tree, size: u64) -> Option<Hash> {
+        let durable = self.read().head;
+        let published = self.published().map(|published| published.head);
+        let head = [Some(durable), published].into_iter().flatten().find(|head| head.size == size)?;
+        Some(match tree {
+            Tree::Sha256 => head.sha256_root,
+            Tree::Sha3 => head.sha3_root,
+        })
     }
 
     /// The first nodes of a tile, wherever they are. The caller knows that they exist.
@@ -137,7 +197,7 @@ impl Shared {
         if let Some(nodes) = self.run_in_memory(tree, tile.level, tile.index * WIDTH, usize::from(width)) {
             return Ok(nodes);
         }
-        let mut nodes = self.tile_in_file(tree, tile)?;
+        let mut nodes = self.checked_tile(tree, tile)?;
         nodes.truncate(usize::from(width));
         Ok(nodes)
     }
@@ -157,7 +217,8 @@ impl Shared {
         if width == 0 || width > entries.width_at(self.published_size()) {
             return Ok(None);
         }
-        if let Some(whole) = tiles::read_bundle(self.disk.as_ref(), &self.options.dir, n)? {
+        let is_in_file = (n + 1) * WIDTH <= self.read().derived;
+        if is_in_file && let Some(whole) = self.checked_bundle(n)? {
             let path = tiles::bundle_path(&self.options.dir, n);
             let cut = bundle::prefix(&whole, width).map_err(|e| corrupt(&path, 0, e.to_string()))?;
             return Ok(Some(cut.to_vec()));
@@ -239,13 +300,8 @@ impl Shared {
     fn group_in_file(&self, group: u64) -> Result<Vec<Entry>, ReadError> {
         let path = tiles::bundle_path(&self.options.dir, group);
         let missing = || corrupt(&path, 0, "the entry bundle is missing");
-        let bytes = tiles::read_bundle(self.disk.as_ref(), &self.options.dir, group)?.ok_or_else(missing)?;
+        let bytes = self.checked_bundle(group)?.ok_or_else(missing)?;
         let entries = bundle::decode(&bytes).map_err(|e| corrupt(&path, 0, e.to_string()))?;
-        if entries.len() as u64 != WIDTH {
-            return Err(
-                corrupt(&path, 0, format!("a full bundle has 256 entries, found {}", entries.len())).into()
-            );
-        }
         let leaves = self.tile_nodes(Tree::Sha3, Coordinates { level: 0, index: group }, WIDTH as u16)?;
         let entry = |(bytes, legacy_leaf): (&[u8], Hash)| Entry { bytes: bytes.to_vec(), legacy_leaf };
         Ok(entries.into_iter().zip(leaves).map(entry).collect())

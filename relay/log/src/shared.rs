@@ -112,6 +112,8 @@ pub(crate) struct Shared {
     pub(crate) publish_bell: Bell,
     pub(crate) derive_bell: Bell,
     pub(crate) derived_bell: Bell,
+    /// Held while a damaged tile is written again.
+    pub(crate) mending: Mutex<()>,
     pub(crate) counters: AtomicCounters,
 }
 
@@ -133,6 +135,7 @@ impl Shared {
             publish_bell: Bell::default(),
             derive_bell: Bell::default(),
             derived_bell: Bell::default(),
+            mending: Mutex::default(),
             counters: AtomicCounters::default(),
         }
     }

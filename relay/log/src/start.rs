@@ -14,10 +14,11 @@
 use crate::backlog::Backlog;
 use crate::copy::Copier;
 use crate::derive::Deriver;
-use crate::disk::{self, DirLock, Disk, LockError};
+use crate::disk::{self, Disk, LockError};
 use crate::edge::Edge;
 use crate::error::{Corruption, OpenError, ReadError, open_io};
 use crate::handle::{Guard, Log};
+use crate::mend::Mender;
 use crate::record::{MAX_TRAILER, Origin};
 use crate::replay::{self, Live, Replayed, corrupt};
 use crate::segment::{self, DATA_START};
@@ -33,8 +34,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// Segments hold at least a few of the longest entries.
-const MIN_SEGMENT: u64 = 256 * 1024;
+/// Segments hold at least a few of the longest entries. The crash matrix fills smaller ones.
+const MIN_SEGMENT: u64 = if cfg!(test) { 48 * 1024 } else { 256 * 1024 };
 
 /// The checkpoint that was on disk.
 struct Stored {
@@ -68,8 +69,8 @@ pub(crate) fn open_with(
     }
     let dir = options.dir.clone();
     let wal = dir.join("wal");
-    disk::create_dirs(disk.as_ref(), &dir, &wal).map_err(open_io(&wal))?;
-    let lock = DirLock::take(&dir.join("lock")).map_err(|error| match error {
+    disk::create_dirs(disk.as_ref(), &dir, &wal).map_err(|error| open_io(&wal)(error.into()))?;
+    let lock = disk.lock(&dir.join("lock")).map_err(|error| match error {
         LockError::Held => OpenError::Locked(dir.clone()),
         LockError::Network => OpenError::NetworkFileSystem(dir.clone()),
         LockError::Io(source) => OpenError::Io { path: dir.join("lock"), source },
@@ -85,15 +86,16 @@ pub(crate) fn open_with(
     // Segments are removed only when all groups they touch are in files, so the group that `oldest` cuts is.
     let derived = oldest.next_multiple_of(WIDTH);
     let published_size = stored.as_ref().map_or(0, |stored| stored.checkpoint.size);
-    let mut edges = Tree::BOTH.map(|tree| Edge::new(tree, derived));
-    for edge in &mut edges {
-        restore_upper_levels(disk.as_ref(), &dir, edge, derived)?;
-    }
-    if let Some(segment) = found.live.first() {
-        for (range, edge) in segment.start.ranges.iter().zip(&edges) {
-            check_against_tiles(disk.as_ref(), &dir, range, edge, &segment.path)?;
+    let mut edges = match edges_from_tiles(disk.as_ref(), &dir, derived, found.live.first()) {
+        Err(OpenError::Corrupt(damage)) => {
+            let mender = Mender { disk: disk.as_ref(), dir: &dir, legacy_leaf: options.legacy_leaf };
+            if !mend_tiles(&mender, found.live.first())? {
+                return Err(damage.into());
+            }
+            edges_from_tiles(disk.as_ref(), &dir, derived, found.live.first())?
         }
-    }
+        other => other?,
+    };
 
     let mut wanted: Vec<u64> = found.live.iter().map(|segment| segment.start.size()).collect();
     wanted.extend([derived, published_size]);
@@ -161,7 +163,7 @@ fn read_checkpoint(disk: &dyn Disk, dir: &Path) -> Result<Option<Stored>, OpenEr
     let Some(bytes) = disk.read(&path).map_err(open_io(&path))? else { return Ok(None) };
     let note = Note::parse(&bytes).map_err(|e| corrupt(&path, 0, e.to_string()))?;
     let checkpoint = Checkpoint::parse(&note.text).map_err(|e| corrupt(&path, 0, e.to_string()))?;
-    let at = std::fs::metadata(&path).and_then(|meta| meta.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+    let at = disk.modified(&path).unwrap_or(SystemTime::UNIX_EPOCH);
     Ok(Some(Stored { note: note.to_text(), checkpoint, at }))
 }
 
@@ -191,6 +193,44 @@ fn check_checkpoint(
     Ok(Some(Published { head, note: stored.note, at: stored.at }))
 }
 
+/// The part of both trees that is above the tile files, checked against the state that the oldest segment begins with.
+fn edges_from_tiles(
+    disk: &dyn Disk,
+    dir: &Path,
+    derived: u64,
+    oldest: Option<&Live>,
+) -> Result<[Edge; 2], OpenError> {
+    let mut edges = Tree::BOTH.map(|tree| Edge::new(tree, derived));
+    for edge in &mut edges {
+        restore_upper_levels(disk, dir, edge, derived)?;
+    }
+    if let Some(segment) = oldest {
+        for (range, edge) in segment.start.ranges.iter().zip(&edges) {
+            check_against_tiles(disk, dir, range, edge, &segment.path)?;
+        }
+    }
+    Ok(edges)
+}
+
+/// Makes the tiles again that contradict the state of the oldest segment; true when some were replaced.
+fn mend_tiles(mender: &Mender<'_>, oldest: Option<&Live>) -> Result<bool, OpenError> {
+    let mut mended = false;
+    for range in oldest.iter().flat_map(|segment| &segment.start.ranges) {
+        for (node, hash) in range.nodes() {
+            mended |= mender.mend_below(range.tree(), node, hash).map_err(read_failed)?;
+        }
+    }
+    Ok(mended)
+}
+
+fn read_failed(error: ReadError) -> OpenError {
+    match error {
+        ReadError::Corrupt(damage) => damage.into(),
+        ReadError::Io { path, source } => OpenError::Io { path, source },
+        other => corrupt(Path::new("tile"), 0, other.to_string()).into(),
+    }
+}
+
 /// Fills the levels above the leaves with the nodes of started tiles, each the root of a full tile below it.
 fn restore_upper_levels(disk: &dyn Disk, dir: &Path, edge: &mut Edge, derived: u64) -> Result<(), OpenError> {
     for level in 1..=paramant_tlog::tile::MAX_LEVEL {
@@ -217,8 +257,8 @@ fn check_against_tiles(
 ) -> Result<(), OpenError> {
     for (node, hash) in range.nodes() {
         let (tile, run) = Coordinates::holding(node);
-        let start = tile.index * WIDTH + run.start as u64;
-        let found = match edge.run(tile.level, start, run.len()) {
+        let (start, length) = (tile.index * WIDTH + run.start as u64, run.len());
+        let found = match edge.run(tile.level, start, length) {
             Some(nodes) => range.tree().fold(nodes),
             None => {
                 let nodes = tile_nodes(disk, dir, range.tree(), tile)?;
@@ -226,8 +266,16 @@ fn check_against_tiles(
             }
         };
         if found != hash {
-            let path = tiles::tile_path(dir, range.tree(), tile);
-            let what = format!("the tile contradicts the state in {}", segment.display());
+            // Nodes above the lowest level were computed from the tiles below them.
+            let (file, count) = match tile.level.checked_sub(1) {
+                Some(level) => (Coordinates { level, index: start }, length),
+                None => (tile, 1),
+            };
+            let path = tiles::tile_path(dir, range.tree(), file);
+            let what = format!(
+                "one of the {count} tiles from this one on contradicts the state in {}",
+                segment.display()
+            );
             return Err(corrupt(&path, 0, what).into());
         }
     }
@@ -235,16 +283,9 @@ fn check_against_tiles(
 }
 
 fn tile_nodes(disk: &dyn Disk, dir: &Path, tree: Tree, tile: Coordinates) -> Result<Vec<Hash>, OpenError> {
-    match tiles::read_tile(disk, dir, tree, tile) {
-        Ok(Some(nodes)) => Ok(nodes),
-        Ok(None) => {
-            Err(corrupt(&tiles::tile_path(dir, tree, tile), 0, "the tile is missing, its segment is gone")
-                .into())
-        }
-        Err(ReadError::Corrupt(damage)) => Err(damage.into()),
-        Err(ReadError::Io { path, source }) => Err(OpenError::Io { path, source }),
-        Err(other) => Err(corrupt(&tiles::tile_path(dir, tree, tile), 0, other.to_string()).into()),
-    }
+    tiles::read_tile(disk, dir, tree, tile).map_err(read_failed)?.ok_or_else(|| {
+        corrupt(&tiles::tile_path(dir, tree, tile), 0, "the tile is missing, its segment is gone").into()
+    })
 }
 
 /// Name of the segment that a start writes, until it is complete.

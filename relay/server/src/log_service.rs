@@ -115,7 +115,8 @@ impl LogService {
         let relay_id = settings.public_url.clone().unwrap_or_else(|| names.origin.clone());
         let guard = Guard::new(Sources { operator: settings.control.is_some(), witnesses: 0 });
         let ring = KeyRing::new(&names.origin, identity, keys, guard.clone())?;
-        let options = Options { checkpoint_every: CHECKPOINT_EVERY, ..Options::new(data.log()) };
+        let legacy_leaf = |bytes: &[u8]| entry::Entry::parse(bytes).ok().map(|entry| entry.leaf());
+        let options = Options { checkpoint_every: CHECKPOINT_EVERY, legacy_leaf, ..Options::new(data.log()) };
         let log = Log::open(options, Arc::new(ring.clone()))?;
         ring.complete(&log)?;
         let heads = TreeHeads::open(

@@ -1,14 +1,14 @@
 //! Programs written elsewhere judge a log that this engine wrote.
 //!
-//! Runs when `PARAMANT_JUDGES` names the directory with the judges' binaries (`go build -o DIR ./...` in `e2e/judges`);
-//! fails loudly when it is set and they are missing. Every judge is also shown a damaged log and must refuse it.
+//! Runs when `PARAMANT_JUDGES` names the directory with the judges' programs, `judge-fsck` and so on, as `cargo xtask test`
+//! builds them from `e2e/judges`; fails loudly when it is set and they are missing. Every judge is also shown a damaged log and must refuse it.
 
-use crate::support::{Keys, append, copy, entry, open, wait_derived};
+use crate::support::{Keys, append, copy, entry, flip, open, wait_derived};
 use paramant_log::Log;
 use paramant_tlog::Tree;
 use paramant_tlog::keys::Signer as _;
 use paramant_tlog::tlog_proof::TlogProof;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 struct Judges {
@@ -20,8 +20,8 @@ impl Judges {
         let dir = PathBuf::from(std::env::var_os("PARAMANT_JUDGES")?);
         for judge in ["fsck", "note", "mldsa", "proof"] {
             assert!(
-                dir.join(judge).is_file(),
-                "PARAMANT_JUDGES is set, but {judge} is not in {}",
+                dir.join(format!("judge-{judge}")).is_file(),
+                "PARAMANT_JUDGES is set, but judge-{judge} is not in {}",
                 dir.display()
             );
         }
@@ -30,7 +30,7 @@ impl Judges {
 
     /// What a judge says: true for exit 0, false for exit 1, and nothing else counts.
     fn accepts(&self, judge: &str, arguments: &[&str]) -> bool {
-        let output = Command::new(self.dir.join(judge)).args(arguments).output().unwrap();
+        let output = Command::new(self.dir.join(format!("judge-{judge}"))).args(arguments).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         match output.status.code() {
             Some(0) => true,
@@ -45,12 +45,6 @@ fn exported(log: &Log) -> tempfile::TempDir {
     log.publish_now().unwrap();
     log.export(dir.path()).unwrap();
     dir
-}
-
-fn flip(path: &Path, at: usize) {
-    let mut bytes = std::fs::read(path).unwrap();
-    bytes[at] ^= 1;
-    std::fs::write(path, bytes).unwrap();
 }
 
 #[test]

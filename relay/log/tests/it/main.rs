@@ -4,7 +4,9 @@
 mod concurrency;
 mod crash;
 mod damage;
+mod damaged_tiles;
 mod judges;
 mod reading;
 mod restart;
+mod strace;
 mod support;

@@ -55,6 +55,13 @@ pub(crate) fn entry(number: u64) -> Entry {
     Entry { bytes, legacy_leaf }
 }
 
+/// The legacy leaf of an entry, from the number that its bytes state.
+pub(crate) fn legacy_leaf(bytes: &[u8]) -> Option<Hash> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let digits = text.split("\"n\":").nth(1)?.split(',').next()?;
+    Some(sha3::Sha3_256::digest(digits.parse::<u64>().ok()?.to_be_bytes()).into())
+}
+
 /// Appends entries with these numbers, many at a time, and waits for all.
 pub(crate) fn append(log: &Log, numbers: std::ops::Range<u64>) {
     let (sender, receiver) = std::sync::mpsc::channel();
@@ -93,6 +100,11 @@ pub(crate) fn naive_root(node: &dyn Fn(&Hash, &Hash) -> Hash, leaves: &[Hash], e
 
 /// Both roots over entries `0..size`, recomputed without the crate under test.
 pub(crate) fn expected_head(size: u64) -> Head {
+    head_of(&(0..size).map(entry).collect::<Vec<_>>())
+}
+
+/// Both roots over these entries, recomputed without the crate under test.
+pub(crate) fn head_of(entries: &[Entry]) -> Head {
     fn node<D: Digest<OutputSize = digest::consts::U32>>(left: &Hash, right: &Hash) -> Hash {
         let mut hasher = D::new();
         hasher.update([1]);
@@ -100,13 +112,12 @@ pub(crate) fn expected_head(size: u64) -> Head {
         hasher.update(right);
         hasher.finalize().into()
     }
-    let entries: Vec<Entry> = (0..size).map(entry).collect();
     let leaf =
         |entry: &Entry| -> Hash { sha2::Sha256::digest([&[0], entry.bytes.as_slice()].concat()).into() };
     let sha256: Vec<Hash> = entries.iter().map(leaf).collect();
     let sha3: Vec<Hash> = entries.iter().map(|entry| entry.legacy_leaf).collect();
     Head {
-        size,
+        size: entries.len() as u64,
         sha256_root: naive_root(&node::<sha2::Sha256>, &sha256, sha2::Sha256::digest([]).into()),
         sha3_root: naive_root(&node::<sha3::Sha3_256>, &sha3, [0; 32]),
     }
@@ -145,4 +156,11 @@ pub(crate) fn last_segment(dir: &Path) -> std::path::PathBuf {
         .collect();
     segments.sort();
     segments.pop().unwrap()
+}
+
+/// Flips one bit of a file.
+pub(crate) fn flip(path: &Path, at: usize) {
+    let mut bytes = std::fs::read(path).unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(path, bytes).unwrap();
 }

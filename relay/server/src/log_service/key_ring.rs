@@ -79,6 +79,19 @@ struct Line {
 struct State {
     book: KeyBook,
     lines: Vec<Line>,
+    clock: Clock,
+}
+
+/// The time of the newest signature, in seconds. A clock that is set back must not make a newer checkpoint look older than the
+/// one before it: the time stands still until the clock has caught up.
+#[derive(Default)]
+struct Clock(u64);
+
+impl Clock {
+    fn never_back(&mut self, now: u64) -> u64 {
+        self.0 = self.0.max(now);
+        self.0
+    }
 }
 
 /// The ring; cheap to clone.
@@ -106,7 +119,7 @@ impl KeyRing {
         }
         let lines = lines(origin, &book).map_err(refused)?;
         let identity = identity.checkpoint_key(origin).map_err(refused)?;
-        let state = Mutex::new(State { book, lines });
+        let state = Mutex::new(State { book, lines, clock: Clock::default() });
         Ok(Self(Arc::new(Inner { origin: origin.to_owned(), identity, guard, state })))
     }
 
@@ -246,11 +259,12 @@ impl CheckpointSigner for KeyRing {
         self.0.guard.may_sign().map_err(SignError)?;
         let text = Checkpoint::new(&self.0.origin, head.size, head.sha256_root).to_text();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let state = self.lock();
+        let mut state = self.lock();
+        let at = state.clock.never_back(now);
         let signing = state.lines.iter().filter(|line| line.record.signs(head.size));
         let mut keys: Vec<&dyn Signer> = signing.map(|line| &*line.key).collect();
         keys.push(&self.0.identity);
-        let note = Note::sign(&text, &keys, now).map_err(|error| SignError(error.to_string()))?;
+        let note = Note::sign(&text, &keys, at).map_err(|error| SignError(error.to_string()))?;
         Ok(note.to_text())
     }
 }

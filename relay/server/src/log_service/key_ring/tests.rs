@@ -187,3 +187,10 @@ fn a_log_that_may_not_be_signed_is_not_rotated() {
     assert!(matches!(it.ring.begin(&it.log), Err(RotateError::Fenced(_))));
     assert!(it.log.publish_now().is_err(), "and nothing is signed");
 }
+
+#[test]
+fn a_clock_that_is_set_back_does_not_take_checkpoints_along() {
+    let mut clock = Clock::default();
+    let times = [100, 101, 40, 41, 101, 102].map(|now| clock.never_back(now));
+    assert_eq!(times, [100, 101, 101, 101, 101, 102]);
+}
