@@ -69,7 +69,8 @@ async fn auditors_see_old_and_new_keys_side_by_side_and_an_entry_for_each_change
         }
     }
     let mut shown: Vec<String> = new.iter().map(ToString::to_string).collect();
-    (signing.sort(), shown.sort());
+    signing.sort();
+    shown.sort();
     assert_eq!(signing, shown);
     relay.stop().await;
 }
