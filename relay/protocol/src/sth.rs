@@ -8,7 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 
 use crate::canonical::{self, CanonicalError};
-use crate::leaf::Hash;
+use crate::leaf::{Hash, sha256};
 use crate::path::parse_hash;
 
 /// A tree head, unsigned.
@@ -63,6 +63,18 @@ pub enum SthError {
     /// It has no canonical form.
     #[error(transparent)]
     Canonical(#[from] CanonicalError),
+}
+
+/// What the chain over all tree heads begins with.
+pub const CHAIN_START: Hash = [0; 32];
+
+/// The chain over all tree heads, one further: `SHA-256(previous ‖ canonical JSON of the signed head, all six keys)`. It
+/// begins with [`CHAIN_START`]; an `sth_anchor` entry holds its value over the first `count` heads.
+///
+/// # Errors
+/// When the head has no canonical form, which no head that a relay signed lacks.
+pub fn chain(previous: Hash, head: &SignedSth) -> Result<Hash, CanonicalError> {
+    Ok(sha256(&[previous.as_slice(), &canonical::to_vec(head)?].concat()))
 }
 
 impl Sth {
@@ -134,7 +146,6 @@ impl SignedSth {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::leaf::sha256;
 
     fn example() -> Sth {
         let root = parse_hash("74fcbd55a09e7ee84754a8710e01b6205149eea83aa157b7a816291b7671ae5b").unwrap();
@@ -162,6 +173,21 @@ mod tests {
         let mut more = value;
         more["pk_hash"] = "00".into();
         assert!(serde_json::from_value::<SignedSth>(more).is_err());
+    }
+
+    /// The value is that of a Python one-liner over `json.dumps(…, sort_keys=True, separators=(",", ":"))`.
+    #[test]
+    fn the_chain_runs_over_all_six_keys_in_order() {
+        let (one, two) = (example().signed(b"one"), Sth { tree_size: 4, ..example() }.signed(b"two"));
+        let over = |heads: &[&SignedSth]| {
+            heads.iter().try_fold(CHAIN_START, |previous, head| chain(previous, head)).unwrap()
+        };
+        assert_eq!(
+            hex::encode(over(&[&one, &two])),
+            "ca6845e8fe3031e4c00c4e8eedc41172a50947ca86e29d3de971106fbe1826f4"
+        );
+        assert_ne!(over(&[&two, &one]), over(&[&one, &two]));
+        assert_ne!(over(&[&example().signed(b"another")]), over(&[&one]));
     }
 
     #[test]

@@ -138,6 +138,8 @@ bodies! {
     SthAnchor(SthAnchor) = "sth_anchor",
     /// The last entry of this log.
     LogClosed(LogClosed) = "log_closed",
+    /// The first entry of a log that was adopted in place of another.
+    LogAdopted(LogAdopted) = "log_adopted",
 }
 
 fn typed<T: DeserializeOwned>(kind: Kind, value: Value) -> Result<T, EntryError> {
@@ -298,6 +300,15 @@ body_structs! {
     LogClosed {
         /// Why.
         cause: CloseCause,
+    }
+    /// Body of `log_adopted`.
+    LogAdopted {
+        /// The name of the log that ended.
+        origin: String,
+        /// Entries under the last checkpoint that is known of it; 0 when none is.
+        size: u64,
+        /// SHA-256 root of that checkpoint.
+        root: Digest,
     }
 }
 

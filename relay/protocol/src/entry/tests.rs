@@ -57,6 +57,7 @@ fn every_body() -> Vec<Body> {
         Body::LogKeyRotated(LogKeyRotated { added: Some("o+00000000+AQ==".into()), retired: None }),
         Body::SthAnchor(SthAnchor { count: 7, chain: digest(3) }),
         Body::LogClosed(LogClosed { cause: CloseCause::Deleted }),
+        Body::LogAdopted(LogAdopted { origin: "old.example/log".into(), size: 9, root: digest(4) }),
     ]
 }
 
