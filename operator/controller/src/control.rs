@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use paramant_operator_core::observation::Report;
-use paramant_protocol::control::{Directives, DirectivesMark, RelayState};
+use paramant_protocol::control::{Directives, DirectivesMark, FenceState, RelayState};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -157,12 +157,15 @@ impl Relay {
         })
     }
 
-    /// Notes what the relay says it holds; when that is not what was acknowledged, the directives are sent again.
-    fn compare_held(&self, pod_uid: &str, held: Option<&DirectivesMark>) {
+    /// Notes what the relay says it holds; when that is not what was acknowledged, the directives are sent again. Also when the
+    /// relay waits to hear whether it may sign its log: it started anew, and what lies on its disk is no answer to that.
+    fn compare_held(&self, pod_uid: &str, state: &RelayState) {
+        let held = state.directives.as_ref();
+        let waits = state.log.fence.state == FenceState::Waiting;
         let mut known = self.known();
         let matches =
             known.acknowledged.as_ref().is_none_or(|(pod, sent)| pod == pod_uid && held == Some(&mark(sent)));
-        if !matches {
+        if !matches || waits {
             known.acknowledged = None;
             drop(known);
             self.trusted.send_modify(|_| {});

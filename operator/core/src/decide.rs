@@ -96,8 +96,10 @@ impl Pass<'_> {
             continuity(durable.log.as_ref().map(|log| &log.mark), &state.log)
         });
         self.remember_volume(&mut durable, believed, &continuity);
+        self.judge_identity(&mut durable, believed, &continuity, hold.as_ref());
 
         let facts = self.facts(&durable, &desired, &rules, &pod, believed, &continuity);
+        let stored_refusal = durable.directives.as_ref().and_then(|issued| issued.log_refused.clone());
         let stored_roll = status::stored_roll(before, now);
         let roll = match hold {
             Some(_) => stored_roll.clone(),
@@ -134,7 +136,9 @@ impl Pass<'_> {
             next = status::status(subject, seen, &Evidence { durable: &durable, ..evidence }, now);
         }
 
-        let directives = self.directives(&mut durable, &rules, &roll, &facts, hold.as_ref(), believed);
+        let log_refused = refusal_to_sign(hold.as_ref(), &continuity, stored_refusal.as_ref());
+        let wish = self.drain_wish(&durable, &rules, &roll, &facts, hold.as_ref());
+        let directives = self.directives(&mut durable, wish, log_refused, believed);
         // Also after a refusal: whoever keeps the registry may still push what is missing. The asker paces itself.
         let unresolved = matches!(desired, Desired::Unresolved(_));
         let wakes = [machine::wake(&roll, &facts), drain::renewal(&roll, &rules, &facts.timing, now)];
@@ -168,25 +172,33 @@ impl Pass<'_> {
         refusal.or_else(|| kept?.rival()).map(Hold::Rival)
     }
 
-    fn directives(
+    fn drain_wish(
         &self,
-        durable: &mut Durable,
+        durable: &Durable,
         rules: &Rules,
         roll: &Roll,
         facts: &Facts,
         hold: Option<&Hold>,
-        believed: Option<&RelayState>,
-    ) -> Directives {
+    ) -> DrainDirective {
         let wanted = drain::wanted(self.subject.spec.drain, rules, roll, &facts.timing, self.now);
-        let wanted = match hold {
+        match hold {
             Some(Hold::Paused) => drain::lifted(&wanted, durable.directives.as_ref()),
             // The machine stands still, so its drain would have no end.
             Some(_) => DrainDirective { update_until: None, ..wanted },
             None => wanted,
-        };
+        }
+    }
+
+    fn directives(
+        &self,
+        durable: &mut Durable,
+        drain: DrainDirective,
+        log_refused: Option<String>,
+        believed: Option<&RelayState>,
+    ) -> Directives {
         let held = believed.and_then(|state| state.directives.as_ref());
         let answered = drain::Answered { held, refused: self.seen.directives_refused.as_ref() };
-        drain::issue(durable, self.subject.uid, self.context.epoch, wanted, answered)
+        drain::issue(durable, self.subject.uid, self.context.epoch, drain, log_refused, answered)
     }
 
     /// The operator sees no Secret; the relay says whether it found a token where the rolled template mounts one.
@@ -208,6 +220,17 @@ impl Pass<'_> {
                 gateway.name
             )
         })
+    }
+}
+
+/// Why the relay must not sign its log. What was found stands until the log proves that it continues: a relay that has not
+/// been asked again is no better than it was.
+fn refusal_to_sign(hold: Option<&Hold>, continuity: &Continuity, before: Option<&String>) -> Option<String> {
+    match (hold, continuity) {
+        (Some(Hold::Rival(why)), _) => Some(why.clone()),
+        (_, Continuity::Broken { found }) => Some(found.clone()),
+        (_, Continuity::Continues | Continuity::Adopted) => None,
+        (_, Continuity::Unproven) => before.cloned(),
     }
 }
 

@@ -8,9 +8,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use paramant_crds::policy::OnDeadline;
-use paramant_protocol::control::{
-    Directives, DirectivesMark, DrainDirective, DrainSource, DrainState, LogMark,
-};
+use paramant_protocol::control::{Directives, DirectivesMark, DrainDirective, DrainSource, DrainState};
 
 use crate::durable::{Durable, Issued};
 use crate::machine::{DrainProgress, Roll, Step, Timing};
@@ -141,13 +139,15 @@ pub fn issue(
     relay_uid: &str,
     epoch: u64,
     drain: DrainDirective,
+    log_refused: Option<String>,
     answered: Answered<'_>,
 ) -> Directives {
     let log_high_water = durable.log.as_ref().map(|log| log.mark.clone());
+    let wanted =
+        Issued { seq: 0, drain, log_high_water, log_identity: durable.identity.clone(), log_refused };
     let issued = match durable.directives.take() {
         Some(issued)
-            if issued.drain == drain
-                && issued.log_high_water == log_high_water
+            if (Issued { seq: 0, ..issued.clone() }) == wanted
                 && !answered.rules_out(issued.seq, relay_uid, epoch) =>
         {
             issued
@@ -155,7 +155,7 @@ pub fn issue(
         before => {
             // If `-state` was lost, the relay still knows how far the order has come.
             let last = before.map_or(0, |before| before.seq).max(answered.held_seq(relay_uid, epoch));
-            Issued { seq: last.saturating_add(1), drain, log_high_water }
+            Issued { seq: last.saturating_add(1), ..wanted }
         }
     };
     let directives = directives(&issued, relay_uid, epoch, false);
@@ -165,11 +165,7 @@ pub fn issue(
 
 /// The last word to a relay whose resource is being deleted: SIGTERM then closes its log. Nothing is remembered of it.
 pub fn farewell(durable: &Durable, relay_uid: &str, epoch: u64) -> Directives {
-    let last = durable.directives.clone().unwrap_or(Issued {
-        seq: 0,
-        drain: DrainDirective::default(),
-        log_high_water: None::<LogMark>,
-    });
+    let last = durable.directives.clone().unwrap_or_default();
     directives(&Issued { seq: last.seq.saturating_add(1), ..last }, relay_uid, epoch, true)
 }
 
@@ -180,6 +176,8 @@ fn directives(issued: &Issued, relay_uid: &str, epoch: u64, deleting: bool) -> D
         seq: issued.seq,
         drain: issued.drain.clone(),
         log_high_water: issued.log_high_water.clone(),
+        log_identity: issued.log_identity.clone(),
+        log_refused: issued.log_refused.clone(),
         deleting,
     }
 }

@@ -31,6 +31,8 @@ pub struct Durable {
     pub retried: Option<Digest>,
     /// The highest log head ever seen.
     pub log: Option<LogHighWater>,
+    /// The identity (fingerprint) whose log was judged by that mark and found to be nobody else's.
+    pub identity: Option<String>,
     /// Lower-case hex SHA-256 of the pinned control key's SubjectPublicKeyInfo.
     pub control_key: Option<String>,
     /// The volume on which key and log were last found to be what is remembered of them.
@@ -83,7 +85,7 @@ pub struct LogHighWater {
 }
 
 /// The directives last issued: their place in the order, and their content.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Issued {
     /// Counts up whenever the content changes.
@@ -93,6 +95,12 @@ pub struct Issued {
     /// The mark that was sent along.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_high_water: Option<LogMark>,
+    /// Whose log was judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_identity: Option<String>,
+    /// Why the log must not be signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_refused: Option<String>,
 }
 
 /// Stands for a last good template that is the rolled one: nearly always, and a thousand relays are held in memory.
@@ -118,6 +126,7 @@ impl Durable {
             rejected: json(data, "rejected").unwrap_or_default(),
             retried: data.get("retried").and_then(|text| text.parse().ok()),
             log: json(data, "logHighWater"),
+            identity: data.get("identity").cloned(),
             control_key: data.get("controlKey").cloned(),
             volume: json(data, "volume"),
             directives: json(data, "directives"),
@@ -136,6 +145,7 @@ impl Durable {
             ("rejected", text(rejected)),
             ("retried", self.retried.as_ref().map(Digest::to_string)),
             ("logHighWater", text(self.log.as_ref())),
+            ("identity", self.identity.clone()),
             ("controlKey", self.control_key.clone()),
             ("volume", text(self.volume.as_ref())),
             ("directives", text(self.directives.as_ref())),
@@ -208,12 +218,13 @@ mod tests {
             }],
             retried: Some(digest(3)),
             log: Some(LogHighWater {
-                mark: LogMark { size: 7, root: "00".into() },
+                mark: LogMark { origin: Some("o".into()), size: 7, root: "00".into() },
                 at: Timestamp::UNIX_EPOCH,
             }),
+            identity: Some("id".into()),
             control_key: Some("ab".into()),
             volume: Some(Volume { claim_uid: "c-1".into(), relay_uid: "u-1".into() }),
-            directives: Some(Issued { seq: 4, drain: DrainDirective::default(), log_high_water: None }),
+            directives: Some(Issued { seq: 4, ..Issued::default() }),
         }
     }
 

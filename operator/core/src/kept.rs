@@ -24,7 +24,7 @@ impl<'a> Kept<'a> {
 
     /// Why only a person could help.
     pub fn stuck(self) -> Option<Said> {
-        self.said(STALLED, "True", &["ControlKeyChanged", "LogBroken"])
+        self.said(STALLED, "True", &["ControlKeyChanged", "LogBroken", "LogFenced"])
     }
 
     /// Why it was refused for another relay's sake.

@@ -2,7 +2,8 @@
 //!
 //! The highest head ever seen is kept durably and sent to the relay, which answers with a consistency proof from there to
 //! its present head. A smaller log, another root at the same size, or a proof that does not hold means entries were lost
-//! or rewritten (promise N2). No proof yet means nothing either way. Pure.
+//! or rewritten (promise N2). No proof yet means nothing either way. A log of another name continues it only if the relay
+//! says that it was adopted in place of the one that was seen (`paramant-relay log adopt`). Pure.
 
 use paramant_protocol::control::{LogMark, LogReport};
 use paramant_tlog::{Hash, Tree, verify};
@@ -12,6 +13,8 @@ use paramant_tlog::{Hash, Tree, verify};
 pub enum Continuity {
     /// It continues the mark, or there is no mark.
     Continues,
+    /// A person retired the log of the mark; this one begins anew in its place.
+    Adopted,
     /// The report holds no proof from the mark.
     Unproven,
     /// It does not.
@@ -24,6 +27,15 @@ pub enum Continuity {
 /// Compares a report with the highest head seen before.
 pub fn continuity(mark: Option<&LogMark>, report: &LogReport) -> Continuity {
     let Some(mark) = mark else { return Continuity::Continues };
+    if let Some(known) = mark.origin.as_ref().filter(|known| **known != report.origin) {
+        return if report.retired.contains(known) {
+            Continuity::Adopted
+        } else {
+            Continuity::Broken {
+                found: format!("the relay's log is called {}, and it was {known}", report.origin),
+            }
+        };
+    }
     if report.checkpoint.is_none() && report.size == 0 && mark.size > 0 {
         // A relay that has only just started has not read its last checkpoint yet.
         return Continuity::Unproven;
@@ -74,7 +86,7 @@ fn hash(text: &str) -> Option<Hash> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-    use paramant_protocol::control::ConsistencyReport;
+    use paramant_protocol::control::{ConsistencyReport, FenceReport};
     use paramant_tlog::{Node, proof};
 
     use super::*;
@@ -98,7 +110,8 @@ mod tests {
     }
 
     fn mark(size: u64) -> LogMark {
-        LogMark { size, root: hex::encode(proof::root(Tree::Sha256, &mut Tiny, size).unwrap()) }
+        let root = hex::encode(proof::root(Tree::Sha256, &mut Tiny, size).unwrap());
+        LogMark { origin: None, size, root }
     }
 
     fn report(from: u64, size: u64) -> LogReport {
@@ -110,6 +123,8 @@ mod tests {
             checkpoint_at: None,
             checkpoint: Some("note".into()),
             consistency: Some(ConsistencyReport { from, proof: nodes.iter().map(hex::encode).collect() }),
+            fence: FenceReport::default(),
+            retired: Vec::new(),
         }
     }
 
@@ -147,6 +162,22 @@ mod tests {
         garbled.consistency.as_mut().unwrap().proof[0] = "zz".into();
         broken(&mark(3), &garbled);
         broken(&mark(3), &LogReport { root: mark(6).root, ..report(3, 7) });
+    }
+
+    #[test]
+    fn a_log_of_another_name_must_have_been_adopted_in_place_of_the_one_that_was_seen() {
+        let named = |name: &str| LogMark { origin: Some(name.into()), ..mark(7) };
+        let ours = report(7, 9);
+        assert_eq!(continuity(Some(&named("relay.acme.example/log")), &ours), Continuity::Continues);
+        let other = continuity(Some(&named("old.acme.example/log")), &ours);
+        assert!(matches!(other, Continuity::Broken { .. }), "{other:?}");
+        let retired = vec!["old.acme.example/log".to_owned(), "older.acme.example/log".to_owned()];
+        for size in [1, 3] {
+            let adopted = LogReport { retired: retired.clone(), ..report(1, size) };
+            for name in &retired {
+                assert_eq!(continuity(Some(&named(name)), &adopted), Continuity::Adopted);
+            }
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! what the pod says, except where only a person can help or a person paused it. Pure; called by [`crate::status`].
 
 use paramant_crds::relay::{Phase, Step};
-use paramant_protocol::control::{DrainState, RelayState};
+use paramant_protocol::control::{DrainState, FenceState, RelayState};
 
 use crate::conditions::Truth;
 use crate::durable::Durable;
@@ -59,6 +59,15 @@ pub struct Evidence<'a> {
     pub unexposable: Option<&'a str>,
 }
 
+impl Evidence<'_> {
+    /// Why the relay refuses to sign its log, in its own words. While it only waits for an answer this is no news.
+    pub fn fenced(&self) -> Option<String> {
+        let fence = &self.believed?.log.fence;
+        let why = fence.reason.as_deref().unwrap_or("the relay does not say why");
+        (fence.state == FenceState::Refused).then(|| why.chars().take(600).collect())
+    }
+}
+
 /// A reason and a sentence.
 pub type Said = (&'static str, String);
 
@@ -107,10 +116,13 @@ impl Situation {
             return with(stuck(
                 "LogBroken",
                 format!(
-                    "{found}: the log was rolled back or replaced, and a person must find out why; bring back the volume with the earlier log, or, to begin a new one, delete the relay and its claim {} and create the relay again",
+                    "{found}: the log was rolled back or replaced, and a person must find out why; bring back the volume with the earlier log; if that is lost, retire the log with 'paramant-relay log adopt', or delete the relay and its claim {} and create the relay again",
                     it.claim
                 ),
             ));
+        }
+        if let Some(why) = it.fenced() {
+            return with(stuck("LogFenced", format!("the relay does not sign its log: {why}")));
         }
         if let Some((reason, message)) = it.kept.and_then(Kept::stuck) {
             return with(stuck(reason, message));

@@ -98,8 +98,19 @@ fn say_all(conditions: &mut Conditions<'_>, situation: &Situation, seen: &Observ
         (Continuity::Broken { found }, _) => {
             conditions.say(LOG_CONSISTENT, false, "LogBroken", found.clone())
         }
+        (_, Some(_)) if it.fenced().is_some() => {
+            conditions.say(LOG_CONSISTENT, false, "LogFenced", it.fenced().unwrap_or_default());
+        }
         (Continuity::Continues, Some(_)) => {
             conditions.say(LOG_CONSISTENT, true, "Continues", "the log continues what was seen before");
+        }
+        (Continuity::Adopted, Some(_)) => {
+            conditions.say(
+                LOG_CONSISTENT,
+                true,
+                "Adopted",
+                "a new log was adopted in place of the one seen before",
+            );
         }
         _ => conditions.keep(
             LOG_CONSISTENT,
@@ -296,7 +307,9 @@ fn update(situation: &Situation, it: &Evidence<'_>) -> Option<UpdateStatus> {
 
 fn log(before: Option<LogStatus>, it: &Evidence<'_>) -> Option<LogStatus> {
     let before = before.unwrap_or_default();
-    let origin = it.believed.map(|state| cut(&state.log.origin, 200)).filter(|origin| !origin.is_empty());
+    // Only a name that may be believed: spec.log.origin may change to what stands here.
+    let named = it.believed.filter(|_| !matches!(it.continuity, Continuity::Broken { .. }));
+    let origin = named.map(|state| cut(&state.log.origin, ORIGIN)).filter(|origin| !origin.is_empty());
     let high = it.durable.log.as_ref();
     let log = LogStatus {
         origin: origin.or(before.origin),
@@ -305,7 +318,8 @@ fn log(before: Option<LogStatus>, it: &Evidence<'_>) -> Option<LogStatus> {
         checkpoint_at: high.map(|high| time(high.at)),
         consistent: match (it.continuity, it.believed) {
             (Continuity::Broken { .. }, _) => Some(false),
-            (Continuity::Continues, Some(_)) => Some(true),
+            (_, Some(_)) if it.fenced().is_some() => Some(false),
+            (Continuity::Continues | Continuity::Adopted, Some(_)) => Some(true),
             _ => before.consistent,
         },
     };
@@ -328,6 +342,14 @@ pub(crate) fn whole_seconds(at: Timestamp) -> Timestamp {
 
 fn hex_hash(text: &str) -> Option<HexHash> {
     Digest::from_hex(text).ok().map(|digest| HexHash::from(digest.hex()))
+}
+
+/// The longest name of a log that the schema takes.
+const ORIGIN: usize = 200;
+
+/// A log's name for its mark: one that status would cut names nothing.
+pub(crate) fn whole_origin(origin: &str) -> Option<String> {
+    (!origin.is_empty() && origin.chars().count() < ORIGIN).then(|| origin.to_owned())
 }
 
 fn cut(text: &str, most: usize) -> String {

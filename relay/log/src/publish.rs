@@ -33,6 +33,7 @@ impl Publisher {
     pub(crate) fn run(&self) {
         let every = self.shared.options.checkpoint_every;
         let mut next = Instant::now() + every;
+        let mut refusal = None;
         while !self.shared.is_stopping() && !self.shared.has_failed() {
             let now = Instant::now();
             if now < next {
@@ -43,8 +44,14 @@ impl Publisher {
             if self.shared.published().is_none() && self.shared.read().head.size == 0 {
                 continue;
             }
-            if let Err(error) = self.publish() {
-                tracing::warn!(%error, "no checkpoint was published; trying again");
+            match self.publish() {
+                Ok(_) => refusal = None,
+                // A signer behind a fence refuses for as long as that takes: said once, not at every turn.
+                Err(error) if refusal.as_ref() == Some(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "no checkpoint was published; trying again");
+                    refusal = Some(error);
+                }
             }
         }
     }

@@ -187,6 +187,35 @@ pub struct LogReport {
     /// A proof (lower-case hex nodes, RFC 6962 order) that `size`/`root` continue the high-water mark last directed.
     #[serde(default)]
     pub consistency: Option<ConsistencyReport>,
+    /// Whether the relay signs its log.
+    #[serde(default)]
+    pub fence: FenceReport,
+    /// Names of the logs that this one was adopted in place of, newest first.
+    #[serde(default)]
+    pub retired: Vec<String>,
+}
+
+/// Whether a relay signs its log, and if not, why.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FenceReport {
+    /// Signing, waiting, or refusing.
+    pub state: FenceState,
+    /// One sentence, unless it signs.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// The three states of the fence against old copies.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FenceState {
+    /// Heads and checkpoints are signed. Also a relay that does not say.
+    #[default]
+    Signing,
+    /// Nobody outside has said yet whether this is the newest copy of the log; nothing is signed.
+    Waiting,
+    /// Somebody outside has seen a log that this one does not continue; nothing is signed.
+    Refused,
 }
 
 /// A consistency proof from the directed high-water mark to the reported head.
@@ -214,6 +243,13 @@ pub struct Directives {
     /// The highest log head the operator ever saw of this relay.
     #[serde(default)]
     pub log_high_water: Option<LogMark>,
+    /// The relay identity (fingerprint) whose log the operator has judged by that mark and found to be no other relay's. A
+    /// relay signs only for an identity that is its own; absent: not judged yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_identity: Option<String>,
+    /// Why the relay must not sign its log, in one sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_refused: Option<String>,
     /// The resource is being deleted: SIGTERM appends `log_closed`.
     #[serde(default)]
     pub deleting: bool,
@@ -239,9 +275,12 @@ pub struct DrainDirective {
 }
 
 /// A position in the log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LogMark {
+    /// The log's name. Absent in marks of releases that did not write it down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
     /// Entries.
     pub size: u64,
     /// Lower-case hex SHA-256 root.

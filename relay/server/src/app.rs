@@ -11,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 use crate::data_dir::DataDir;
 use crate::directives::DirectiveBook;
 use crate::drain::Drain;
-use crate::identity::{ControlKey, Identity, LogKeys};
+use crate::identity::{ControlKey, Identity};
 use crate::log_service::LogService;
+use crate::log_service::key_book::KeyBook;
 use crate::metrics::Metrics;
 use crate::probes::Readiness;
 use crate::settings::{Payload, SettingsHandle};
@@ -89,12 +90,13 @@ impl Core {
         let started_at = Timestamp::now();
         let data = DataDir::open(root)?;
         let identity = Arc::new(Identity::open(&data)?);
-        let log_keys = LogKeys::open(&data)?;
+        let log_keys = KeyBook::open(&data)?;
         let control_key = Arc::new(ControlKey::open(&data)?);
         let now = settings.current();
-        let log = LogService::open(&data, &now, &identity, &log_keys)?;
+        let log = LogService::open(&data, &now, &identity, log_keys)?;
         let drain = Drain::new(now.payload == Payload::Memory);
         let directives = DirectiveBook::open(&data, drain.clone()).map_err(OpenError::Directives)?;
+        log.arm(directives.held().as_ref());
         Ok(Self {
             settings,
             data,

@@ -4,6 +4,7 @@
 //! identity/ log-keys/ control-key   keys, 0600, written once
 //! meta.db keys.slots blobs/         the store
 //! log/ sth/                         the log, and every tree head ever signed
+//! retired-logs/<n>/                 logs before this one, read-only (`log adopt`)
 //! directives.json                   what the operator last asked for
 //! lock                              held by the one process that may use all this
 //! ```
@@ -127,6 +128,11 @@ impl DataDir {
         self.root.join("log-origin")
     }
 
+    /// `retired-logs/`: the logs before this one.
+    pub fn retired_logs(&self) -> PathBuf {
+        self.root.join("retired-logs")
+    }
+
     /// `meta.db`.
     pub fn meta_db(&self) -> PathBuf {
         self.root.join("meta.db")
@@ -158,7 +164,8 @@ impl DataDir {
     }
 }
 
-fn make_directory(path: &Path) -> io::Result<()> {
+/// Makes a directory that only its owner may look into, with what is missing above it.
+pub(crate) fn make_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 

@@ -21,6 +21,8 @@ pub struct DirectiveBook {
     /// Serialises comparing, writing, putting in force and announcing.
     writing: Mutex<()>,
     held: watch::Sender<Option<Directives>>,
+    /// What was taken since the process started, the same again included: a word from outside, not from this disk.
+    heard: watch::Sender<Option<Directives>>,
 }
 
 /// Why directives were not taken.
@@ -92,7 +94,8 @@ impl DirectiveBook {
         if let Some(directives) = &held {
             drain.direct(directives.drain.clone());
         }
-        Ok(Self { path, drain, writing: Mutex::new(()), held: watch::Sender::new(held) })
+        let (held, heard) = (watch::Sender::new(held), watch::Sender::new(None));
+        Ok(Self { path, drain, writing: Mutex::new(()), held, heard })
     }
 
     /// Takes new directives: durable first, then in force. Blocks for one sync.
@@ -103,12 +106,12 @@ impl DirectiveBook {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let held = self.held();
         may_replace(held.as_ref(), &new)?;
-        if held.as_ref() == Some(&new) {
-            return Ok(());
+        if held.as_ref() != Some(&new) {
+            durable::write(&self.path, &serde_json::to_vec(&new).map_err(io::Error::other)?)?;
+            self.drain.direct(new.drain.clone());
+            self.held.send_replace(Some(new.clone()));
         }
-        durable::write(&self.path, &serde_json::to_vec(&new).map_err(io::Error::other)?)?;
-        self.drain.direct(new.drain.clone());
-        self.held.send_replace(Some(new));
+        self.heard.send_replace(Some(new));
         Ok(())
     }
 
@@ -124,6 +127,11 @@ impl DirectiveBook {
             epoch: held.epoch,
             seq: held.seq,
         })
+    }
+
+    /// What the operator says in this run; nothing until it was heard once.
+    pub fn heard(&self) -> watch::Receiver<Option<Directives>> {
+        self.heard.subscribe()
     }
 
     /// News of a change.
@@ -147,6 +155,8 @@ mod tests {
             seq,
             drain: DrainDirective { spec: Some(drain), ..DrainDirective::default() },
             log_high_water: None,
+            log_identity: None,
+            log_refused: None,
             deleting: false,
         }
     }
@@ -180,6 +190,14 @@ mod tests {
         let drain = Drain::new(false);
         let book = DirectiveBook::open(&data, drain.clone()).unwrap();
         assert_eq!(book.held(), Some(directives("a", 1, 1, true)));
+        let heard = book.heard();
+        assert_eq!(*heard.borrow(), None, "what is on disk was not heard from outside");
+        book.take(directives("a", 1, 1, true)).unwrap();
+        assert_eq!(
+            *heard.borrow(),
+            Some(directives("a", 1, 1, true)),
+            "the same again is heard all the same"
+        );
         assert!(drain.begin_upload().is_err(), "the drain is in force again");
         assert!(book.take(directives("a", 1, 0, false)).is_err());
         book.take(directives("b", 0, 0, false)).unwrap();

@@ -6,6 +6,8 @@
 mod control_key;
 mod seed;
 
+use std::path::Path;
+
 use paramant_tlog::keys::{Ed25519Key, MlDsa44Key, MlDsa65Key, NoKey, Seed, Signer as _};
 use sha3::{Digest as _, Sha3_256};
 
@@ -75,16 +77,49 @@ impl Identity {
     }
 }
 
+/// The files of a pair of log keys.
+const LOG_KEY_FILES: [&str; 2] = ["ed25519.seed", "ml-dsa-44.seed"];
+
 impl LogKeys {
-    /// Loads the log's keys, or makes them on first boot.
+    /// Loads the log's first keys, or makes them on first boot.
     ///
     /// # Errors
     /// As [`Identity::open`].
     pub fn open(data: &DataDir) -> Result<Self, KeyError> {
+        let [ed25519, ml_dsa_44] = LOG_KEY_FILES.map(|file| data.log_keys().join(file));
         Ok(Self {
-            ed25519: seed::load_or_make(&data.log_keys().join("ed25519.seed"), data)?,
-            ml_dsa_44: seed::load_or_make(&data.log_keys().join("ml-dsa-44.seed"), data)?,
+            ed25519: seed::load_or_make(&ed25519, data)?,
+            ml_dsa_44: seed::load_or_make(&ml_dsa_44, data)?,
         })
+    }
+
+    /// Loads the keys in a directory.
+    ///
+    /// # Errors
+    /// When one is missing or damaged.
+    pub fn load(directory: &Path) -> Result<Self, KeyError> {
+        let [ed25519, ml_dsa_44] = LOG_KEY_FILES.map(|file| directory.join(file));
+        Ok(Self { ed25519: seed::load(&ed25519)?, ml_dsa_44: seed::load(&ml_dsa_44)? })
+    }
+
+    /// Makes new keys in an existing directory, in place of any that are there.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn make(directory: &Path) -> Result<Self, KeyError> {
+        let [ed25519, ml_dsa_44] = LOG_KEY_FILES.map(|file| directory.join(file));
+        Ok(Self { ed25519: seed::make(&ed25519)?, ml_dsa_44: seed::make(&ml_dsa_44)? })
+    }
+
+    /// Destroys the keys in a directory: what was signed with them stays valid, nothing new can be.
+    ///
+    /// # Errors
+    /// When a file cannot be overwritten or removed.
+    pub fn destroy(directory: &Path) -> Result<(), KeyError> {
+        for path in LOG_KEY_FILES.map(|file| directory.join(file)) {
+            seed::destroy(&path)?;
+        }
+        Ok(())
     }
 
     /// The line every tool reads, and the post-quantum line of C2SP tlog-cosignature, under the log's name.

@@ -1,11 +1,16 @@
 //! The relay's log as the rest of the process sees it: append and wait, tree heads, proofs, tiles.
 //!
-//! Order of things: an entry is durable before anyone is answered; a head is signed only once it is durable; tiles and
-//! checkpoints show only what has been published. When a sync fails the engine refuses everything and [`LogService::failed`]
-//! resolves: the process must end, since pages after a failed sync are not to be believed.
+//! Order of things: an entry is durable before anyone is answered; a head is signed only once it is durable, and once the
+//! fence is open ([`fence`]); tiles and checkpoints show only what has been published. When a sync fails the engine refuses
+//! everything and [`LogService::failed`] resolves: the process must end, since pages after a failed sync are not to be
+//! believed.
 
+pub mod fence;
+pub mod guard;
+pub mod key_book;
+mod key_ring;
 mod origin;
-mod signer;
+mod signing;
 mod tree_heads;
 
 use std::sync::Arc;
@@ -21,12 +26,15 @@ use tokio::sync::{oneshot, watch};
 pub use paramant_log::{Appended, Entry, Head, Published, ReadError};
 pub use paramant_tlog::{Hash, Tree};
 
-pub use self::origin::OriginError;
-pub use self::signer::KeysRefused;
-use self::signer::NoteSigner;
+use self::fence::{Sources, Standing};
+use self::guard::Guard;
+use self::key_book::{KeyBook, KeyRecord};
+use self::key_ring::KeyRing;
+pub use self::key_ring::{KeysRefused, RotateError};
+pub use self::origin::{Names, OriginError};
 pub use self::tree_heads::{RecordError, TreeHeads, TreeHeadsError};
 use crate::data_dir::DataDir;
-use crate::identity::{Identity, LogKeys};
+use crate::identity::Identity;
 use crate::settings::Settings;
 
 /// How often a checkpoint is published while the log grows.
@@ -40,9 +48,12 @@ pub struct LogService(Arc<Inner>);
 
 struct Inner {
     log: Log,
-    origin: String,
+    names: Names,
     relay_id: String,
-    verifiers: Vec<VerifierKey>,
+    /// Fingerprint of the relay's identity.
+    identity: String,
+    guard: Guard,
+    ring: KeyRing,
     heads: TreeHeads,
     failed: watch::Sender<bool>,
 }
@@ -62,6 +73,9 @@ pub enum OpenError {
     /// The tree heads signed so far.
     #[error(transparent)]
     TreeHeads(#[from] TreeHeadsError),
+    /// A rotation of the keys that a crash cut off.
+    #[error("a rotation of the log's keys was cut off and could not be completed: {0}")]
+    Rotation(#[from] RotateError),
 }
 
 /// The log did not take or give an entry. When it is the disk's fault the process is already ending.
@@ -82,7 +96,7 @@ pub enum LogError {
 }
 
 impl LogService {
-    /// Opens the log under the origin it was born with.
+    /// Opens the log under the origin it was born with. Nothing is signed before [`LogService::arm`].
     ///
     /// # Errors
     /// [`OpenError`]; a log that cannot be opened whole is never opened in part.
@@ -90,17 +104,25 @@ impl LogService {
         data: &DataDir,
         settings: &Settings,
         identity: &Arc<Identity>,
-        keys: &LogKeys,
+        keys: KeyBook,
     ) -> Result<Self, OpenError> {
-        let origin = origin::fix(data, settings.log_origin.as_deref(), identity.fingerprint())?;
-        let relay_id = settings.public_url.clone().unwrap_or_else(|| origin.clone());
-        let signer = NoteSigner::new(&origin, identity, keys)?;
-        let verifiers = signer.verifiers();
+        let names = origin::fix(data, settings.log_origin.as_deref(), identity.fingerprint())?;
+        let relay_id = settings.public_url.clone().unwrap_or_else(|| names.origin.clone());
+        let guard = Guard::new(Sources { operator: settings.control.is_some(), witnesses: 0 });
+        let ring = KeyRing::new(&names.origin, identity, keys, guard.clone())?;
         let options = Options { checkpoint_every: CHECKPOINT_EVERY, ..Options::new(data.log()) };
-        let log = Log::open(options, Arc::new(signer))?;
-        let heads = TreeHeads::open(&data.tree_heads(), log.clone(), identity.clone(), relay_id.clone())?;
+        let log = Log::open(options, Arc::new(ring.clone()))?;
+        ring.complete(&log)?;
+        let heads = TreeHeads::open(
+            &data.tree_heads(),
+            log.clone(),
+            identity.clone(),
+            relay_id.clone(),
+            guard.clone(),
+        )?;
         let failed = watch::Sender::new(false);
-        Ok(Self(Arc::new(Inner { log, origin, relay_id, verifiers, heads, failed })))
+        let identity = identity.fingerprint().to_owned();
+        Ok(Self(Arc::new(Inner { log, names, relay_id, identity, guard, ring, heads, failed })))
     }
 
     /// Appends and waits until the entry is durable.
@@ -159,6 +181,8 @@ impl LogService {
     /// The newest tree head whose size exceeds `index`, waiting at most `patience` for the next one (at most ten are signed
     /// a second; the first after a quiet moment comes at once). `None`: not in time, answer `sth: null`.
     pub async fn sth_covering(&self, index: u64, patience: Duration) -> Option<Arc<SignedSth>> {
+        // Behind the fence the next one may be long in coming.
+        let patience = if self.0.guard.may_sign().is_ok() { patience } else { Duration::ZERO };
         self.0.heads.covering(index, patience).await
     }
 
@@ -201,7 +225,12 @@ impl LogService {
 
     /// The log's name in checkpoints.
     pub fn origin(&self) -> &str {
-        &self.0.origin
+        &self.0.names.origin
+    }
+
+    /// Names of the logs that this one was adopted in place of, newest first.
+    pub fn retired(&self) -> &[String] {
+        &self.0.names.retired
     }
 
     /// `relay_id` of tree heads and receipts: the public URL, or the origin.
@@ -209,22 +238,35 @@ impl LogService {
         &self.0.relay_id
     }
 
-    /// The keys that sign checkpoints: Ed25519, ML-DSA-44, ML-DSA-65.
-    pub fn verifiers(&self) -> &[VerifierKey] {
-        &self.0.verifiers
+    /// The keys whose lines the published checkpoint carries, in their order: Ed25519 and ML-DSA-44 (during the overlap of a
+    /// rotation those of both generations), ML-DSA-65.
+    pub fn verifiers(&self) -> Vec<VerifierKey> {
+        let size = self.published().map_or_else(|| self.head().size, |published| published.head.size);
+        self.0.ring.verifiers(size)
+    }
+
+    /// Every key that ever signed checkpoints, but the identity's, with the tree sizes it signs, oldest first.
+    pub fn key_records(&self) -> Vec<KeyRecord> {
+        self.0.ring.records()
     }
 
     /// Signs and publishes the durable head, signs the last tree head, and stops the writers. Blocks; the last call of all.
     pub fn close(&self) {
         self.0.heads.close();
-        if let Err(error) = self.0.log.clone().close() {
-            tracing::error!(%error, "the log did not close cleanly; its entries are safe");
+        match (self.0.log.clone().close(), self.0.guard.standing()) {
+            (Ok(()), _) => {}
+            (Err(error), Standing::Open) => {
+                tracing::error!(%error, "the log did not close cleanly; its entries are safe");
+            }
+            (Err(_), Standing::Waiting(why) | Standing::Closed(why)) => {
+                tracing::info!(why, "the log closed without a new checkpoint; its entries are safe");
+            }
         }
     }
 }
 
 impl std::fmt::Debug for LogService {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "LogService({})", self.0.origin)
+        write!(f, "LogService({})", self.origin())
     }
 }

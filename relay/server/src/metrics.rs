@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use paramant_protocol::control::FenceState;
 use prometheus::core::Collector;
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
@@ -31,6 +32,7 @@ pub struct Metrics {
     log_entries: IntGauge,
     log_published: IntGauge,
     log_work: IntGaugeVec,
+    log_fence: IntGaugeVec,
     tree_heads: IntGauge,
     settings_refused: IntGauge,
     uptime: IntGauge,
@@ -82,6 +84,11 @@ impl Metrics {
             log_entries: new.gauge("paramant_log_entries", "Durable entries of the log")?,
             log_published: new
                 .gauge("paramant_log_published_entries", "Entries under the newest published checkpoint")?,
+            log_fence: new.gauges(
+                "paramant_log_fence_state",
+                "1 for the state the fence against old copies is in; heads are signed only in Signing",
+                &["state"],
+            )?,
             tree_heads: new
                 .gauge("paramant_log_tree_heads", "Legacy tree heads signed since the log began")?,
             log_work: new.gauges(
@@ -138,6 +145,10 @@ impl Metrics {
         }
         self.log_entries.set(gauge(core.log.head().size));
         self.log_published.set(gauge(core.log.published().map_or(0, |published| published.head.size)));
+        let fence = core.log.guard().report().state;
+        for state in [FenceState::Signing, FenceState::Waiting, FenceState::Refused] {
+            self.log_fence.with_label_values(&[format!("{state:?}").as_str()]).set((fence == state).into());
+        }
         let work = core.log.engine().counters();
         for (kind, count) in [
             ("entries", work.appended),

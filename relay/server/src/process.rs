@@ -2,6 +2,8 @@
 //!
 //! `main` and every test start a relay here, with the same code. Nothing is global, so several can run in one process.
 
+mod log_tasks;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -115,7 +117,7 @@ impl Running {
         let identity = Digest(paramant_protocol::leaf::sha3(app.core.identity.public_key()));
         let started = RelayStarted { identity, version: crate::VERSION.to_owned() };
         app.core.log.record(Body::RelayStarted(started)).await?;
-        publish(&app.core).await;
+        log_tasks::publish(&app.core).await;
 
         let addresses = Addresses {
             public: local(&public, now.listen.public),
@@ -130,6 +132,7 @@ impl Running {
         }
         running.background.spawn(running.app.core.drain.clone().keep_time());
         running.background.spawn(record_drains(running.app.core.clone()));
+        running.background.spawn(log_tasks::keep_the_fence(running.app.core.clone()));
         Ok(running)
     }
 
@@ -228,16 +231,6 @@ pub fn allow_many_files() {
         if let Err(error) = setrlimit(Resource::Nofile, limit) {
             tracing::warn!(%error, "the limit on open files stays low");
         }
-    }
-}
-
-/// Whoever sees the relay ready finds a checkpoint that covers its start. A refused signature is no reason not to serve.
-async fn publish(core: &Core) {
-    let log = core.log.clone();
-    match tokio::task::spawn_blocking(move || log.engine().publish_now()).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(error)) => tracing::warn!(%error, "no checkpoint was published at start; the log tries again"),
-        Err(error) => tracing::warn!(%error, "no checkpoint was published at start; the log tries again"),
     }
 }
 

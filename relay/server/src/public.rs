@@ -13,6 +13,7 @@ pub mod errors;
 pub mod headers;
 pub mod health;
 pub mod keys;
+pub mod log_keys;
 pub mod log_tiles;
 pub mod observe;
 pub mod transfer;
@@ -40,6 +41,7 @@ pub fn router(app: Shared) -> Router {
         .merge(transfer::routes())
         .merge(keys::routes())
         .merge(admin::routes())
+        .merge(log_keys::routes())
         .merge(health::routes())
         .merge(discovery::routes())
         .fallback(nothing_here)

@@ -185,7 +185,7 @@ async fn session(
             return Err(Ended::Inconsistent);
         }
         *heard = true;
-        relay.compare_held(&target.pod_uid, state.directives.as_ref());
+        relay.compare_held(&target.pod_uid, &state);
         take_state(relay, target, state);
     }
 }

@@ -87,6 +87,8 @@ fn directives(seq: u64) -> Directives {
         seq,
         drain: DrainDirective { spec: Some(true), ..DrainDirective::default() },
         log_high_water: None,
+        log_identity: None,
+        log_refused: None,
         deleting: false,
     }
 }
@@ -245,6 +247,21 @@ async fn a_relay_that_lost_its_directives_gets_them_again() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     relay.forget();
     eventually("the directives are held again", || relay.held().is_some_and(|held| held.seq == 1)).await;
+}
+
+#[tokio::test]
+async fn a_relay_that_started_anew_in_its_pod_is_told_again_what_it_holds() {
+    let bench = Bench::new();
+    let relay = bench.relay(Manner::Good).await;
+    bench.aim(&relay, None);
+    bench.plane.direct(&key(), directives(1));
+    eventually("the directives are held", || relay.held().is_some()).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(relay.puts(), 1);
+    relay.restart();
+    eventually("it hears that its log may be signed", || !relay.waits()).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!((relay.puts(), relay.told()), (2, Some(directives(1))), "once, and the same");
 }
 
 #[tokio::test]

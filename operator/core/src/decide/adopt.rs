@@ -10,6 +10,7 @@ use crate::kept::Kept;
 use crate::log_check::Continuity;
 use crate::observation::Report;
 use crate::pod::PodView;
+use crate::situation::Hold;
 use crate::target::Desired;
 
 impl Pass<'_> {
@@ -19,6 +20,7 @@ impl Pass<'_> {
         let uid = self.subject.uid;
         if self.begins_anew(durable) {
             durable.log = None;
+            durable.identity = None;
             durable.control_key = None;
             durable.volume = None;
         }
@@ -26,6 +28,8 @@ impl Pass<'_> {
             durable.template = None;
             durable.last_good = None;
             durable.directives = None;
+            // Whose log it is must be judged again: a copy of that relay may have come up in the meantime.
+            durable.identity = None;
         }
         durable.relay_uid = Some(uid.to_owned());
         match &self.seen.report {
@@ -62,9 +66,28 @@ impl Pass<'_> {
         believed: Option<&RelayState>,
         continuity: &Continuity,
     ) {
-        if let (Some(_), Continuity::Continues, Some(claim_uid)) = (believed, continuity, self.claim_uid()) {
+        if let (Some(_), Continuity::Continues | Continuity::Adopted, Some(claim_uid)) =
+            (believed, continuity, self.claim_uid())
+        {
             durable.volume =
                 Some(Volume { claim_uid: claim_uid.to_owned(), relay_uid: self.subject.uid.to_owned() });
+        }
+    }
+
+    /// The relay said whose log this is, the log continues what was seen, and nobody else has it: now it may be signed. Before
+    /// that the relay waits, or a copy of it could sign until its twin is noticed.
+    pub(super) fn judge_identity(
+        &self,
+        durable: &mut Durable,
+        believed: Option<&RelayState>,
+        continuity: &Continuity,
+        hold: Option<&Hold>,
+    ) {
+        let rival = matches!(hold, Some(Hold::Rival(_)));
+        if let (Some(state), Continuity::Continues | Continuity::Adopted, false) =
+            (believed, continuity, rival)
+        {
+            durable.identity = Some(state.identity.fingerprint.chars().take(64).collect());
         }
     }
 

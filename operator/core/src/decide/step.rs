@@ -140,11 +140,13 @@ impl Pass<'_> {
         believed: Option<&RelayState>,
         continuity: &Continuity,
     ) -> bool {
-        let (Some(state), Continuity::Continues) = (believed, continuity) else { return false };
-        let due = match &durable.log {
-            None => true,
-            Some(high) if state.log.size <= high.mark.size => false,
-            Some(high) => {
+        let Some(state) = believed else { return false };
+        let due = match (&durable.log, continuity) {
+            (_, Continuity::Broken { .. } | Continuity::Unproven) => return false,
+            // The mark of the retired log has done its service.
+            (_, Continuity::Adopted) | (None, _) => true,
+            (Some(high), _) if state.log.size <= high.mark.size => false,
+            (Some(high), _) => {
                 let was = |status: &ParamantRelayStatus| {
                     let drain = status.drain.as_ref().map(|drain| drain.state);
                     let update = status.update.as_ref().map(|update| update.step);
@@ -154,7 +156,8 @@ impl Pass<'_> {
             }
         };
         if due {
-            let mark = LogMark { size: state.log.size, root: state.log.root.clone() };
+            let origin = status::whole_origin(&state.log.origin);
+            let mark = LogMark { origin, size: state.log.size, root: state.log.root.clone() };
             durable.log = Some(LogHighWater { mark, at: self.now });
         }
         due
@@ -175,7 +178,7 @@ fn probe(
     }
     match (believed, continuity) {
         (_, Continuity::Broken { found }) => Probe::Fail(found.clone()),
-        (Some(state), Continuity::Continues) if pod.ready && state.ready => Probe::Pass,
+        (Some(state), Continuity::Continues | Continuity::Adopted) if pod.ready && state.ready => Probe::Pass,
         _ => Probe::Wait,
     }
 }

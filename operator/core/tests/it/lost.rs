@@ -70,6 +70,7 @@ fn a_volume_that_is_swapped_under_a_relay_breaks_its_log_until_the_relay_is_made
     cluster.settle();
     assert_eq!(cluster.condition("Stalled").1, "LogBroken");
     let remedy = "delete the relay and its claim data-health-0 and create the relay again";
+    assert!(cluster.message().contains("log adopt"), "{}", cluster.message());
     assert!(cluster.message().contains(remedy), "{}", cluster.message());
     make_again(&mut cluster, &["health-state", "data-health-0"]);
     come_up_empty(&mut cluster);

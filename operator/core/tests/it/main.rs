@@ -5,6 +5,7 @@ mod cluster;
 mod converge;
 mod directives;
 mod faults;
+mod fence;
 mod lost;
 mod not_taken;
 mod properties;

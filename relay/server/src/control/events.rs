@@ -9,13 +9,14 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::Stream;
-use paramant_protocol::control::{Directives, DrainReport, DrainState, RelayState};
+use paramant_protocol::control::{Directives, DrainReport, DrainState, LogReport, RelayState};
 use std::collections::BTreeMap;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::state::StateReader;
 use super::{Control, OperatorCa};
+use crate::log_service::fence::Standing;
 
 /// Several changes of one cause come together within this.
 const DEBOUNCE: Duration = Duration::from_millis(10);
@@ -46,6 +47,7 @@ struct Watcher {
     drain: watch::Receiver<DrainReport>,
     directives: watch::Receiver<Option<Directives>>,
     readiness: watch::Receiver<BTreeMap<&'static str, String>>,
+    fence: watch::Receiver<Standing>,
     ca: OperatorCa,
     sent: Option<(Instant, RelayState)>,
 }
@@ -57,6 +59,7 @@ impl Watcher {
             drain: core.drain.subscribe(),
             directives: core.directives.subscribe(),
             readiness: core.readiness.subscribe(),
+            fence: core.log.guard().subscribe(),
             ca: reader.ca(),
             sent: None,
             reader,
@@ -73,6 +76,7 @@ impl Watcher {
                     _ = self.drain.changed() => tokio::time::sleep(DEBOUNCE).await,
                     _ = self.directives.changed() => tokio::time::sleep(DEBOUNCE).await,
                     _ = self.readiness.changed() => tokio::time::sleep(DEBOUNCE).await,
+                    _ = self.fence.changed() => tokio::time::sleep(DEBOUNCE).await,
                     () = self.ca.changed() => {}
                     () = tokio::time::sleep(LOOK) => {}
                 }
@@ -91,7 +95,7 @@ impl Watcher {
 fn is_news(sent: &RelayState, now: &RelayState, since: Duration) -> bool {
     let mut comparable = now.clone();
     if since < LOG_NEWS && sent.log.checkpoint.is_some() {
-        comparable.log = sent.log.clone();
+        comparable.log = LogReport { fence: now.log.fence.clone(), ..sent.log.clone() };
     }
     if now.drain.state == DrainState::Serving && sent.drain.state == DrainState::Serving {
         comparable.drain = DrainReport { requested_by: now.drain.requested_by.clone(), ..sent.drain.clone() };

@@ -70,6 +70,7 @@ impl StateReader {
     async fn log(&self) -> LogReport {
         let log = &self.app.core.log;
         let origin = log.origin().to_owned();
+        let (fence, retired) = (log.guard().report(), log.retired().to_vec());
         let Some(published) = log.published() else {
             let root = hex::encode(Tree::Sha256.empty_root());
             return LogReport {
@@ -79,6 +80,8 @@ impl StateReader {
                 checkpoint_at: None,
                 checkpoint: None,
                 consistency: None,
+                fence,
+                retired,
             };
         };
         let mark = self.app.core.directives.held().and_then(|held| held.log_high_water);
@@ -93,6 +96,8 @@ impl StateReader {
             checkpoint_at: Timestamp::try_from(published.at).ok(),
             checkpoint: Some(published.note.clone()),
             consistency,
+            fence,
+            retired,
         }
     }
 
@@ -100,7 +105,8 @@ impl StateReader {
     /// conclusion from the sizes.
     async fn continues(&self, mark: LogMark, published: &Arc<Published>) -> Option<ConsistencyReport> {
         let (from, to) = (mark.size, published.head.size);
-        if from > to {
+        let another = mark.origin.is_some_and(|origin| origin != self.app.core.log.origin());
+        if from > to || another {
             return None;
         }
         let known = self.proven.lock().unwrap_or_else(PoisonError::into_inner).clone();

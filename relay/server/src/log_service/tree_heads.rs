@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 pub use self::record::RecordError;
 use self::record::RecordFile;
+use super::guard::Guard;
 use crate::identity::Identity;
 
 /// Ten a second.
@@ -41,7 +42,7 @@ pub enum TreeHeadsError {
     Record(#[from] RecordError),
     /// A head was signed that the log no longer reaches.
     #[error(
-        "this relay has signed a tree head over {signed} entries, but its log holds only {held}: the data directory is an old or damaged copy; restore the newest one"
+        "this relay has signed a tree head over {signed} entries, but its log holds only {held}: the data directory is an old or damaged copy; restore the newest one, or retire this log with 'paramant-relay log adopt'"
     )]
     Beyond {
         /// Entries signed.
@@ -61,6 +62,7 @@ impl TreeHeads {
         log: Log,
         identity: Arc<Identity>,
         relay_id: String,
+        guard: Guard,
     ) -> Result<Self, TreeHeadsError> {
         let file = Arc::new(RecordFile::open(&directory.join("tree-heads"))?);
         let last = file.last()?;
@@ -70,8 +72,15 @@ impl TreeHeads {
         }
         let (sender, newest) = watch::channel(last.map(Arc::new));
         let ending = Arc::new(AtomicBool::new(false));
-        let signing =
-            Signing { log, identity, relay_id, file: file.clone(), newest: sender, ending: ending.clone() };
+        let signing = Signing {
+            log,
+            identity,
+            relay_id,
+            guard,
+            file: file.clone(),
+            newest: sender,
+            ending: ending.clone(),
+        };
         let handle = thread::Builder::new()
             .name("tree-heads".to_owned())
             .spawn(move || signing.run())
@@ -88,6 +97,14 @@ impl TreeHeads {
     /// How many were ever signed.
     pub fn total(&self) -> u64 {
         self.file.len()
+    }
+
+    /// The one with this number, counted from 0 in the order of signing. Reads the disk.
+    ///
+    /// # Errors
+    /// When the disk fails or the record is damaged.
+    pub fn nth(&self, number: u64) -> Result<Option<SignedSth>, RecordError> {
+        if number < self.total() { self.file.read(number).map(Some) } else { Ok(None) }
     }
 
     /// The newest `count`, oldest first. Reads the disk.
@@ -143,6 +160,7 @@ struct Signing {
     log: Log,
     identity: Arc<Identity>,
     relay_id: String,
+    guard: Guard,
     file: Arc<RecordFile>,
     newest: watch::Sender<Option<Arc<SignedSth>>>,
     ending: Arc<AtomicBool>,
@@ -173,7 +191,11 @@ impl Signing {
         }
     }
 
+    /// Behind the fence nothing is signed; whoever opens it wakes this thread.
     fn sign_if_grown(&self) -> Result<bool, String> {
+        if self.guard.may_sign().is_err() {
+            return Ok(false);
+        }
         let head = self.log.head();
         let newest = self.newest.borrow().clone();
         if newest.as_ref().map_or(0, |newest| newest.tree_size) >= head.size {

@@ -16,6 +16,7 @@ use paramant_tlog::tlog_proof::TlogProof;
 
 use crate::app::Shared;
 use crate::log_service::LogService;
+use crate::log_service::key_book::KeyRecord;
 
 const FULL_TILE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 /// A partial tile never changes either, but a longer one replaces it soon.
@@ -40,10 +41,27 @@ async fn checkpoint(State(app): State<Shared>) -> Response {
     }
 }
 
-/// One verifier key a line, in the order in which the checkpoint's lines stand.
-async fn vkeys(State(app): State<Shared>) -> Response {
-    let keys: String = app.core.log.verifiers().iter().map(|key| format!("{key}\n")).collect();
+/// One verifier key a line, in the order in which the checkpoint's lines stand. With `?all` also the keys that came before
+/// or will come after, each under a line that says which tree sizes it signs.
+async fn vkeys(State(app): State<Shared>, uri: Uri) -> Response {
+    let log = &app.core.log;
+    let all = uri.query().is_some_and(|query| query.split('&').any(|part| part == "all" || part == "all=1"));
+    let keys: String = if all {
+        let identity = log.verifiers().pop().map(|key| format!("# identity; signs every tree\n{key}\n"));
+        log.key_records().iter().map(in_its_range).chain(identity).collect()
+    } else {
+        log.verifiers().iter().map(|key| format!("{key}\n")).collect()
+    };
     answer(TEXT, NO_STORE, keys.into_bytes())
+}
+
+fn in_its_range(key: &KeyRecord) -> String {
+    let KeyRecord { vkey, first_size, last_size, .. } = key;
+    let sizes = match last_size {
+        Some(last) => format!("from {first_size} to {last}"),
+        None => format!("from {first_size} on"),
+    };
+    format!("# signs trees of sizes {sizes}\n{vkey}\n")
 }
 
 async fn tile(State(app): State<Shared>, uri: Uri) -> Response {

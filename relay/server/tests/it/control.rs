@@ -22,22 +22,22 @@ use tempfile::TempDir;
 use crate::relay::{Relay, noise};
 
 /// A CA as the operator keeps one.
-struct Authority {
+pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
 }
 
 /// What a client certificate says.
-struct Claims {
+pub struct Claims {
     uri: &'static str,
     usage: Vec<ExtendedKeyUsagePurpose>,
 }
 
-const OPERATOR: fn() -> Claims =
+pub const OPERATOR: fn() -> Claims =
     || Claims { uri: OPERATOR_URI, usage: vec![ExtendedKeyUsagePurpose::ClientAuth] };
 
 impl Authority {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -47,7 +47,7 @@ impl Authority {
     }
 
     /// A client that presents a certificate of this CA and takes only this relay's key for an answer.
-    fn client(&self, relay: &Relay, claims: &Claims) -> Client {
+    pub fn client(&self, relay: &Relay, claims: &Claims) -> Client {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
         params.subject_alt_names = vec![SanType::URI(claims.uri.try_into().unwrap())];
@@ -75,7 +75,7 @@ fn at(relay: &Relay, path: &str) -> String {
     format!("https://{CONTROL_SERVER_NAME}:{port}/control/v1/{path}")
 }
 
-async fn relay_over(dir: TempDir, authority: &Authority) -> Relay {
+pub async fn relay_over(dir: TempDir, authority: &Authority) -> Relay {
     let ca = dir.path().join("operator-ca.pem");
     let token = dir.path().join("operator-token");
     std::fs::write(&ca, &authority.pem).unwrap();
@@ -87,25 +87,38 @@ async fn relay_over(dir: TempDir, authority: &Authority) -> Relay {
     .await
 }
 
-async fn relay(authority: &Authority) -> Relay {
+pub async fn relay(authority: &Authority) -> Relay {
     relay_over(TempDir::new().unwrap(), authority).await
 }
 
-fn directives(seq: u64, drain: DrainDirective) -> Directives {
-    Directives { relay_uid: "uid-1".into(), epoch: 1, seq, drain, log_high_water: None, deleting: false }
+pub fn directives(seq: u64, drain: DrainDirective) -> Directives {
+    Directives {
+        relay_uid: "uid-1".into(),
+        epoch: 1,
+        seq,
+        drain,
+        log_high_water: None,
+        log_identity: None,
+        log_refused: None,
+        deleting: false,
+    }
 }
 
-fn spec(drain: bool) -> DrainDirective {
+pub fn spec(drain: bool) -> DrainDirective {
     DrainDirective { spec: Some(drain), deadline_seconds: 60, ..DrainDirective::default() }
 }
 
-async fn put(client: &Client, relay: &Relay, directives: &Directives) -> (StatusCode, DirectivesAnswer) {
+pub async fn put(client: &Client, relay: &Relay, directives: &Directives) -> (StatusCode, DirectivesAnswer) {
     let answer = client.put(at(relay, "directives")).json(directives).send().await.unwrap();
     (answer.status(), answer.json().await.unwrap())
 }
 
-async fn state(client: &Client, relay: &Relay) -> RelayState {
+pub async fn state(client: &Client, relay: &Relay) -> RelayState {
     client.get(at(relay, "state")).send().await.unwrap().error_for_status().unwrap().json().await.unwrap()
+}
+
+pub fn fingerprint(relay: &Relay) -> String {
+    relay.running.app.core.identity.fingerprint().to_owned()
 }
 
 /// The next `state` event of a stream.
@@ -240,6 +253,8 @@ async fn traffic_alone_does_not_wake_the_operator() {
     let relay = relay(&authority).await;
     let operator = authority.client(&relay, &OPERATOR());
     let user = relay.user().await;
+    let judged = Directives { log_identity: Some(fingerprint(&relay)), ..directives(1, spec(false)) };
+    put(&operator, &relay, &judged).await;
     tokio::time::sleep(Duration::from_millis(1500)).await;
     let mut events = operator.get(at(&relay, "events")).send().await.unwrap();
     let mut buffer = String::new();
@@ -309,6 +324,8 @@ async fn the_reported_log_continues_the_mark_it_was_given() {
     let relay = relay(&authority).await;
     let operator = authority.client(&relay, &OPERATOR());
     let user = relay.user().await;
+    let judged = Directives { log_identity: Some(fingerprint(&relay)), ..directives(1, spec(false)) };
+    put(&operator, &relay, &judged).await;
     tokio::time::sleep(Duration::from_millis(1200)).await;
     let old = state(&operator, &relay).await.log;
     assert!(old.size > 0 && old.consistency.is_none() && old.checkpoint.is_some());
@@ -316,8 +333,8 @@ async fn the_reported_log_continues_the_mark_it_was_given() {
         user.upload(&noise(round, 100), json!({})).await;
     }
     tokio::time::sleep(Duration::from_millis(1200)).await;
-    let mark = LogMark { size: old.size, root: old.root.clone() };
-    put(&operator, &relay, &Directives { log_high_water: Some(mark), ..directives(1, spec(false)) }).await;
+    let mark = LogMark { origin: Some(old.origin.clone()), size: old.size, root: old.root.clone() };
+    put(&operator, &relay, &Directives { seq: 2, log_high_water: Some(mark), ..judged }).await;
     let new = state(&operator, &relay).await.log;
     assert!(new.size > old.size);
     let given = new.consistency.unwrap();

@@ -272,7 +272,7 @@ async fn a_log_shorter_than_a_signed_tree_head_is_refused() {
     assert!(refused.contains("signed a tree head"), "{refused}");
 }
 
-fn copy(from: &std::path::Path, to: &std::path::Path) {
+pub fn copy(from: &std::path::Path, to: &std::path::Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

@@ -1,6 +1,7 @@
 //! A relay's control listener as the interface describes it, and some that misbehave.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::extract::State;
@@ -10,7 +11,9 @@ use axum::{Json, Router};
 use http::StatusCode;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
-use paramant_protocol::control::{Directives, DirectivesAnswer, DirectivesMark, Proof, RelayState};
+use paramant_protocol::control::{
+    Directives, DirectivesAnswer, DirectivesMark, FenceReport, FenceState, Proof, RelayState,
+};
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, PublicKeyData as _};
 use rustls::RootCertStore;
 use rustls::server::WebPkiClientVerifier;
@@ -39,6 +42,7 @@ struct Inside {
     puts: Mutex<Vec<Directives>>,
     held: watch::Sender<Option<DirectivesMark>>,
     cut: watch::Sender<u32>,
+    waits: AtomicBool,
 }
 
 pub(super) struct FakeRelay {
@@ -88,6 +92,7 @@ impl FakeRelay {
             puts: Mutex::default(),
             held: watch::Sender::default(),
             cut: watch::Sender::default(),
+            waits: AtomicBool::new(false),
         });
         let router = Router::new()
             .route("/control/v1/proof", get(proof))
@@ -140,6 +145,17 @@ impl FakeRelay {
         self.inside.held.send_replace(None);
     }
 
+    /// Starts anew over the same disk: it holds what it held, and waits to hear whether it may sign its log.
+    pub(super) fn restart(&self) {
+        self.inside.waits.store(true, Ordering::SeqCst);
+        self.cut();
+    }
+
+    /// Whether it still waits for that.
+    pub(super) fn waits(&self) -> bool {
+        self.inside.waits.load(Ordering::SeqCst)
+    }
+
     /// Ends the event streams that are open now.
     pub(super) fn cut(&self) {
         self.inside.cut.send_modify(|count| *count += 1);
@@ -160,6 +176,9 @@ impl Inside {
         let mut state = a_state();
         state.identity.control_spki_sha256 = spki;
         state.directives = self.held.borrow().clone();
+        if self.waits.load(Ordering::SeqCst) {
+            state.log.fence = FenceReport { state: FenceState::Waiting, reason: None };
+        }
         state
     }
 }
@@ -211,9 +230,13 @@ async fn directives(
 ) -> (StatusCode, Json<DirectivesAnswer>) {
     inside.puts.lock().unwrap().push(sent.clone());
     let held = inside.held.borrow().clone();
+    let mark = DirectivesMark { relay_uid: sent.relay_uid.clone(), epoch: sent.epoch, seq: sent.seq };
+    if held.as_ref() == Some(&mark) {
+        inside.waits.store(false, Ordering::SeqCst);
+        return (StatusCode::OK, Json(DirectivesAnswer { accepted: true, held, reason: None }));
+    }
     let newer = held.as_ref().is_none_or(|held| (sent.epoch, sent.seq) > (held.epoch, held.seq));
     if newer {
-        let mark = DirectivesMark { relay_uid: sent.relay_uid, epoch: sent.epoch, seq: sent.seq };
         inside.held.send_replace(Some(mark.clone()));
         return (StatusCode::OK, Json(DirectivesAnswer { accepted: true, held: Some(mark), reason: None }));
     }

@@ -4,8 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 use paramant_operator_core::Digest;
 use paramant_operator_core::children::RELAY_LABEL;
 use paramant_protocol::control::{
-    AdminReport, CONTROL_SCHEMA, DirectivesMark, DrainReport, DrainSource, DrainState, IdentityReport,
-    LicenseReport, LicenseSource, LogReport, RelayState,
+    AdminReport, CONTROL_SCHEMA, DirectivesMark, DrainReport, DrainSource, DrainState, FenceReport,
+    IdentityReport, LicenseReport, LicenseSource, LogReport, RelayState,
 };
 use serde_json::{Value, json};
 
@@ -186,6 +186,8 @@ fn relay_state(now: Timestamp) -> RelayState {
             checkpoint_at: Some(now),
             checkpoint: Some("note".into()),
             consistency: None,
+            fence: FenceReport::default(),
+            retired: Vec::new(),
         },
         directives: None,
         ca_bundle_sha256: hash(4),
