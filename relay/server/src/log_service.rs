@@ -5,6 +5,7 @@
 //! everything and [`LogService::failed`] resolves: the process must end, since pages after a failed sync are not to be
 //! believed.
 
+mod anchors;
 pub mod fence;
 pub mod guard;
 pub mod key_book;
@@ -26,6 +27,8 @@ use tokio::sync::{oneshot, watch};
 pub use paramant_log::{Appended, Entry, Head, Published, ReadError};
 pub use paramant_tlog::{Hash, Tree};
 
+pub use self::anchors::AnchorError;
+use self::anchors::Anchors;
 use self::fence::{Sources, Standing};
 use self::guard::Guard;
 use self::key_book::{KeyBook, KeyRecord};
@@ -55,6 +58,7 @@ struct Inner {
     guard: Guard,
     ring: KeyRing,
     heads: TreeHeads,
+    anchors: Anchors,
     failed: watch::Sender<bool>,
 }
 
@@ -120,9 +124,10 @@ impl LogService {
             relay_id.clone(),
             guard.clone(),
         )?;
+        let anchors = Anchors::open(&data.tree_heads(), &log, heads.total());
         let failed = watch::Sender::new(false);
         let identity = identity.fingerprint().to_owned();
-        Ok(Self(Arc::new(Inner { log, names, relay_id, identity, guard, ring, heads, failed })))
+        Ok(Self(Arc::new(Inner { log, names, relay_id, identity, guard, ring, heads, anchors, failed })))
     }
 
     /// Appends and waits until the entry is durable.

@@ -31,6 +31,8 @@ const MAX_PUBLIC: usize = 8192;
 const MAX_CONTROL: usize = 64;
 /// Kubelet and Prometheus.
 const MAX_PROBES: usize = 128;
+/// How long the end waits for a tree head over the last entries: one takes a millisecond.
+const LAST_HEAD: Duration = Duration::from_secs(2);
 /// How long answers may run on once the listeners close. Uploads were waited for before.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
@@ -133,6 +135,7 @@ impl Running {
         running.background.spawn(running.app.core.drain.clone().keep_time());
         running.background.spawn(record_drains(running.app.core.clone()));
         running.background.spawn(log_tasks::keep_the_fence(running.app.core.clone()));
+        running.background.spawn(log_tasks::anchor_heads(running.app.core.clone()));
         Ok(running)
     }
 
@@ -156,6 +159,9 @@ impl Running {
         while self.listeners.join_next().await.is_some() {}
         self.background.shutdown().await;
         self.app.store.close().await;
+        // First a head over everything, then the anchor over that head: nothing signed stays outside the chain for long.
+        core.log.settle_heads(LAST_HEAD).await;
+        log_tasks::anchor(&core).await;
         if core.directives.held().is_some_and(|held| held.deleting) {
             let closed = Body::LogClosed(LogClosed { cause: CloseCause::Deleted });
             if let Err(error) = core.log.record(closed).await {

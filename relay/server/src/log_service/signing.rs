@@ -1,4 +1,4 @@
-//! What decides about signatures: the fence, the rotation of keys. Everything here blocks but for waiting.
+//! What decides about signatures: the fence, the rotation of keys, the anchors. Everything here blocks but for waiting.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use paramant_tlog::Tree;
 
 use super::fence::Answer;
 use super::guard::{self, Guard, Ours};
-use super::{LogService, RotateError};
+use super::{AnchorError, LogService, RotateError};
 
 impl LogService {
     /// Lets the fence decide from now on. What the operator said in an earlier run lies in the same directory: it can show
@@ -72,6 +72,21 @@ impl LogService {
         self.0.ring.finish(&self.0.log)?;
         self.sign_now();
         Ok(())
+    }
+
+    /// Appends an `sth_anchor` if a tree head was signed since the last one for another reason than that one. Blocks.
+    ///
+    /// # Errors
+    /// [`AnchorError`].
+    pub fn anchor(&self) -> Result<bool, AnchorError> {
+        if self.0.guard.may_sign().is_err() {
+            return Ok(false);
+        }
+        let anchored = self.0.anchors.anchor(&self.0.heads, &self.0.log)?;
+        if anchored {
+            self.0.heads.wake();
+        }
+        Ok(anchored)
     }
 
     /// Waits until the newest tree head covers the log, at most `patience`; at once if nothing is signed.

@@ -1,7 +1,12 @@
-//! What a running relay does about its log's signatures, as long as it runs: the fence, the first checkpoint.
+//! What a running relay does about its log's signatures, as long as it runs: the fence, the first checkpoint, the anchors.
+
+use std::time::Duration;
 
 use crate::app::Core;
 use crate::log_service::fence::Standing;
+
+/// How often the tree heads are chained into the log, while any are signed.
+const ANCHOR_EVERY: Duration = Duration::from_secs(3600);
 
 /// Whoever sees the relay ready finds a checkpoint that covers its start, if the fence lets one be signed. A refused signature
 /// is no reason not to serve.
@@ -48,5 +53,22 @@ pub(super) async fn keep_the_fence(core: Core) {
                 () = later => {}
             }
         }
+    }
+}
+
+/// Chains the tree heads into the log, hour by hour.
+pub(super) async fn anchor_heads(core: Core) {
+    loop {
+        tokio::time::sleep(ANCHOR_EVERY).await;
+        anchor(&core).await;
+    }
+}
+
+pub(super) async fn anchor(core: &Core) {
+    let log = core.log.clone();
+    match tokio::task::spawn_blocking(move || log.anchor()).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::error!(%error, "the tree heads were not anchored"),
+        Err(error) => tracing::error!(%error, "the tree heads were not anchored"),
     }
 }
