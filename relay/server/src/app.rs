@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use crate::adoption::{self, Unfinished};
 use crate::data_dir::DataDir;
 use crate::directives::DirectiveBook;
 use crate::drain::Drain;
@@ -64,6 +65,9 @@ pub enum OpenError {
     /// The directory.
     #[error(transparent)]
     Data(#[from] crate::data_dir::DataDirError),
+    /// `log adopt` did not come to its end.
+    #[error(transparent)]
+    Adoption(#[from] Unfinished),
     /// A key.
     #[error(transparent)]
     Key(#[from] crate::identity::KeyError),
@@ -89,6 +93,7 @@ impl Core {
     pub fn open(root: &std::path::Path, settings: SettingsHandle) -> Result<Self, OpenError> {
         let started_at = Timestamp::now();
         let data = DataDir::open(root)?;
+        adoption::refuse_unfinished(&data)?;
         let identity = Arc::new(Identity::open(&data)?);
         let log_keys = KeyBook::open(&data)?;
         let control_key = Arc::new(ControlKey::open(&data)?);

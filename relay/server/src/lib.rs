@@ -4,6 +4,7 @@
 //! `paramant-licensing` and the `decide`-like functions here; this crate does the I/O. Nothing here dials out.
 
 pub mod accounts;
+pub mod adoption;
 pub mod app;
 pub mod control;
 pub mod data_dir;
@@ -15,6 +16,7 @@ mod failed_sync;
 pub mod identity;
 pub mod license;
 pub mod listener;
+pub mod log_command;
 pub mod log_service;
 pub mod metrics;
 pub mod probes;

@@ -35,6 +35,7 @@ use self::key_book::{KeyBook, KeyRecord};
 use self::key_ring::KeyRing;
 pub use self::key_ring::{KeysRefused, RotateError};
 pub use self::origin::{Names, OriginError};
+pub(crate) use self::tree_heads::on_disk as tree_heads_on_disk;
 pub use self::tree_heads::{RecordError, TreeHeads, TreeHeadsError};
 use crate::data_dir::DataDir;
 use crate::identity::Identity;

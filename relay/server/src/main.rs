@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use paramant_relay::app::OpenError;
 use paramant_relay::control::public_tls;
+use paramant_relay::log_command::{LOG_COMMAND, LogCommand};
 use paramant_relay::process::{Options, Running, StartError, allow_many_files};
 use paramant_relay::settings::{CommandLine, LogFormat, Source};
 use paramant_relay::shutdown::{self, Signals};
@@ -19,6 +20,9 @@ fn main() -> ExitCode {
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         eprintln!("paramant-relay: another TLS provider was installed first");
         return ExitCode::FAILURE;
+    }
+    if std::env::args_os().nth(1).is_some_and(|word| word == LOG_COMMAND) {
+        return about_the_log();
     }
     let flags = CommandLine::parse();
     start_logging(flags.log_format);
@@ -37,11 +41,28 @@ fn main() -> ExitCode {
             let log_unusable = matches!(
                 error.downcast_ref(),
                 Some(
-                    StartError::Open(OpenError::Log(_) | OpenError::Store(StoreError::Torn(_)))
-                        | StartError::Log(_)
+                    StartError::Open(
+                        OpenError::Log(_) | OpenError::Adoption(_) | OpenError::Store(StoreError::Torn(_))
+                    ) | StartError::Log(_)
                 )
             );
             if log_unusable { ExitCode::from(LOG_UNUSABLE) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+/// `paramant-relay log …`: for a person at the data directory; no listener, no runtime.
+fn about_the_log() -> ExitCode {
+    let command = LogCommand::parse_from(std::env::args_os().skip(1));
+    start_logging(LogFormat::Text);
+    match command.run() {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("paramant-relay: {error}");
+            ExitCode::FAILURE
         }
     }
 }

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 pub use self::command_line::{CommandLine, LogFormat};
 pub use self::file::SettingsError;
+pub(crate) use self::file::checked_origin;
 pub use self::network::{InvalidNetwork, Network};
 pub use self::reload::Source;
 

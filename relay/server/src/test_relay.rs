@@ -27,7 +27,7 @@ impl TestRelay {
         Self::over(TempDir::new().unwrap()).await
     }
 
-    async fn over(dir: TempDir) -> Self {
+    pub(crate) async fn over(dir: TempDir) -> Self {
         let mut settings = Settings::default();
         settings.limits.min_free_disk = 0;
         let core = Core::open(dir.path(), SettingsHandle::fixed(settings)).unwrap();
@@ -36,12 +36,17 @@ impl TestRelay {
 
     /// Ends in order and starts again over what is on disk.
     pub(crate) async fn restart(self) -> Self {
+        Self::over(self.stop().await).await
+    }
+
+    /// Ends in order; the directory stays.
+    pub(crate) async fn stop(self) -> TempDir {
         let Self { app, dir } = self;
         app.store.close().await;
         let log = app.core.log.clone();
         tokio::task::spawn_blocking(move || log.close()).await.unwrap();
         app.core.data.release();
-        Self::over(dir).await
+        dir
     }
 
     pub(crate) fn transfers(&self) -> &Transfers {

@@ -55,6 +55,14 @@ pub enum TreeHeadsError {
     Thread(std::io::Error),
 }
 
+/// The file of all heads in its directory.
+const FILE: &str = "tree-heads";
+
+/// How many heads lie in a directory, for those who only look.
+pub(crate) fn on_disk(directory: &Path) -> u64 {
+    std::fs::metadata(directory.join(FILE)).map_or(0, |file| file.len() / record::RECORD)
+}
+
 impl TreeHeads {
     /// Reads what was signed before and starts the thread.
     pub(super) fn open(
@@ -64,7 +72,7 @@ impl TreeHeads {
         relay_id: String,
         guard: Guard,
     ) -> Result<Self, TreeHeadsError> {
-        let file = Arc::new(RecordFile::open(&directory.join("tree-heads"))?);
+        let file = Arc::new(RecordFile::open(&directory.join(FILE))?);
         let last = file.last()?;
         let held = log.head().size;
         if let Some(signed) = last.as_ref().map(|head| head.tree_size).filter(|signed| *signed > held) {

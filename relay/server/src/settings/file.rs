@@ -207,7 +207,7 @@ fn checked_url(url: String) -> Result<String, String> {
 }
 
 /// The origin is a signed-note key name: no plus sign, no space; and it is compared byte for byte by every auditor.
-fn checked_origin(origin: String) -> Result<String, String> {
+pub(crate) fn checked_origin(origin: String) -> Result<String, String> {
     let fits = !origin.is_empty()
         && origin.len() <= 255
         && origin.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'+');

@@ -112,6 +112,21 @@ impl Meta {
         answered.await.unwrap_or_else(|_| Err(MetaError::Closed.into()))
     }
 
+    /// As [`Meta::write`], for a caller without a runtime.
+    ///
+    /// # Errors
+    /// As [`Meta::write`].
+    pub fn write_blocking<T, E, F>(&self, change: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<MetaError> + From<rusqlite::Error> + Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+    {
+        let (answer, answered) = mpsc::sync_channel(1);
+        self.send(Job::new(change, move |result| drop(answer.send(result))))?;
+        answered.recv().unwrap_or_else(|_| Err(MetaError::Closed.into()))
+    }
+
     /// Runs `query` on a reader; sees every write that was answered before.
     ///
     /// # Errors

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
 
 mod admin;
+mod adopt;
+mod anchors;
 mod control;
 mod crash;
 mod devices;

@@ -19,7 +19,7 @@ use crate::failed_sync;
 const SIGNATURE: usize = 3309;
 const RELAY_ID: usize = 255;
 const CONTENT: usize = 8 + 8 + 32 + SIGNATURE + 1 + RELAY_ID;
-const RECORD: u64 = CONTENT as u64 + 4;
+pub(super) const RECORD: u64 = CONTENT as u64 + 4;
 
 /// The file of all tree heads.
 #[derive(Debug)]
