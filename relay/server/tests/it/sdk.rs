@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::relay::Relay;
 
 const SCRIPT: &str = r#"
-import hashlib, os, sys, urllib.error
+import hashlib, os, re, sys, urllib.error
 from paramant_sdk import GhostPipe, GhostPipeError
 key, url = sys.argv[1], sys.argv[2]
 pipe = GhostPipe(key, "device-one", relay=url)
@@ -21,6 +21,18 @@ for size, block in ((1024, None), (1 << 20, None), (5236477, None), (10, 65536))
     assert receipt and receipt["burn_confirmed"] is True, receipt
     verdict = pipe.verify_receipt(receipt)
     assert verdict["valid"] is True, verdict
+    # The exact time has 39 random digits behind the millisecond, and the leaf opens with all of them.
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{42}Z", receipt["ts"]), receipt["ts"]
+    sector = hashlib.sha3_256(receipt["sector"].encode()).digest()
+    opened = b"\x02" + bytes.fromhex(receipt["blob_hash"]) + sector + receipt["ts"].encode()
+    assert hashlib.sha3_256(opened).hexdigest() == receipt["inclusion_proof"]["leaf_hash"], receipt
+    short = dict(receipt, ts=receipt["ts"][:23] + "Z")
+    try:
+        pipe.verify_receipt(short)
+    except GhostPipeError:
+        pass
+    else:
+        raise AssertionError("a receipt without its digits was accepted")
     try:
         pipe.receive(name)
     except GhostPipeError:
