@@ -42,7 +42,7 @@ clauses! {
 
     /// The log's name is in every checkpoint it ever signed.
     LOG_ORIGIN_STAYS: "(has(oldSelf.spec.log) && has(oldSelf.spec.log.origin)) == (has(self.spec.log) && has(self.spec.log.origin)) && (!has(self.spec.log) || !has(self.spec.log.origin) || self.spec.log.origin == oldSelf.spec.log.origin) || has(self.spec.log) && has(self.spec.log.origin) && has(self.status) && has(self.status.log) && has(self.status.log.origin) && self.spec.log.origin == self.status.log.origin",
-        "spec.log.origin is fixed at first boot: keep it as it was, or write the origin the relay reports in status.log.origin (after 'paramant log adopt')";
+        "spec.log.origin is fixed at first boot: keep it as it was, or write the origin the relay reports in status.log.origin (after 'paramant-relay log adopt')";
     /// A StatefulSet's claims cannot come or go.
     STORAGE_PRESENCE_STAYS: "has(oldSelf.storage) == has(self.storage)",
         "spec.storage can be neither added nor removed later: keep it as it was, or create another relay";
