@@ -4,6 +4,7 @@
 //! when the key is dropped. What each type signs is told in [`crate::vkey`].
 
 use crate::checkpoint::Checkpoint;
+use crate::cosignature;
 use crate::vkey::{Algorithm, KeyError, VerifierKey, cosigned_message, prefixed_message};
 use aws_lc_rs::signature::{KeyPair as _, ML_DSA_44_SIGNING, ML_DSA_65_SIGNING, PqdsaKeyPair};
 use ed25519_dalek::Signer as _;
@@ -27,8 +28,8 @@ pub trait Signer: Send + Sync {
 /// Why a key did not sign.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SignFailed {
-    /// ML-DSA-44 lines sign checkpoints only.
-    #[error("an ML-DSA-44 line signs checkpoints only: {0}")]
+    /// Lines with a time sign checkpoints only.
+    #[error("a line of this type signs checkpoints only: {0}")]
     NotACheckpoint(String),
     /// The cryptographic library refused.
     #[error("the {0} library failed to sign")]
@@ -81,6 +82,38 @@ impl Signer for Ed25519Key {
 
     fn sign(&self, text: &str, _at: u64) -> Result<Vec<u8>, SignFailed> {
         Ok(self.key.sign(text.as_bytes()).to_bytes().to_vec())
+    }
+}
+
+/// Type `04`: what an Ed25519 witness adds to the checkpoint of a log. No log signs its own checkpoints with it.
+pub struct CosignatureKey {
+    verifier: VerifierKey,
+    key: ed25519_dalek::SigningKey,
+}
+
+impl CosignatureKey {
+    /// The witness key of this name and seed.
+    ///
+    /// # Errors
+    /// When the name cannot stand in a signature line.
+    pub fn from_seed(name: &str, seed: &Seed) -> Result<Self, NoKey> {
+        let key = ed25519_dalek::SigningKey::from_bytes(seed);
+        let public = key.verifying_key();
+        let verifier = VerifierKey::new(name, Algorithm::Ed25519Cosignature, public.as_bytes())?;
+        Ok(Self { verifier, key })
+    }
+}
+
+impl Signer for CosignatureKey {
+    fn verifier(&self) -> &VerifierKey {
+        &self.verifier
+    }
+
+    fn sign(&self, text: &str, at: u64) -> Result<Vec<u8>, SignFailed> {
+        Checkpoint::parse(text).map_err(|e| SignFailed::NotACheckpoint(e.to_string()))?;
+        let message = cosignature::message(at, text)
+            .ok_or_else(|| SignFailed::NotACheckpoint("the time is above 2^63 - 1".to_owned()))?;
+        Ok([at.to_be_bytes().as_slice(), &self.key.sign(message.as_bytes()).to_bytes()].concat())
     }
 }
 

@@ -159,7 +159,7 @@ impl Note {
 }
 
 impl Signature {
-    fn parse(line: &str) -> Option<Self> {
+    pub(crate) fn parse(line: &str) -> Option<Self> {
         let (name, encoded) = line.strip_prefix("— ")?.split_once(' ')?;
         let decoded = STANDARD.decode(encoded).ok()?;
         let (key_id, bytes) = decoded.split_first_chunk::<4>()?;

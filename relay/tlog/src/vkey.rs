@@ -3,14 +3,16 @@
 //! | type | algorithm | public key after the type byte | signature bytes | signed message |
 //! |---|---|---|---|---|
 //! | `01` | Ed25519 (C2SP signed-note) | 32 bytes | 64 | the note's text |
+//! | `04` | Ed25519 (C2SP tlog-cosignature) | 32 bytes | time u64 ‖ 64 | [`crate::cosignature::message`] |
 //! | `06` | ML-DSA-44 (C2SP tlog-cosignature) | 1312 bytes | time u64 ‖ 2420 | [`cosigned_message`] |
 //! | `ff` | ML-DSA-65, ours | [`ML_DSA_65_IDENTIFIER`] ‖ 1952 bytes | 3309 | identifier ‖ `\n` ‖ key name ‖ `\n` ‖ the note's text |
 //!
-//! All three: key id = first four bytes of `SHA-256(name ‖ "\n" ‖ type ‖ what follows it in the table)`, big-endian.
+//! All four: key id = first four bytes of `SHA-256(name ‖ "\n" ‖ type ‖ what follows it in the table)`, big-endian.
 //! ML-DSA is FIPS 204 pure signing with an empty context. The prefix of the `ff` message keeps it apart from the JSON
 //! documents (signed tree heads, receipts) that the same identity key signs: those begin with `{`.
 
 use crate::checkpoint::Checkpoint;
+use crate::cosignature;
 use crate::hash::sha256;
 use crate::note::is_key_name;
 use aws_lc_rs::signature::{ML_DSA_44, ML_DSA_65, UnparsedPublicKey};
@@ -30,6 +32,8 @@ pub const ML_DSA_65_PUBLIC_KEY: usize = 1952;
 pub enum Algorithm {
     /// Type `01`.
     Ed25519,
+    /// Type `04`, a witness's, with a time.
+    Ed25519Cosignature,
     /// Type `06`, with a time.
     MlDsa44,
     /// Type `ff` with our identifier.
@@ -37,11 +41,34 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
+    /// Every algorithm.
+    pub const ALL: [Algorithm; 4] =
+        [Algorithm::Ed25519, Algorithm::Ed25519Cosignature, Algorithm::MlDsa44, Algorithm::MlDsa65];
+
+    /// Whether a log may sign its own checkpoints with it: all but `04`, which says what a witness saw.
+    #[must_use]
+    pub fn signs_logs(self) -> bool {
+        self != Algorithm::Ed25519Cosignature
+    }
+
+    /// Whether a witness may cosign with it: the two types of C2SP tlog-cosignature, which carry a time.
+    #[must_use]
+    pub fn cosigns(self) -> bool {
+        matches!(self, Algorithm::Ed25519Cosignature | Algorithm::MlDsa44)
+    }
+
+    /// Whether it holds against quantum computers.
+    #[must_use]
+    pub fn is_post_quantum(self) -> bool {
+        matches!(self, Algorithm::MlDsa44 | Algorithm::MlDsa65)
+    }
+
     /// What stands before the public key in the key id and in a verifier key.
     #[must_use]
     pub fn prefix(self) -> Vec<u8> {
         match self {
             Algorithm::Ed25519 => vec![0x01],
+            Algorithm::Ed25519Cosignature => vec![0x04],
             Algorithm::MlDsa44 => vec![0x06],
             Algorithm::MlDsa65 => [&[0xff], ML_DSA_65_IDENTIFIER].concat(),
         }
@@ -52,6 +79,7 @@ impl std::fmt::Display for Algorithm {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Algorithm::Ed25519 => "Ed25519",
+            Algorithm::Ed25519Cosignature => "Ed25519 cosignature",
             Algorithm::MlDsa44 => "ML-DSA-44",
             Algorithm::MlDsa65 => "ML-DSA-65",
         })
@@ -102,7 +130,7 @@ impl VerifierKey {
             return Err(KeyError::Name);
         }
         let well_formed = match algorithm {
-            Algorithm::Ed25519 => ed25519(public).is_some(),
+            Algorithm::Ed25519 | Algorithm::Ed25519Cosignature => ed25519(public).is_some(),
             Algorithm::MlDsa44 => public.len() == ML_DSA_44_PUBLIC_KEY,
             Algorithm::MlDsa65 => public.len() == ML_DSA_65_PUBLIC_KEY,
         };
@@ -127,7 +155,7 @@ impl VerifierKey {
         }
         let id = u32::from_str_radix(id, 16).map_err(|_| KeyError::Form)?;
         let material = STANDARD.decode(encoded).map_err(|_| KeyError::Form)?;
-        let (algorithm, public) = [Algorithm::Ed25519, Algorithm::MlDsa44, Algorithm::MlDsa65]
+        let (algorithm, public) = Algorithm::ALL
             .into_iter()
             .find_map(|algorithm| Some((algorithm, material.strip_prefix(algorithm.prefix().as_slice())?)))
             .ok_or(KeyError::Algorithm)?;
@@ -166,10 +194,16 @@ impl VerifierKey {
     pub fn verify(&self, text: &str, signature: &[u8]) -> Result<Option<u64>, BadSignature> {
         match self.algorithm {
             Algorithm::Ed25519 => {
-                let signature = ed25519_dalek::Signature::from_slice(signature).map_err(|_| BadSignature)?;
-                let key = ed25519(&self.public).ok_or(BadSignature)?;
-                key.verify_strict(text.as_bytes(), &signature).map_err(|_| BadSignature)?;
+                self.verify_ed25519(text.as_bytes(), signature)?;
                 Ok(None)
+            }
+            Algorithm::Ed25519Cosignature => {
+                let (time, signature) = signature.split_first_chunk::<8>().ok_or(BadSignature)?;
+                let time = u64::from_be_bytes(*time);
+                Checkpoint::parse(text).map_err(|_| BadSignature)?;
+                let message = cosignature::message(time, text).ok_or(BadSignature)?;
+                self.verify_ed25519(message.as_bytes(), signature)?;
+                Ok(Some(time))
             }
             Algorithm::MlDsa44 => {
                 let (time, signature) = signature.split_first_chunk::<8>().ok_or(BadSignature)?;
@@ -186,6 +220,12 @@ impl VerifierKey {
                 Ok(None)
             }
         }
+    }
+
+    fn verify_ed25519(&self, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
+        let signature = ed25519_dalek::Signature::from_slice(signature).map_err(|_| BadSignature)?;
+        let key = ed25519(&self.public).ok_or(BadSignature)?;
+        key.verify_strict(message, &signature).map_err(|_| BadSignature)
     }
 }
 
