@@ -21,6 +21,7 @@ pub mod tile;
 pub mod tlog_proof;
 pub mod verify;
 pub mod vkey;
+pub mod witness;
 
 pub use checkpoint::Checkpoint;
 pub use hash::{Hash, Tree, entry_leaf};

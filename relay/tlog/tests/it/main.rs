@@ -7,3 +7,4 @@ mod policies;
 mod published_vectors;
 mod tiles;
 mod trees;
+mod witnesses;
