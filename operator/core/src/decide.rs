@@ -186,7 +186,8 @@ impl Pass<'_> {
         };
         let held = believed.and_then(|state| state.directives.as_ref());
         let answered = drain::Answered { held, refused: self.seen.directives_refused.as_ref() };
-        drain::issue(durable, self.subject.uid, self.context.epoch, wanted, answered)
+        let couriers = self.couriers(durable, hold);
+        drain::issue(durable, self.subject.uid, self.context.epoch, wanted, couriers, answered)
     }
 
     /// The operator sees no Secret; the relay says whether it found a token where the rolled template mounts one.

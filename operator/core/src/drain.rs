@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use paramant_crds::policy::OnDeadline;
 use paramant_protocol::control::{
-    Directives, DirectivesMark, DrainDirective, DrainSource, DrainState, LogMark,
+    CouriersDirective, Directives, DirectivesMark, DrainDirective, DrainSource, DrainState, LogMark,
 };
 
 use crate::durable::{Durable, Issued};
@@ -141,6 +141,7 @@ pub fn issue(
     relay_uid: &str,
     epoch: u64,
     drain: DrainDirective,
+    couriers: Option<CouriersDirective>,
     answered: Answered<'_>,
 ) -> Directives {
     let log_high_water = durable.log.as_ref().map(|log| log.mark.clone());
@@ -148,6 +149,7 @@ pub fn issue(
         Some(issued)
             if issued.drain == drain
                 && issued.log_high_water == log_high_water
+                && issued.couriers == couriers
                 && !answered.rules_out(issued.seq, relay_uid, epoch) =>
         {
             issued
@@ -155,7 +157,7 @@ pub fn issue(
         before => {
             // If `-state` was lost, the relay still knows how far the order has come.
             let last = before.map_or(0, |before| before.seq).max(answered.held_seq(relay_uid, epoch));
-            Issued { seq: last.saturating_add(1), drain, log_high_water }
+            Issued { seq: last.saturating_add(1), drain, log_high_water, couriers }
         }
     };
     let directives = directives(&issued, relay_uid, epoch, false);
@@ -169,6 +171,7 @@ pub fn farewell(durable: &Durable, relay_uid: &str, epoch: u64) -> Directives {
         seq: 0,
         drain: DrainDirective::default(),
         log_high_water: None::<LogMark>,
+        couriers: None,
     });
     directives(&Issued { seq: last.seq.saturating_add(1), ..last }, relay_uid, epoch, true)
 }
@@ -181,5 +184,6 @@ fn directives(issued: &Issued, relay_uid: &str, epoch: u64, deleting: bool) -> D
         drain: issued.drain.clone(),
         log_high_water: issued.log_high_water.clone(),
         deleting,
+        couriers: issued.couriers.clone(),
     }
 }

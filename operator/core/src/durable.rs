@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
-use paramant_protocol::control::{DrainDirective, LogMark};
+use paramant_protocol::control::{CouriersDirective, DrainDirective, LogMark};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -93,6 +93,9 @@ pub struct Issued {
     /// The mark that was sent along.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_high_water: Option<LogMark>,
+    /// Who might offer tunnels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub couriers: Option<CouriersDirective>,
 }
 
 /// Stands for a last good template that is the rolled one: nearly always, and a thousand relays are held in memory.
@@ -213,7 +216,12 @@ mod tests {
             }),
             control_key: Some("ab".into()),
             volume: Some(Volume { claim_uid: "c-1".into(), relay_uid: "u-1".into() }),
-            directives: Some(Issued { seq: 4, drain: DrainDirective::default(), log_high_water: None }),
+            directives: Some(Issued {
+                seq: 4,
+                drain: DrainDirective::default(),
+                log_high_water: None,
+                couriers: None,
+            }),
         }
     }
 

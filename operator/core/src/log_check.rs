@@ -110,6 +110,7 @@ mod tests {
             checkpoint_at: None,
             checkpoint: Some("note".into()),
             consistency: Some(ConsistencyReport { from, proof: nodes.iter().map(hex::encode).collect() }),
+            witnesses: None,
         }
     }
 

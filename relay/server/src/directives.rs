@@ -148,6 +148,7 @@ mod tests {
             drain: DrainDirective { spec: Some(drain), ..DrainDirective::default() },
             log_high_water: None,
             deleting: false,
+            couriers: None,
         }
     }
 

@@ -22,22 +22,22 @@ use tempfile::TempDir;
 use crate::relay::{Relay, noise};
 
 /// A CA as the operator keeps one.
-struct Authority {
+pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    pem: String,
+    pub pem: String,
 }
 
 /// What a client certificate says.
-struct Claims {
-    uri: &'static str,
-    usage: Vec<ExtendedKeyUsagePurpose>,
+pub struct Claims {
+    pub uri: &'static str,
+    pub usage: Vec<ExtendedKeyUsagePurpose>,
 }
 
-const OPERATOR: fn() -> Claims =
+pub const OPERATOR: fn() -> Claims =
     || Claims { uri: OPERATOR_URI, usage: vec![ExtendedKeyUsagePurpose::ClientAuth] };
 
 impl Authority {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -47,7 +47,7 @@ impl Authority {
     }
 
     /// A client that presents a certificate of this CA and takes only this relay's key for an answer.
-    fn client(&self, relay: &Relay, claims: &Claims) -> Client {
+    pub fn client(&self, relay: &Relay, claims: &Claims) -> Client {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
         params.subject_alt_names = vec![SanType::URI(claims.uri.try_into().unwrap())];
@@ -59,18 +59,18 @@ impl Authority {
     }
 }
 
-fn roots(relay: &Relay) -> RootCertStore {
+pub fn roots(relay: &Relay) -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.add(relay.running.app.core.control_key.certificate()).unwrap();
     roots
 }
 
-fn client(relay: &Relay, tls: ClientConfig) -> Client {
+pub fn client(relay: &Relay, tls: ClientConfig) -> Client {
     let address = relay.running.addresses.control.unwrap();
     Client::builder().tls_backend_preconfigured(tls).resolve(CONTROL_SERVER_NAME, address).build().unwrap()
 }
 
-fn at(relay: &Relay, path: &str) -> String {
+pub fn at(relay: &Relay, path: &str) -> String {
     let port = relay.running.addresses.control.unwrap().port();
     format!("https://{CONTROL_SERVER_NAME}:{port}/control/v1/{path}")
 }
@@ -91,15 +91,23 @@ async fn relay(authority: &Authority) -> Relay {
     relay_over(TempDir::new().unwrap(), authority).await
 }
 
-fn directives(seq: u64, drain: DrainDirective) -> Directives {
-    Directives { relay_uid: "uid-1".into(), epoch: 1, seq, drain, log_high_water: None, deleting: false }
+pub fn directives(seq: u64, drain: DrainDirective) -> Directives {
+    Directives {
+        relay_uid: "uid-1".into(),
+        epoch: 1,
+        seq,
+        drain,
+        log_high_water: None,
+        deleting: false,
+        couriers: None,
+    }
 }
 
-fn spec(drain: bool) -> DrainDirective {
+pub fn spec(drain: bool) -> DrainDirective {
     DrainDirective { spec: Some(drain), deadline_seconds: 60, ..DrainDirective::default() }
 }
 
-async fn put(client: &Client, relay: &Relay, directives: &Directives) -> (StatusCode, DirectivesAnswer) {
+pub async fn put(client: &Client, relay: &Relay, directives: &Directives) -> (StatusCode, DirectivesAnswer) {
     let answer = client.put(at(relay, "directives")).json(directives).send().await.unwrap();
     (answer.status(), answer.json().await.unwrap())
 }

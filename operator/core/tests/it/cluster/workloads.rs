@@ -186,6 +186,7 @@ fn relay_state(now: Timestamp) -> RelayState {
             checkpoint_at: Some(now),
             checkpoint: Some("note".into()),
             consistency: None,
+            witnesses: None,
         },
         directives: None,
         ca_bundle_sha256: hash(4),
