@@ -9,6 +9,7 @@ mod signer;
 mod tree_heads;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -45,6 +46,8 @@ struct Inner {
     verifiers: Vec<VerifierKey>,
     heads: TreeHeads,
     failed: watch::Sender<bool>,
+    /// One more than the index of the last entry worth a push to witnesses.
+    worth: AtomicU64,
 }
 
 /// Why the log could not be opened. The process ends with exit code 70.
@@ -100,7 +103,8 @@ impl LogService {
         let log = Log::open(options, Arc::new(signer))?;
         let heads = TreeHeads::open(&data.tree_heads(), log.clone(), identity.clone(), relay_id.clone())?;
         let failed = watch::Sender::new(false);
-        Ok(Self(Arc::new(Inner { log, origin, relay_id, verifiers, heads, failed })))
+        let worth = AtomicU64::new(0);
+        Ok(Self(Arc::new(Inner { log, origin, relay_id, verifiers, heads, failed, worth })))
     }
 
     /// Appends and waits until the entry is durable.
@@ -108,8 +112,12 @@ impl LogService {
     /// # Errors
     /// [`LogError`]: the caller answers 503 and must not acknowledge anything.
     pub async fn append(&self, entry: Entry) -> Result<Appended, LogError> {
+        self.append_and_wait(entry, true).await
+    }
+
+    async fn append_and_wait(&self, entry: Entry, worth: bool) -> Result<Appended, LogError> {
         let (sender, receiver) = oneshot::channel();
-        self.append_with(entry, move |result| {
+        self.append_as(entry, worth, move |result| {
             // Nobody waits any more: the entry stands all the same.
             let _ = sender.send(result);
         });
@@ -121,16 +129,31 @@ impl LogService {
     /// # Errors
     /// As [`LogService::append`].
     pub async fn record(&self, body: Body) -> Result<Appended, LogError> {
+        let worth = !is_summary(&body);
         let entry = entry::Entry::with_body(body, Timestamp::now())?;
-        self.append(Entry { legacy_leaf: entry.leaf(), bytes: entry.into_bytes() }).await
+        self.append_and_wait(Entry { legacy_leaf: entry.leaf(), bytes: entry.into_bytes() }, worth).await
     }
 
     /// Appends without waiting; `done` runs on the log's writer thread and must be quick.
     pub fn append_with(&self, entry: Entry, done: impl FnOnce(Result<Appended, LogError>) + Send + 'static) {
+        self.append_as(entry, true, done);
+    }
+
+    fn append_as(
+        &self,
+        entry: Entry,
+        worth: bool,
+        done: impl FnOnce(Result<Appended, LogError>) + Send + 'static,
+    ) {
         let inner = self.0.clone();
         self.0.log.append(entry, move |result| {
             match &result {
-                Ok(_) => inner.heads.wake(),
+                Ok(appended) => {
+                    if worth {
+                        inner.worth.fetch_max(appended.index + 1, Ordering::AcqRel);
+                    }
+                    inner.heads.wake();
+                }
                 Err(AppendError::Failed) => {
                     inner.failed.send_replace(true);
                 }
@@ -194,6 +217,12 @@ impl LogService {
         self.0.log.published()
     }
 
+    /// One more than the index of the last entry of this run that is worth a push to witnesses. The entry about the start is one,
+    /// so there is always a push after a start.
+    pub fn worth_witnessing(&self) -> u64 {
+        self.0.worth.load(Ordering::Acquire)
+    }
+
     /// The engine, for reads. They touch the disk: call them where blocking is allowed.
     pub fn engine(&self) -> &Log {
         &self.0.log
@@ -221,6 +250,11 @@ impl LogService {
             tracing::error!(%error, "the log did not close cleanly; its entries are safe");
         }
     }
+}
+
+/// Entries that only sum up what the log's own bookkeeping did. Were they worth a push, each push would lead to the next.
+fn is_summary(body: &Body) -> bool {
+    matches!(body, Body::OutboundCall(_) | Body::SupportKeyUsed(_) | Body::SthAnchor(_))
 }
 
 impl std::fmt::Debug for LogService {

@@ -27,10 +27,15 @@ use crate::{probes, public};
 const MAX_PUBLIC: usize = 8192;
 /// The operator needs two; a few more for one that comes back after a cut.
 const MAX_CONTROL: usize = 64;
+/// Two of the operator, and as many that it lost and that are not closed yet.
+const MAX_CONTROL_PER_ADDRESS: u32 = 16;
 /// Kubelet and Prometheus.
 const MAX_PROBES: usize = 128;
 /// How long answers may run on once the listeners close. Uploads were waited for before.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
+
+/// How long witnesses may take to see the last checkpoint of a log.
+const LAST_WITNESSES: Duration = Duration::from_secs(8);
 
 /// What a relay is started with.
 #[derive(Debug)]
@@ -130,6 +135,7 @@ impl Running {
         }
         running.background.spawn(running.app.core.drain.clone().keep_time());
         running.background.spawn(record_drains(running.app.core.clone()));
+        running.background.spawn(running.app.core.witnesses.clone().run());
         Ok(running)
     }
 
@@ -154,11 +160,15 @@ impl Running {
         self.background.shutdown().await;
         self.app.store.close().await;
         if core.directives.held().is_some_and(|held| held.deleting) {
+            core.witnesses.settle_calls().await;
             let closed = Body::LogClosed(LogClosed { cause: CloseCause::Deleted });
             if let Err(error) = core.log.record(closed).await {
                 tracing::error!(%error, "the log's last entry was not written");
             }
+            publish(&core).await;
+            core.witnesses.finish(LAST_WITNESSES).await;
         }
+        core.couriers.close();
         let log = core.log.clone();
         if tokio::task::spawn_blocking(move || log.close()).await.is_err() {
             tracing::error!("closing the log ended badly");
@@ -180,6 +190,7 @@ impl Running {
                 tls: tls.map(|config| -> TlsSource { Arc::new(move || Some(config.clone())) }),
                 max_connections: MAX_PUBLIC,
                 per_address,
+                upgrades: false,
                 connections: self.app.core.metrics.connections("public"),
             }
             .serve(self.end(), LAST_ANSWERS),
@@ -194,6 +205,7 @@ impl Running {
                 tls: None,
                 max_connections: MAX_PROBES,
                 per_address: Arc::new(|_| None),
+                upgrades: false,
                 connections: self.app.core.metrics.connections("probes"),
             }
             .serve(self.end(), LAST_ANSWERS),
@@ -205,9 +217,11 @@ impl Running {
             Listener {
                 socket,
                 router: control::router(self.app.clone(), tls.ca()),
-                tls: Some(tls.source()),
+                tls: Some(tls.source(couriers_admitted(&self.app.core))),
                 max_connections: MAX_CONTROL,
-                per_address: Arc::new(|_| None),
+                // The operator has one address, and so has a courier: neither needs many, and neither can crowd the other out.
+                per_address: Arc::new(|_| Some(MAX_CONTROL_PER_ADDRESS)),
+                upgrades: true,
                 connections: self.app.core.metrics.connections("control"),
             }
             .serve(self.end(), LAST_ANSWERS),
@@ -247,6 +261,14 @@ async fn bind(
     flag: &'static str,
 ) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|source| StartError::Bind { listener, address, flag, source })
+}
+
+/// Whether anybody without a certificate may open the control listener: only while a courier is admitted.
+fn couriers_admitted(core: &Core) -> impl Fn() -> bool + Send + Sync + 'static {
+    let directives = core.directives.clone();
+    move || {
+        directives.held().and_then(|held| held.couriers).is_some_and(|couriers| !couriers.admitted.is_empty())
+    }
 }
 
 fn local(socket: &TcpListener, asked: SocketAddr) -> SocketAddr {

@@ -14,6 +14,7 @@ pub mod headers;
 pub mod health;
 pub mod keys;
 pub mod log_tiles;
+mod log_witnessed;
 pub mod observe;
 pub mod transfer;
 
@@ -34,6 +35,7 @@ pub fn router(app: Shared) -> Router {
         .merge(ct::routes())
         .merge(ct_pages::routes())
         .merge(log_tiles::routes())
+        .merge(log_witnessed::routes())
         .layer(from_fn(headers::for_everybody));
     Router::new()
         .merge(log)

@@ -79,7 +79,7 @@ impl StateReader {
                 checkpoint_at: None,
                 checkpoint: None,
                 consistency: None,
-                witnesses: None,
+                witnesses: self.app.core.witnesses.report(),
             };
         };
         let mark = self.app.core.directives.held().and_then(|held| held.log_high_water);
@@ -94,7 +94,7 @@ impl StateReader {
             checkpoint_at: Timestamp::try_from(published.at).ok(),
             checkpoint: Some(published.note.clone()),
             consistency,
-            witnesses: None,
+            witnesses: self.app.core.witnesses.report(),
         }
     }
 

@@ -35,7 +35,7 @@ pub fn routes() -> Router<Shared> {
 
 async fn checkpoint(State(app): State<Shared>) -> Response {
     match app.core.log.published() {
-        Some(published) => answer(TEXT, NO_STORE, published.note.clone().into_bytes()),
+        Some(published) => answer(TEXT, NO_STORE, app.core.witnesses.shown(&published).into_bytes()),
         None => not_yet(),
     }
 }

@@ -7,7 +7,7 @@ use clap::{Parser, ValueEnum};
 
 /// An opaque relay for encrypted transfers, with a public log of every one.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "paramant-relay", version = crate::VERSION)]
+#[command(name = "paramant-relay", version = crate::VERSION, after_help = "As `paramant-relay courier` it carries what a relay in a cluster sends out; see `paramant-relay courier --help`.")]
 pub struct CommandLine {
     /// The directory that holds everything that matters; made if it does not exist
     #[arg(long, value_name = "DIR", env = "PARAMANT_DATA")]

@@ -3,6 +3,7 @@
 
 mod admin;
 mod control;
+mod courier;
 mod crash;
 mod devices;
 mod download;
@@ -14,3 +15,5 @@ mod process;
 mod relay;
 mod sdk;
 mod upload;
+mod witness;
+mod witnesses;
