@@ -1,9 +1,9 @@
 //! Witnesses: others who watch the log grow and sign what they saw, so that nobody can be shown another one unnoticed.
 //!
-//! One task asks all configured witnesses about one checkpoint at a time ([`standing`]), judges what they say ([`verdict`]) and
-//! keeps it ([`book`]). A cosignature is verified before it is kept and durable before it is shown. Witnesses hold nothing up:
+//! One task asks all configured witnesses about one checkpoint at a time (`standing`), judges what they say (`verdict`) and
+//! keeps it (`book`). A cosignature is verified before it is kept and durable before it is shown. Witnesses hold nothing up:
 //! the log signs and publishes on its own, and a witness that is slow, away or hostile costs its own signature only. An idle log
-//! stays idle: without an entry worth it there is no push, and the summaries of pushes ([`calls`]) are not worth one.
+//! stays idle: without an entry worth it there is no push, and the summaries of pushes (`calls`) are not worth one.
 
 mod book;
 mod calls;

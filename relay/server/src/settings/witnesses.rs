@@ -46,7 +46,7 @@ pub struct WitnessSettings {
 }
 
 impl WitnessSettings {
-    /// [`WitnessSettings::quorum`], to count with.
+    /// The quorum, to count with.
     pub fn quorum(&self) -> usize {
         self.quorum as usize
     }
