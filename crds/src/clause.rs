@@ -77,6 +77,9 @@ clauses! {
     /// More signatures than witnesses can never be had.
     QUORUM_REACHABLE: "self.quorum <= self.members.size()",
         "quorum is larger than the number of members: lower it or add members";
+    /// A private key here would be a leak.
+    CA_BUNDLE_IS_PEM: "self.contains('-----BEGIN CERTIFICATE-----') && !self.contains('PRIVATE KEY')",
+        "write CA certificates in PEM, beginning with -----BEGIN CERTIFICATE-----";
     /// One front door.
     EXPOSE_ONE_WAY: "has(self.gateway) != has(self.ingressClassName)",
         "write either gateway or ingressClassName; leave expose out to be reached by the Service only";

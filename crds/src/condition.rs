@@ -26,6 +26,8 @@ pub const LICENSE_VALID: &str = "LicenseValid";
 pub const CAPABILITIES_SYNCED: &str = "CapabilitiesSynced";
 /// The log continues what was seen before.
 pub const LOG_CONSISTENT: &str = "LogConsistent";
+/// So many witnesses as the spec asks for follow the log.
+pub const LOG_WITNESSED: &str = "LogWitnessed";
 /// A vendor's request waits for a decision.
 pub const REMOTE_ACTION_PENDING: &str = "RemoteActionPending";
 /// The relay is paused by annotation.

@@ -20,6 +20,7 @@ mod rules;
 mod silence;
 mod tamper;
 mod template;
+mod witnesses;
 
 use anyhow::{Result, bail};
 
@@ -59,6 +60,7 @@ const ALL: &[Scenario] = scenarios![
     Cluster "drain", "drain toggles reach the relay; downloads go on", drain::run;
     Cluster "template", "an evicted pod comes back with the old template while a new one waits", template::run;
     Bed "network", "the relay pod originates no packet", network::run;
+    Bed "witnesses", "witnesses outside the cluster cosign through the courier; the relay pod originates no packet", witnesses::run;
     Cluster "kill", "acknowledged uploads survive kill -9 of the relay's process", kill::of_process;
     Bed "kill-pod", "acknowledged uploads survive kill -9 in the pod", kill::in_pod;
     Bed "full-disk", "a volume that runs full refuses uploads, loses nothing and heals by itself", full_disk::run;

@@ -30,7 +30,7 @@ pub(crate) fn prepare(cache: &Cache, choice: Choice, tests: bool) -> Result<Read
     let cluster = cluster::ensure(cache, choice)?;
     tools::helm(cache)?;
     // The demo should not wait for judges that only tests call.
-    let judged: &[_] = if tests { &[tools::KUBECONFORM, tools::KUBE_SCORE] } else { &[] };
+    let judged: &[_] = if tests { &[tools::KUBECONFORM, tools::KUBE_SCORE, tools::LITEWITNESS] } else { &[] };
     for tool in judged {
         tools::published(cache, *tool)?;
     }

@@ -38,6 +38,9 @@ pub(crate) const KUBE_SCORE: Published = Published {
     package: "github.com/zegl/kube-score/cmd/kube-score",
     version: "v1.20.0",
 };
+/// A witness of the public kind; the program `judge-witness` runs it. Newer ones ask for a newer Go.
+pub(crate) const LITEWITNESS: Published =
+    Published { name: "litewitness", package: "filippo.io/torchwood/cmd/litewitness", version: "v0.9.0" };
 /// Thousands of fake nodes and pods against a real API server, for the operator's numbers.
 const KWOK: Published = Published { name: "kwok", package: "sigs.k8s.io/kwok/cmd/kwok", version: "v0.7.0" };
 
@@ -52,7 +55,7 @@ pub(crate) const HAMMER: Published = Published {
 pub(crate) fn all(cache: &Cache) -> Result<()> {
     kubernetes(cache)?;
     helm(cache)?;
-    for tool in [KUBECONFORM, KUBE_SCORE, KWOK, HAMMER] {
+    for tool in [KUBECONFORM, KUBE_SCORE, LITEWITNESS, KWOK, HAMMER] {
         published(cache, tool)?;
     }
     judges(cache)

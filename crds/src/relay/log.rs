@@ -14,6 +14,11 @@ shaped_text! {
     VerifierKey, length 1..=4096, pattern "^[^\\s+]+\\+[0-9a-f]{8}\\+[A-Za-z0-9+/=]+$"
 }
 
+shaped_text! {
+    /// Certificates in PEM, one after the other.
+    CaBundle, length 1..=65536, pattern "^[\\x20-\\x7e\\r\\n\\t]+$"
+}
+
 /// The transparency log.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct Log {
@@ -27,6 +32,7 @@ pub struct Log {
 
 /// Others who watch the log grow and sign what they saw.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
 #[x_kube(validation = clause::QUORUM_REACHABLE)]
 pub struct Witnesses {
     /// How many of them must have signed a checkpoint.
@@ -35,6 +41,10 @@ pub struct Witnesses {
     /// The witnesses.
     #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub members: Vec<Witness>,
+    /// PEM certificates of the authorities that the witnesses' servers are believed by; absent: the public ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = clause::CA_BUNDLE_IS_PEM)]
+    pub ca_bundle: Option<CaBundle>,
     /// Where the courier that speaks to them may connect to.
     pub egress: Egress,
 }

@@ -33,6 +33,11 @@ pub fn relay(relay: &ParamantRelay) -> Vec<Violation> {
             clause::QUORUM_REACHABLE,
             usize::try_from(witnesses.quorum).is_ok_and(|quorum| quorum <= witnesses.members.len()),
         );
+        if let Some(bundle) = &witnesses.ca_bundle {
+            let pem = bundle.as_str().contains("-----BEGIN CERTIFICATE-----");
+            let public = !bundle.as_str().contains("PRIVATE KEY");
+            findings.require("spec.log.witnesses.caBundle", clause::CA_BUNDLE_IS_PEM, pem && public);
+        }
         findings.egress("spec.log.witnesses.egress", &witnesses.egress);
     }
     if let Some(webhooks) = &spec.webhooks {

@@ -18,13 +18,7 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     let address = address.as_str().context("the pod has no address")?.to_owned();
     let counter = Counter::new(&address)?;
 
-    // Plant one: a datagram from inside the pod's namespace must be counted.
-    let namespace = network_namespace(&address)?;
-    nsenter(&namespace, &["bash", "-c", "echo planted > /dev/udp/192.0.2.1/9"])?;
-    let planted = counter.read()?;
-    if planted == 0 {
-        bail!("a planted datagram was not counted; the counter proves nothing");
-    }
+    let planted = counter.plant(&address)?;
     for _ in 0..20 {
         relay.roundtrip(20_000)?;
     }
@@ -37,10 +31,10 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
 }
 
 /// An nftables table of our own that counts what an address originates.
-struct Counter;
+pub(super) struct Counter;
 
 impl Counter {
-    fn new(address: &str) -> Result<Self> {
+    pub(super) fn new(address: &str) -> Result<Self> {
         nft(&["delete", "table", "inet", TABLE]).ok();
         let rules = format!(
             "table inet {TABLE} {{\n chain out {{\n  type filter hook prerouting priority raw + 10; policy accept;\n }}\n chain new {{\n  type filter hook prerouting priority mangle; policy accept;\n  ip saddr {address} ct state new,invalid,untracked counter\n }}\n}}\n"
@@ -51,10 +45,22 @@ impl Counter {
         Ok(Counter)
     }
 
-    fn read(&self) -> Result<u64> {
+    pub(super) fn read(&self) -> Result<u64> {
         let text = nft(&["list", "chain", "inet", TABLE, "new"])?;
         let packets = text.split("packets ").nth(1).and_then(|rest| rest.split(' ').next());
         packets.and_then(|number| number.parse().ok()).with_context(|| format!("no counter in: {text}"))
+    }
+}
+
+impl Counter {
+    /// Plants one: a datagram from inside the pod's namespace must be counted. Answers the count with it.
+    pub(super) fn plant(&self, address: &str) -> Result<u64> {
+        let namespace = network_namespace(address)?;
+        nsenter(&namespace, &["bash", "-c", "echo planted > /dev/udp/192.0.2.1/9"])?;
+        match self.read()? {
+            0 => bail!("a planted datagram was not counted; the counter proves nothing"),
+            planted => Ok(planted),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use paramant_operator_core::observation::Report;
+pub use paramant_protocol::bound_token as token;
 use paramant_protocol::control::{Directives, DirectivesMark, FenceState, RelayState};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -30,7 +31,6 @@ pub mod follow;
 pub mod keys;
 pub mod push;
 pub mod tls;
-pub mod token;
 
 /// The port of the control listener in every relay pod.
 pub const CONTROL_PORT: u16 = 7443;

@@ -22,6 +22,7 @@ use self::refusals::Refusals;
 use self::rivalry::Rivalries;
 use crate::backoff::jittered;
 use crate::control::ControlPlane;
+use crate::control::keys::TokenKeys;
 use crate::key::{RelayKey, Subject};
 use crate::leader::election::Leadership;
 use crate::metrics::Metrics;
@@ -57,6 +58,7 @@ struct Inner {
     leadership: Leadership,
     metrics: Metrics,
     context: Context,
+    token_keys: TokenKeys,
     instance: String,
     expectations: Expectations,
     going: Going,
@@ -82,6 +84,8 @@ pub struct Parts {
     pub metrics: Metrics,
     /// What stays the same from pass to pass.
     pub context: Context,
+    /// The keys by which relays know their couriers.
+    pub token_keys: TokenKeys,
     /// Who reports Events: this pod.
     pub instance: String,
 }
@@ -114,7 +118,18 @@ enum Stopped {
 impl Reconciler {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
-        let Parts { client, world, control, resolver, queue, leadership, metrics, context, instance } = parts;
+        let Parts {
+            client,
+            world,
+            control,
+            resolver,
+            queue,
+            leadership,
+            metrics,
+            context,
+            token_keys,
+            instance,
+        } = parts;
         let (expectations, going, rivalries) =
             (Expectations::default(), Going::default(), Rivalries::default());
         let inner = Inner {
@@ -126,6 +141,7 @@ impl Reconciler {
             leadership,
             metrics,
             context,
+            token_keys,
             instance,
             expectations,
             going,
@@ -175,7 +191,11 @@ impl Inner {
             return Err(Stopped::Raced(what));
         }
         self.control.aim(key, observe::target(&seen));
-        let context = Context { gateway_api: stores.http_routes.is_some(), ..self.context.clone() };
+        let context = Context {
+            gateway_api: stores.http_routes.is_some(),
+            token_keys: self.token_keys.current(),
+            ..self.context.clone()
+        };
         let decision = decide(&seen, &context, Timestamp::now());
         if let Some(image) = &decision.resolve {
             self.resolver.want(key, image);

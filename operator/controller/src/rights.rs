@@ -65,6 +65,8 @@ pub const IN_SCOPE: &[Grant] = &[
     // For `blockOwnerDeletion` in owner references, where that is enforced.
     grant("paramant.app", "paramantrelays/finalizers", &["update"]),
     grant("apps", "statefulsets", READ_APPLY_AND_DELETE),
+    // Couriers. What belongs to one goes with it, so its other kinds need no `delete`.
+    grant("apps", "deployments", READ_APPLY_AND_DELETE),
     grant("", "services", READ_AND_APPLY),
     grant("", "serviceaccounts", READ_AND_APPLY),
     grant("", "configmaps", READ_AND_APPLY),

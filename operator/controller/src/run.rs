@@ -19,7 +19,7 @@ use crate::authority::leaf::Leaves;
 use crate::authority::{self, Authority};
 use crate::backoff::jittered;
 use crate::control::ControlPlane;
-use crate::control::keys::ClusterKeys;
+use crate::control::keys::{ClusterKeys, TokenKeys};
 use crate::health::{Health, Weight};
 use crate::leader::Identity;
 use crate::leader::election::{Election, Lost};
@@ -198,6 +198,13 @@ impl Work {
             metrics_from: self.settings.metrics_from.0.clone(),
             // Each scope has an answer of its own, which a pass puts in.
             gateway_api: false,
+            token_keys: None,
+        };
+        let token_keys = {
+            let (world, queue) = (world.clone(), self.queue.clone());
+            TokenKeys::keep_fresh(self.client.clone(), move || {
+                world.subjects().into_iter().for_each(|subject| queue.wake(subject, Wake::Now));
+            })
         };
         let keys = Arc::new(ClusterKeys::new(self.client.clone()));
         let control =
@@ -213,6 +220,7 @@ impl Work {
             leadership: self.leadership.clone(),
             metrics: self.metrics.clone(),
             context,
+            token_keys,
             instance: self.settings.pod_name.clone(),
         })
     }

@@ -8,14 +8,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use kube::api::{ApiResource, DynamicObject};
 use kube::runtime::reflector::{Lookup, ObjectRef, Store};
 use paramant_crds::{ParamantLicense, ParamantPolicy, ParamantRelay};
-use paramant_operator_core::Children;
-use paramant_operator_core::children::RELAY_LABEL;
+use paramant_operator_core::children::{RELAY_LABEL, control_name, courier_name};
+use paramant_operator_core::{Children, CourierChildren};
+use paramant_protocol::control::CourierPurpose;
 
 use crate::key::{RelayKey, Subject};
 use crate::triggers;
@@ -67,7 +68,9 @@ pub struct Stores {
     pub licenses: Store<ParamantLicense>,
     /// Children.
     pub stateful_sets: Store<StatefulSet>,
-    /// Children, public and headless.
+    /// Children: couriers.
+    pub deployments: Store<Deployment>,
+    /// Children: public, headless, and control where there is a courier.
     pub services: Store<Service>,
     /// Children.
     pub service_accounts: Store<ServiceAccount>,
@@ -121,6 +124,17 @@ impl Stores {
             }),
             claim: get(&self.claims, key, &format!("data-{name}-0")),
             pods: self.pods_of(key),
+            courier: self.courier_of(key),
+        }
+    }
+
+    fn courier_of(&self, key: &RelayKey) -> CourierChildren {
+        let name = courier_name(&key.name, CourierPurpose::Witness);
+        CourierChildren {
+            deployment: get(&self.deployments, key, &name),
+            control: get(&self.services, key, &control_name(&key.name)),
+            service_account: get(&self.service_accounts, key, &name),
+            network_policy: get(&self.network_policies, key, &name),
         }
     }
 

@@ -107,6 +107,7 @@ impl Watches {
             policies,
             licenses,
             stateful_sets: start.children(|_| {}),
+            deployments: start.children(|_| {}),
             services: start.children(|_| {}),
             service_accounts: start.children(|_| {}),
             config_maps: start.children(|_| {}),

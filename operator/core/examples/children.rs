@@ -33,6 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         operator_namespace: "paramant-system".into(),
         metrics_from: Vec::new(),
         gateway_api: true,
+        token_keys: None,
     };
     let decision = decide(&seen, &context, Timestamp::now());
     let items: Vec<_> = decision.state.into_iter().chain(decision.apply).collect();

@@ -6,6 +6,7 @@
 
 mod claim;
 mod config;
+mod courier;
 mod exposure;
 mod network_policy;
 mod pod_template;
@@ -24,6 +25,9 @@ use serde_json::{Map, Value};
 
 pub use self::claim::claim;
 pub use self::config::{CA_KEY, RELAY_KEY, config};
+pub use self::courier::{
+    COURIER_NAME, Contact, Courier, PURPOSE_LABEL, control_name, courier_name, deployment_as_owner,
+};
 pub use self::exposure::{HTTP_ROUTE_API_VERSION, http_route, ingress};
 pub use self::network_policy::network_policy;
 pub use self::pod_template::{
@@ -49,7 +53,7 @@ pub const APP_NAME: &str = "paramant-relay";
 
 /// Clients; plain HTTP.
 pub const PUBLIC_PORT: i32 = 3000;
-/// The operator and couriers; mutual TLS.
+/// The operator, by mutual TLS; couriers, by their tokens.
 pub const CONTROL_PORT: i32 = 7443;
 /// The kubelet and metrics.
 pub const PROBES_PORT: i32 = 9090;

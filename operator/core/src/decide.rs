@@ -14,7 +14,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use paramant_crds::ParamantRelayStatus;
 use paramant_crds::annotation::PAUSED;
-use paramant_protocol::control::{AdminReport, Directives, DrainDirective, RelayState};
+use paramant_protocol::control::{AdminReport, CouriersDirective, Directives, DrainDirective, RelayState};
 
 use crate::children::{self, Subject};
 use crate::decision::{Decision, ImageRef};
@@ -138,7 +138,8 @@ impl Pass<'_> {
 
         let log_refused = refusal_to_sign(hold.as_ref(), &continuity, stored_refusal.as_ref());
         let wish = self.drain_wish(&durable, &rules, &roll, &facts, hold.as_ref());
-        let directives = self.directives(&mut durable, wish, log_refused, believed);
+        let couriers = self.couriers(&durable, hold.as_ref());
+        let directives = self.directives(&mut durable, wish, log_refused, couriers, believed);
         // Also after a refusal: whoever keeps the registry may still push what is missing. The asker paces itself.
         let unresolved = matches!(desired, Desired::Unresolved(_));
         let wakes = [machine::wake(&roll, &facts), drain::renewal(&roll, &rules, &facts.timing, now)];
@@ -194,11 +195,12 @@ impl Pass<'_> {
         durable: &mut Durable,
         drain: DrainDirective,
         log_refused: Option<String>,
+        couriers: Option<CouriersDirective>,
         believed: Option<&RelayState>,
     ) -> Directives {
         let held = believed.and_then(|state| state.directives.as_ref());
         let answered = drain::Answered { held, refused: self.seen.directives_refused.as_ref() };
-        drain::issue(durable, self.subject.uid, self.context.epoch, drain, log_refused, answered)
+        drain::issue(durable, self.subject.uid, self.context.epoch, drain, log_refused, couriers, answered)
     }
 
     /// The operator sees no Secret; the relay says whether it found a token where the rolled template mounts one.

@@ -55,6 +55,8 @@ pub enum DeletedKind {
     Ingress,
     /// No longer exposed by a gateway.
     HttpRoute,
+    /// The Deployment of a courier whose purpose was switched off; what belongs to it goes with it.
+    Courier,
 }
 
 impl DeletedKind {
@@ -65,6 +67,8 @@ impl DeletedKind {
             Self::Pod | Self::StatefulSetOrphan => "StatefulSet",
             Self::Ingress => "HTTPRoute",
             Self::HttpRoute => "Ingress",
+            // The relay is told first that it has no witnesses any more.
+            Self::Courier => "ConfigMap",
         }
     }
 }

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use paramant_crds::policy::OnDeadline;
-use paramant_protocol::control::{Directives, DirectivesMark, DrainDirective, DrainSource, DrainState};
+use paramant_protocol::control::{
+    CouriersDirective, Directives, DirectivesMark, DrainDirective, DrainSource, DrainState,
+};
 
 use crate::durable::{Durable, Issued};
 use crate::machine::{DrainProgress, Roll, Step, Timing};
@@ -140,11 +142,18 @@ pub fn issue(
     epoch: u64,
     drain: DrainDirective,
     log_refused: Option<String>,
+    couriers: Option<CouriersDirective>,
     answered: Answered<'_>,
 ) -> Directives {
     let log_high_water = durable.log.as_ref().map(|log| log.mark.clone());
-    let wanted =
-        Issued { seq: 0, drain, log_high_water, log_identity: durable.identity.clone(), log_refused };
+    let wanted = Issued {
+        seq: 0,
+        drain,
+        log_high_water,
+        log_identity: durable.identity.clone(),
+        log_refused,
+        couriers,
+    };
     let issued = match durable.directives.take() {
         Some(issued)
             if (Issued { seq: 0, ..issued.clone() }) == wanted
@@ -179,5 +188,6 @@ fn directives(issued: &Issued, relay_uid: &str, epoch: u64, deleting: bool) -> D
         log_identity: issued.log_identity.clone(),
         log_refused: issued.log_refused.clone(),
         deleting,
+        couriers: issued.couriers.clone(),
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
-use paramant_protocol::control::{DrainDirective, LogMark};
+use paramant_protocol::control::{CouriersDirective, DrainDirective, LogMark};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -101,6 +101,9 @@ pub struct Issued {
     /// Why the log must not be signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_refused: Option<String>,
+    /// Who might offer tunnels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub couriers: Option<CouriersDirective>,
 }
 
 /// Stands for a last good template that is the rolled one: nearly always, and a thousand relays are held in memory.

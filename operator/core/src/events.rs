@@ -4,13 +4,15 @@
 
 use paramant_crds::ParamantRelayStatus;
 use paramant_crds::condition::{
-    DEGRADED, DRAINED, LICENSE_VALID, LOG_CONSISTENT, READY, RECONCILING, STALLED, UPDATE_BLOCKED,
+    DEGRADED, DRAINED, LICENSE_VALID, LOG_CONSISTENT, LOG_WITNESSED, READY, RECONCILING, STALLED,
+    UPDATE_BLOCKED,
 };
 use paramant_crds::relay::Phase;
 
 use crate::conditions::find;
 use crate::decision::{Event, EventType};
 use crate::status::is_true;
+use crate::witnessing::NO_WITNESSES;
 
 /// What happened between two statuses.
 pub fn events(before: &ParamantRelayStatus, next: &ParamantRelayStatus) -> Vec<Event> {
@@ -28,6 +30,9 @@ pub fn events(before: &ParamantRelayStatus, next: &ParamantRelayStatus) -> Vec<E
     turned(&mut events, before, next, LICENSE_VALID, false, EventType::Warning);
     turned(&mut events, before, next, LOG_CONSISTENT, false, EventType::Warning);
     turned(&mut events, before, next, UPDATE_BLOCKED, true, EventType::Warning);
+    turned(&mut events, before, next, LOG_WITNESSED, false, EventType::Warning);
+    // A choice, and a change on its way, are no news.
+    events.retain(|event| event.reason != NO_WITNESSES && event.reason != "Configuring");
     // The transition itself may already have said the same.
     events.dedup_by(|later, earlier| later.reason == earlier.reason);
     events

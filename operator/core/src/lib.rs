@@ -10,6 +10,7 @@ pub mod conditions;
 pub mod covers;
 mod decide;
 pub mod decision;
+pub mod destination;
 pub mod digest;
 pub mod drain;
 pub mod durable;
@@ -27,6 +28,7 @@ pub mod standing;
 pub mod status;
 pub mod target;
 pub mod validation;
+pub mod witnessing;
 
 pub use covers::covers;
 pub use decide::decide;
@@ -34,7 +36,7 @@ pub use decision::{Decision, DeletedKind, Deletion, Event, EventType, ImageRef};
 pub use digest::Digest;
 pub use durable::Durable;
 pub use observation::{
-    Children, Context, Observation, Referenced, Refused, Report, Resolution, Rival, Shared,
+    Children, Context, CourierChildren, Observation, Referenced, Refused, Report, Resolution, Rival, Shared,
 };
 pub use standing::{license_status, policy_status};
 

@@ -125,6 +125,7 @@ mod tests {
             consistency: Some(ConsistencyReport { from, proof: nodes.iter().map(hex::encode).collect() }),
             fence: FenceReport::default(),
             retired: Vec::new(),
+            witnesses: None,
         }
     }
 

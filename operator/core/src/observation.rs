@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy, NetworkPolicyPeer};
 use paramant_crds::{ParamantLicense, ParamantPolicy, ParamantRelay};
@@ -88,6 +88,21 @@ pub struct Children {
     pub claim: Option<Arc<PersistentVolumeClaim>>,
     /// Pods with this relay's labels; normally `R-0` and nothing else.
     pub pods: Vec<Arc<Pod>>,
+    /// Of the courier that speaks to witnesses.
+    pub courier: CourierChildren,
+}
+
+/// The live objects of one courier.
+#[derive(Debug, Clone, Default)]
+pub struct CourierChildren {
+    /// `R-courier-witness`.
+    pub deployment: Option<Arc<Deployment>>,
+    /// `R-control`.
+    pub control: Option<Arc<Service>>,
+    /// `R-courier-witness`.
+    pub service_account: Option<Arc<ServiceAccount>>,
+    /// `R-courier-witness`.
+    pub network_policy: Option<Arc<NetworkPolicy>>,
 }
 
 /// What the relay's own task knows.
@@ -202,4 +217,6 @@ pub struct Context {
     pub metrics_from: Vec<NetworkPolicyPeer>,
     /// Whether the cluster serves `gateway.networking.k8s.io/v1` HTTPRoute.
     pub gateway_api: bool,
+    /// The keys the cluster signs tokens with (JSON Web Key Set), once they are read: relays know their couriers by them.
+    pub token_keys: Option<Arc<str>>,
 }

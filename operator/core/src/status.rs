@@ -25,6 +25,7 @@ use crate::log_check::Continuity;
 use crate::machine::{Roll, Target};
 use crate::observation::{Observation, Referenced, Report};
 use crate::situation::{Evidence, Hold, Situation};
+use crate::witnessing;
 
 /// The machine's memory in a stored status. Whatever cannot be read is at rest: nothing is ever done on half a memory.
 pub fn stored_roll(status: &ParamantRelayStatus, now: Timestamp) -> Roll {
@@ -118,6 +119,8 @@ fn say_all(conditions: &mut Conditions<'_>, situation: &Situation, seen: &Observ
             "the relay has not proven yet that its log continues",
         ),
     }
+    let witnesses = seen.relay.spec.log.as_ref().is_some_and(|log| log.witnesses.is_some());
+    witnessing::say(conditions, witnesses, it.believed);
     match it.hold {
         Some(Hold::Paused) => {
             conditions.say(PAUSED, true, "Annotated", "the annotation paramant.app/paused is \"true\"")

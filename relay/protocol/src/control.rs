@@ -2,7 +2,8 @@
 //!
 //! `GET /control/v1/state` answers [`RelayState`]; `GET /control/v1/events` streams it as server-sent events named
 //! `state`, once on connect and again on every change; `PUT /control/v1/directives` takes [`Directives`] and answers
-//! [`DirectivesAnswer`]; `GET /control/v1/proof` answers [`Proof`]. Unknown fields are ignored on both sides, so that an
+//! [`DirectivesAnswer`]; `GET /control/v1/proof` answers [`Proof`]. A courier says [`COURIER_PATH`] with its token and offers
+//! tunnels on that connection from then on. Unknown fields are ignored on both sides, so that an
 //! older operator and a newer relay understand each other; a field is never reused with another meaning.
 
 use jiff::Timestamp;
@@ -16,6 +17,11 @@ pub const CONTROL_AUDIENCE: &str = "paramant-control";
 pub const CONTROL_SERVER_NAME: &str = "relay.control.paramant.app";
 /// The URI subject alternative name in the operator's client certificate.
 pub const OPERATOR_URI: &str = "spiffe://paramant.app/operator";
+/// Where a courier offers its tunnels: `GET` this, then the purpose, upgraded to [`TUNNEL_PROTOCOL`]. On the connection after
+/// the upgrade the relay is the HTTP/2 client and the courier the server, and each CONNECT is one tunnel.
+pub const COURIER_PATH: &str = "/control/v1/courier/";
+/// What the courier's connection is upgraded to.
+pub const TUNNEL_PROTOCOL: &str = "paramant-tunnel/1";
 /// The version of this interface; it grows only when an old peer could misread a new one.
 pub const CONTROL_SCHEMA: u32 = 1;
 
@@ -193,6 +199,71 @@ pub struct LogReport {
     /// Names of the logs that this one was adopted in place of, newest first.
     #[serde(default)]
     pub retired: Vec<String>,
+    /// What witnesses say of it; absent where none are configured: then whoever holds the log's keys could show two logs.
+    #[serde(default)]
+    pub witnesses: Option<WitnessesReport>,
+}
+
+/// How far the witnesses follow the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WitnessesReport {
+    /// How many must have cosigned a checkpoint.
+    pub quorum: u32,
+    /// Entries under the newest checkpoint that so many have cosigned.
+    #[serde(default)]
+    pub size: Option<u64>,
+    /// When the last of those cosigned.
+    #[serde(default)]
+    pub at: Option<Timestamp>,
+    /// Whether there is a quorum, and the newest checkpoint that was sent to witnesses has it too or still may get it in time.
+    pub reached: bool,
+    /// Each of them.
+    pub members: Vec<WitnessReport>,
+}
+
+/// One witness.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WitnessReport {
+    /// Its name in the settings.
+    pub name: String,
+    /// Entries under the checkpoint it cosigned last, as far as the relay knows.
+    pub size: u64,
+    /// When it did.
+    #[serde(default)]
+    pub at: Option<Timestamp>,
+    /// How it stands.
+    pub state: WitnessState,
+    /// More words where something is wrong: one sentence that does not change from attempt to attempt.
+    #[serde(default)]
+    pub message: Option<String>,
+}
+
+/// How a witness stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WitnessState {
+    /// It has not answered this process yet.
+    Waiting,
+    /// Its last answer was a cosignature.
+    Cosigning,
+    /// It did not answer, or there is no courier to carry the question.
+    Unreachable,
+    /// It asked for patience, or failed.
+    Busy,
+    /// It does not know this log: register the log with it.
+    UnknownLog,
+    /// It trusts none of the log's keys.
+    Untrusted,
+    /// It has cosigned more of this log than there is: the log was rolled back, or copied.
+    Ahead,
+    /// It has seen another history of this log.
+    Inconsistent,
+    /// Its answer was none that a witness may give.
+    Misbehaving,
+    /// A newer relay's word.
+    #[serde(other)]
+    Unknown,
 }
 
 /// Whether a relay signs its log, and if not, why.
@@ -253,6 +324,52 @@ pub struct Directives {
     /// The resource is being deleted: SIGTERM appends `log_closed`.
     #[serde(default)]
     pub deleting: bool,
+    /// Who may offer tunnels out; absent: nobody.
+    #[serde(default)]
+    pub couriers: Option<CouriersDirective>,
+}
+
+/// Who may offer tunnels out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CouriersDirective {
+    /// The keys that the cluster signs ServiceAccount tokens with: its JSON Web Key Set.
+    pub token_keys: String,
+    /// One for each purpose that is switched on.
+    pub admitted: Vec<AdmittedCourier>,
+}
+
+/// One courier, known by the account in its token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AdmittedCourier {
+    /// What it is for.
+    pub purpose: CourierPurpose,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its ServiceAccount.
+    pub service_account: String,
+}
+
+/// What a courier is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CourierPurpose {
+    /// Pushes to witnesses.
+    Witness,
+    /// A newer operator's word: never admitted.
+    #[serde(other)]
+    Unknown,
+}
+
+impl CourierPurpose {
+    /// As in paths and flags.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Witness => "witness",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// The operator's part of the drain decision.

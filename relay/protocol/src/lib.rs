@@ -4,6 +4,7 @@
 //! cited as "protocol §n"); where one differs, the item says why. What is signed or hashed is written by
 //! [`canonical`] and nowhere else.
 
+pub mod bound_token;
 pub mod canonical;
 pub mod control;
 pub mod device;

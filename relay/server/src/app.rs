@@ -16,9 +16,11 @@ use crate::identity::{ControlKey, Identity};
 use crate::log_service::LogService;
 use crate::log_service::key_book::KeyBook;
 use crate::metrics::Metrics;
+use crate::outbound::Couriers;
 use crate::probes::Readiness;
 use crate::settings::{Payload, SettingsHandle};
 use crate::store::{self, Store};
+use crate::witnesses::Witnesses;
 
 /// The state handed to every handler.
 pub type Shared = Arc<App>;
@@ -40,6 +42,10 @@ pub struct Core {
     pub drain: Drain,
     /// What the operator asked for.
     pub directives: Arc<DirectiveBook>,
+    /// The couriers that are connected.
+    pub couriers: Couriers,
+    /// What witnesses say of the log.
+    pub witnesses: Witnesses,
     /// Why reads are not served, if they are not.
     pub readiness: Readiness,
     /// Counters.
@@ -77,6 +83,9 @@ pub enum OpenError {
     /// The directives.
     #[error("cannot read directives.json in the data directory: {0}")]
     Directives(std::io::Error),
+    /// What witnesses said.
+    #[error("cannot read witnesses.json in the data directory: {0}")]
+    Witnesses(std::io::Error),
     /// The metrics.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -102,6 +111,15 @@ impl Core {
         let drain = Drain::new(now.payload == Payload::Memory);
         let directives = DirectiveBook::open(&data, drain.clone()).map_err(OpenError::Directives)?;
         log.arm(directives.held().as_ref());
+        let (couriers, metrics) = (Couriers::default(), Metrics::new()?);
+        let witnesses = Witnesses::open(
+            &data,
+            log.clone(),
+            settings.clone(),
+            couriers.clone(),
+            metrics.witnesses.clone(),
+        )
+        .map_err(OpenError::Witnesses)?;
         Ok(Self {
             settings,
             data,
@@ -110,8 +128,10 @@ impl Core {
             log,
             drain,
             directives: Arc::new(directives),
+            couriers,
+            witnesses,
             readiness: Readiness::default(),
-            metrics: Metrics::new()?,
+            metrics,
             started_at,
             closing: CancellationToken::new(),
         })

@@ -28,6 +28,7 @@ use self::frame::Frame;
 pub(crate) use self::plan::Plan;
 use crate::data_dir::DataDir;
 use crate::log_service::{LogService, RecordError};
+use crate::witnesses::Witnesses;
 
 /// Level of the tile node that is the root of one archive's entries: 256^3 entries.
 const LEVEL: u8 = 3;
@@ -116,6 +117,7 @@ fn entries(level: u8) -> u64 {
 #[derive(Debug)]
 pub(crate) struct Archives {
     log: LogService,
+    witnesses: Witnesses,
     folder: PathBuf,
     level: u8,
     plans: Mutex<VecDeque<Kept>>,
@@ -132,15 +134,15 @@ struct Kept {
 
 impl Archives {
     /// Nothing is read before somebody asks.
-    pub(crate) fn new(log: LogService, data: &DataDir) -> Self {
-        Self::of_level(log, data, LEVEL)
+    pub(crate) fn new(log: LogService, witnesses: Witnesses, data: &DataDir) -> Self {
+        Self::of_level(log, witnesses, data, LEVEL)
     }
 
-    fn of_level(log: LogService, data: &DataDir, level: u8) -> Self {
+    fn of_level(log: LogService, witnesses: Witnesses, data: &DataDir, level: u8) -> Self {
         // After `log adopt` another log is in the same place.
         let origin = hex::encode(Sha256::digest(log.origin()).get(..8).unwrap_or_default());
         let folder = data.root().join("archive").join(origin);
-        Self { log, folder, level, plans: Mutex::default(), making: Arc::default() }
+        Self { log, witnesses, folder, level, plans: Mutex::default(), making: Arc::default() }
     }
 
     /// The spans of all archives of the log as it is published now, and its size.
@@ -182,7 +184,7 @@ impl Archives {
             let frame = match kept {
                 Some(frame) if frame.size <= published.head.size => frame,
                 _ => {
-                    let frame = Frame::now(&this.log, &published, span)?;
+                    let frame = Frame::now(&this.log, this.witnesses.policy(), &published, span)?;
                     if complete {
                         frame.keep(&this.folder, span)?;
                     }

@@ -1,8 +1,9 @@
-//! The control listener: mutual TLS, spoken only by the operator.
+//! The control listener: mutual TLS, spoken by the operator; and, on one route and by another proof, by couriers.
 //!
-//! It reads state and sets directives. It cannot reach a payload, key, label, name or audit row: nothing here touches the
+//! The operator reads state and sets directives. It cannot reach a payload, key, label, name or audit row: nothing here touches the
 //! store but for two counts. Shapes and paths are those of [`paramant_protocol::control`].
 
+mod courier;
 mod events;
 mod operator;
 mod state;
@@ -13,9 +14,10 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
-use paramant_protocol::control::{Directives, DirectivesAnswer, Proof, RelayState};
+use paramant_protocol::control::{COURIER_PATH, Directives, DirectivesAnswer, Proof, RelayState};
 use paramant_protocol::refusal::Refusal;
 
 use crate::app::Shared;
@@ -41,8 +43,16 @@ pub fn router(app: Shared, ca: OperatorCa) -> Router {
         .route("/control/v1/events", get(events::stream))
         .route("/control/v1/directives", put(directives))
         .route("/control/v1/proof", get(proof))
+        .fallback(nothing_here)
+        // What stands above is the operator's alone.
+        .layer(from_fn(courier::only_certified))
+        .route(&format!("{COURIER_PATH}{{purpose}}"), get(courier::take))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(control)
+}
+
+async fn nothing_here() -> StatusCode {
+    StatusCode::NOT_FOUND
 }
 
 async fn state(State(control): State<Control>) -> Json<RelayState> {

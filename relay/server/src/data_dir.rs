@@ -124,6 +124,11 @@ impl DataDir {
         self.root.join("directives.json")
     }
 
+    /// `witnesses.json`: what witnesses signed, and the pushes no entry covers yet.
+    pub fn witnesses(&self) -> PathBuf {
+        self.root.join("witnesses.json")
+    }
+
     /// `log-origin`: the log's name, fixed at first boot.
     pub fn log_origin(&self) -> PathBuf {
         self.root.join("log-origin")

@@ -158,6 +158,7 @@ mod tests {
             log_identity: None,
             log_refused: None,
             deleting: false,
+            couriers: None,
         }
     }
 

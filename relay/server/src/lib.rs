@@ -1,13 +1,15 @@
 //! The relay process as a library: the binary is a thin `main`, tests and benches start the same [`app::App`] in-process.
 //!
 //! Three rims (public, control, probes) share one [`app::App`]. Decisions are pure functions in `paramant-protocol`,
-//! `paramant-licensing` and the `decide`-like functions here; this crate does the I/O. Nothing here dials out.
+//! `paramant-licensing` and the `decide`-like functions here; this crate does the I/O. Only [`outbound`] dials, and in a cluster
+//! not even that: there the [`courier`], another process of this program, carries what leaves.
 
 pub mod accounts;
 pub mod adoption;
 pub mod app;
 mod archive;
 pub mod control;
+pub mod courier;
 pub mod data_dir;
 pub mod devices;
 pub mod directives;
@@ -22,6 +24,7 @@ pub mod log_command;
 mod log_search;
 pub mod log_service;
 pub mod metrics;
+pub mod outbound;
 pub mod probes;
 pub mod process;
 pub mod public;
@@ -36,6 +39,7 @@ pub mod store;
 mod test_relay;
 pub mod transfer;
 mod unattended;
+pub mod witnesses;
 
 /// The release, as images and reports name it.
 pub const VERSION: &str = match option_env!("PARAMANT_VERSION") {

@@ -17,6 +17,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use hyper::body::Incoming;
+use hyper::server::conn::http1;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
@@ -40,6 +41,8 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const HEADER: Duration = Duration::from_secs(30);
 /// How long `accept` rests when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Headers of one HTTP/1 request.
+const MAX_HEADERS: usize = 64;
 /// What begins an HTTP/2 connection without TLS.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -60,6 +63,8 @@ pub struct Listener {
     pub max_connections: usize,
     /// Connections per address.
     pub per_address: PerAddress,
+    /// Whether a connection may be upgraded to another protocol. It then gives up its seat, and is not waited for at the end.
+    pub upgrades: bool,
     /// Where connections are counted.
     pub connections: Connections,
 }
@@ -67,6 +72,10 @@ pub struct Listener {
 /// The peer's socket address, in each request's extensions.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
+
+/// In the extensions of requests whose peer showed a certificate; the TLS settings have accepted it then.
+#[derive(Debug, Clone, Copy)]
+pub struct ClientCertificate;
 
 impl std::fmt::Debug for Listener {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -104,6 +113,7 @@ impl Listener {
                 router: self.router.clone(),
                 tls: self.tls.clone(),
                 http: http.clone(),
+                upgrades: self.upgrades.then(|| end.clone()),
                 watcher: graceful.watcher(),
                 _seat: seat,
             };
@@ -129,6 +139,8 @@ struct Connection {
     router: Router,
     tls: Option<TlsSource>,
     http: Arc<Http>,
+    /// If it may be upgraded: when to end.
+    upgrades: Option<CancellationToken>,
     watcher: Watcher,
     _seat: Seat,
 }
@@ -136,22 +148,39 @@ struct Connection {
 impl Connection {
     async fn serve(self) -> io::Result<()> {
         self.stream.set_nodelay(true)?;
-        match &self.tls {
+        let Self { stream, peer, router, tls, http, upgrades, watcher, _seat } = self;
+        let end = End { upgrades, watcher };
+        match tls {
             None => {
-                let version = timeout(HEADER, sniff(&self.stream)).await??;
-                speak(&self.http, version, self.stream, self.peer, self.router, self.watcher).await
+                let version = timeout(HEADER, sniff(&stream)).await??;
+                speak(&http, version, stream, Caller { peer, certificate: false }, router, end).await
             }
             Some(source) => {
                 let config = source().ok_or_else(|| io::Error::other("no TLS settings in force"))?;
-                let stream = timeout(HANDSHAKE, TlsAcceptor::from(config).accept(self.stream)).await??;
-                let version = match stream.get_ref().1.alpn_protocol() {
+                let stream = timeout(HANDSHAKE, TlsAcceptor::from(config).accept(stream)).await??;
+                let tls = stream.get_ref().1;
+                let version = match tls.alpn_protocol() {
                     Some(b"h2") => Version::Two,
                     _ => Version::One,
                 };
-                speak(&self.http, version, stream, self.peer, self.router, self.watcher).await
+                let certificate = tls.peer_certificates().is_some();
+                speak(&http, version, stream, Caller { peer, certificate }, router, end).await
             }
         }
     }
+}
+
+/// Who is at the other end.
+#[derive(Debug, Clone, Copy)]
+struct Caller {
+    peer: SocketAddr,
+    certificate: bool,
+}
+
+/// How a connection hears that it should end, and how it is waited for.
+struct End {
+    upgrades: Option<CancellationToken>,
+    watcher: Watcher,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,31 +209,46 @@ async fn speak<S>(
     http: &Http,
     version: Version,
     stream: S,
-    peer: SocketAddr,
+    from: Caller,
     router: Router,
-    watcher: Watcher,
+    end: End,
 ) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
         let mut request = request.map(|body| Body::new(PacedBody::new(body)));
-        request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(Peer(from.peer));
+        if from.certificate {
+            request.extensions_mut().insert(ClientCertificate);
+        }
         let router = router.clone();
         async move { Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {})) }
     });
-    let builder = match version {
-        Version::One => &http.one,
-        Version::Two => &http.two,
-    };
     let io = TokioIo::new(StallGuard::new(stream));
-    let connection = builder.serve_connection(io, service);
-    watcher.watch(connection).await.map_err(io::Error::other)
+    let builder = match (version, end.upgrades) {
+        (Version::One, Some(told)) => {
+            // hyper-util's own upgradable connection would look for HTTP/2 once more, and wait for ever on half a preface.
+            let _waited_for = end.watcher;
+            let mut connection =
+                std::pin::pin!(http.upgradable.serve_connection(io, service).with_upgrades());
+            tokio::select! {
+                ended = connection.as_mut() => return ended.map_err(io::Error::other),
+                () = told.cancelled() => connection.as_mut().graceful_shutdown(),
+            }
+            return connection.await.map_err(io::Error::other);
+        }
+        (Version::One, None) => &http.one,
+        (Version::Two, _) => &http.two,
+    };
+    end.watcher.watch(builder.serve_connection(io, service)).await.map_err(io::Error::other)
 }
 
 /// hyper's settings, made once. Every limit is explicit: a default is a decision somebody else may change.
 struct Http {
     one: Builder<TokioExecutor>,
+    /// As `one`, for listeners whose connections may be upgraded.
+    upgradable: http1::Builder,
     two: Builder<TokioExecutor>,
 }
 
@@ -215,8 +259,15 @@ impl Http {
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER)
             .keep_alive(true)
-            .max_headers(64)
+            .max_headers(MAX_HEADERS)
             // Bounds what one connection buffers; large enough that an upload is read in few calls.
+            .max_buf_size(128 * 1024);
+        let mut upgradable = http1::Builder::new();
+        upgradable
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER)
+            .keep_alive(true)
+            .max_headers(MAX_HEADERS)
             .max_buf_size(128 * 1024);
         let mut two = Builder::new(TokioExecutor::new()).http2_only();
         two.http2()
@@ -232,7 +283,7 @@ impl Http {
             .max_local_error_reset_streams(64)
             .keep_alive_interval(Duration::from_secs(20))
             .keep_alive_timeout(Duration::from_secs(10));
-        Self { one, two }
+        Self { one, upgradable, two }
     }
 }
 

@@ -15,6 +15,7 @@ mod signing;
 mod tree_heads;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -61,6 +62,8 @@ struct Inner {
     heads: TreeHeads,
     anchors: Anchors,
     failed: watch::Sender<bool>,
+    /// One more than the index of the last entry worth a push to witnesses.
+    worth: AtomicU64,
 }
 
 /// Why the log could not be opened. The process ends with exit code 70.
@@ -113,7 +116,10 @@ impl LogService {
     ) -> Result<Self, OpenError> {
         let names = origin::fix(data, settings.log_origin.as_deref(), identity.fingerprint())?;
         let relay_id = settings.public_url.clone().unwrap_or_else(|| names.origin.clone());
-        let guard = Guard::new(Sources { operator: settings.control.is_some(), witnesses: 0 });
+        let guard = Guard::new(Sources {
+            operator: settings.control.is_some(),
+            witnesses: settings.witnesses.as_ref().map_or(0, |witnesses| witnesses.quorum()),
+        });
         let ring = KeyRing::new(&names.origin, identity, keys, guard.clone())?;
         let legacy_leaf = |bytes: &[u8]| entry::Entry::parse(bytes).ok().map(|entry| entry.leaf());
         let options = Options { checkpoint_every: CHECKPOINT_EVERY, legacy_leaf, ..Options::new(data.log()) };
@@ -129,7 +135,19 @@ impl LogService {
         let anchors = Anchors::open(&data.tree_heads(), &log, heads.total());
         let failed = watch::Sender::new(false);
         let identity = identity.fingerprint().to_owned();
-        Ok(Self(Arc::new(Inner { log, names, relay_id, identity, guard, ring, heads, anchors, failed })))
+        let worth = AtomicU64::new(0);
+        Ok(Self(Arc::new(Inner {
+            log,
+            names,
+            relay_id,
+            identity,
+            guard,
+            ring,
+            heads,
+            anchors,
+            failed,
+            worth,
+        })))
     }
 
     /// Appends and waits until the entry is durable.
@@ -137,8 +155,12 @@ impl LogService {
     /// # Errors
     /// [`LogError`]: the caller answers 503 and must not acknowledge anything.
     pub async fn append(&self, entry: Entry) -> Result<Appended, LogError> {
+        self.append_and_wait(entry, true).await
+    }
+
+    async fn append_and_wait(&self, entry: Entry, worth: bool) -> Result<Appended, LogError> {
         let (sender, receiver) = oneshot::channel();
-        self.append_with(entry, move |result| {
+        self.append_as(entry, worth, move |result| {
             // Nobody waits any more: the entry stands all the same.
             let _ = sender.send(result);
         });
@@ -150,16 +172,31 @@ impl LogService {
     /// # Errors
     /// As [`LogService::append`].
     pub async fn record(&self, body: Body) -> Result<Appended, LogError> {
+        let worth = !is_summary(&body);
         let entry = entry::Entry::with_body(body, Timestamp::now())?;
-        self.append(Entry { legacy_leaf: entry.leaf(), bytes: entry.into_bytes() }).await
+        self.append_and_wait(Entry { legacy_leaf: entry.leaf(), bytes: entry.into_bytes() }, worth).await
     }
 
     /// Appends without waiting; `done` runs on the log's writer thread and must be quick.
     pub fn append_with(&self, entry: Entry, done: impl FnOnce(Result<Appended, LogError>) + Send + 'static) {
+        self.append_as(entry, true, done);
+    }
+
+    fn append_as(
+        &self,
+        entry: Entry,
+        worth: bool,
+        done: impl FnOnce(Result<Appended, LogError>) + Send + 'static,
+    ) {
         let inner = self.0.clone();
         self.0.log.append(entry, move |result| {
             match &result {
-                Ok(_) => inner.heads.wake(),
+                Ok(appended) => {
+                    if worth {
+                        inner.worth.fetch_max(appended.index + 1, Ordering::AcqRel);
+                    }
+                    inner.heads.wake();
+                }
                 Err(AppendError::Failed) => {
                     inner.failed.send_replace(true);
                 }
@@ -225,6 +262,12 @@ impl LogService {
         self.0.log.published()
     }
 
+    /// One more than the index of the last entry of this run that is worth a push to witnesses. The entry about the start is one,
+    /// so there is always a push after a start.
+    pub fn worth_witnessing(&self) -> u64 {
+        self.0.worth.load(Ordering::Acquire)
+    }
+
     /// The engine, for reads. They touch the disk: call them where blocking is allowed.
     pub fn engine(&self) -> &Log {
         &self.0.log
@@ -276,6 +319,11 @@ impl LogService {
             }
         }
     }
+}
+
+/// Entries that only sum up what the log's own bookkeeping did. Were they worth a push, each push would lead to the next.
+fn is_summary(body: &Body) -> bool {
+    matches!(body, Body::OutboundCall(_) | Body::SupportKeyUsed(_) | Body::SthAnchor(_))
 }
 
 impl std::fmt::Debug for LogService {

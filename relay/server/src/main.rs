@@ -1,4 +1,5 @@
-//! The `paramant-relay` command: reads its flags, starts one relay, waits for its end.
+//! The `paramant-relay` command: reads its flags, starts one relay, waits for its end. As `paramant-relay courier` it carries
+//! what another relay sends out.
 
 use std::process::ExitCode;
 
@@ -6,6 +7,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use paramant_relay::app::OpenError;
 use paramant_relay::control::public_tls;
+use paramant_relay::courier::{self, CourierLine};
 use paramant_relay::log_command::{LOG_COMMAND, LogCommand};
 use paramant_relay::process::{Options, Running, StartError, allow_many_files};
 use paramant_relay::settings::{CommandLine, LogFormat, Source};
@@ -23,6 +25,9 @@ fn main() -> ExitCode {
     }
     if std::env::args_os().nth(1).is_some_and(|word| word == LOG_COMMAND) {
         return about_the_log();
+    }
+    if std::env::args_os().nth(1).is_some_and(|first| first == "courier") {
+        return run_courier(CourierLine::parse_from(std::env::args_os().skip(1)));
     }
     let flags = CommandLine::parse();
     start_logging(flags.log_format);
@@ -65,6 +70,32 @@ fn about_the_log() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// One thread is plenty: it copies bytes.
+fn run_courier(line: CourierLine) -> ExitCode {
+    start_logging(line.log_format);
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("paramant-relay courier: no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    runtime.block_on(async {
+        let mut signals = match Signals::new() {
+            Ok(signals) => signals,
+            Err(error) => {
+                eprintln!("paramant-relay courier: signals: {error}");
+                return ExitCode::FAILURE;
+            }
+        };
+        tokio::select! {
+            () = courier::run(line) => {}
+            () = signals.next() => {}
+        }
+        ExitCode::SUCCESS
+    })
 }
 
 async fn run(flags: CommandLine) -> anyhow::Result<u8> {

@@ -2,6 +2,8 @@
 //!
 //! What another part owns (uploads in progress, log size) is read when somebody looks, not counted twice.
 
+mod witnesses;
+
 use std::time::Duration;
 
 use paramant_protocol::control::FenceState;
@@ -13,6 +15,7 @@ use prometheus::{
 
 use paramant_protocol::transparency::GossipVerdict;
 
+pub use self::witnesses::WitnessMetrics;
 use crate::app::Core;
 
 /// Seconds; a durable upload of a few KiB takes about one to ten milliseconds.
@@ -40,6 +43,8 @@ pub struct Metrics {
     contradictions: IntGauge,
     settings_refused: IntGauge,
     uptime: IntGauge,
+    /// About witnesses.
+    pub witnesses: WitnessMetrics,
 }
 
 /// Connections of one listener.
@@ -113,6 +118,7 @@ impl Metrics {
                 "1 while the settings file as it is now is refused and older settings are in force",
             )?,
             uptime: new.gauge("paramant_uptime_seconds", "Since the process started")?,
+            witnesses: WitnessMetrics::new(&new)?,
             registry,
         })
     }
@@ -182,6 +188,7 @@ impl Metrics {
         }
         self.settings_refused.set(core.settings.file_refused().into());
         self.tree_heads.set(gauge(core.log.tree_heads().total()));
+        core.witnesses.measure();
         self.uptime.set(jiff::Timestamp::now().duration_since(core.started_at).as_secs());
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }

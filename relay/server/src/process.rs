@@ -29,12 +29,17 @@ use crate::{probes, public};
 const MAX_PUBLIC: usize = 8192;
 /// The operator needs two; a few more for one that comes back after a cut.
 const MAX_CONTROL: usize = 64;
+/// Two of the operator, and as many that it lost and that are not closed yet.
+const MAX_CONTROL_PER_ADDRESS: u32 = 16;
 /// Kubelet and Prometheus.
 const MAX_PROBES: usize = 128;
 /// How long the end waits for a tree head over the last entries: one takes a millisecond.
 const LAST_HEAD: Duration = Duration::from_secs(2);
 /// How long answers may run on once the listeners close. Uploads were waited for before.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
+
+/// How long witnesses may take to see the last checkpoint of a log.
+const LAST_WITNESSES: Duration = Duration::from_secs(8);
 
 /// What a relay is started with.
 #[derive(Debug)]
@@ -136,6 +141,7 @@ impl Running {
         running.background.spawn(record_drains(running.app.core.clone()));
         running.background.spawn(log_tasks::keep_the_fence(running.app.core.clone()));
         running.background.spawn(log_tasks::anchor_heads(running.app.core.clone()));
+        running.background.spawn(running.app.core.witnesses.clone().run());
         Ok(running)
     }
 
@@ -163,11 +169,15 @@ impl Running {
         core.log.settle_heads(LAST_HEAD).await;
         log_tasks::anchor(&core).await;
         if core.directives.held().is_some_and(|held| held.deleting) {
+            core.witnesses.settle_calls().await;
             let closed = Body::LogClosed(LogClosed { cause: CloseCause::Deleted });
             if let Err(error) = core.log.record(closed).await {
                 tracing::error!(%error, "the log's last entry was not written");
             }
+            log_tasks::publish(&core).await;
+            core.witnesses.finish(LAST_WITNESSES).await;
         }
+        core.couriers.close();
         let log = core.log.clone();
         if tokio::task::spawn_blocking(move || log.close()).await.is_err() {
             tracing::error!("closing the log ended badly");
@@ -189,6 +199,7 @@ impl Running {
                 tls: tls.map(|config| -> TlsSource { Arc::new(move || Some(config.clone())) }),
                 max_connections: MAX_PUBLIC,
                 per_address,
+                upgrades: false,
                 connections: self.app.core.metrics.connections("public"),
             }
             .serve(self.end(), LAST_ANSWERS),
@@ -203,6 +214,7 @@ impl Running {
                 tls: None,
                 max_connections: MAX_PROBES,
                 per_address: Arc::new(|_| None),
+                upgrades: false,
                 connections: self.app.core.metrics.connections("probes"),
             }
             .serve(self.end(), LAST_ANSWERS),
@@ -214,9 +226,11 @@ impl Running {
             Listener {
                 socket,
                 router: control::router(self.app.clone(), tls.ca()),
-                tls: Some(tls.source()),
+                tls: Some(tls.source(couriers_admitted(&self.app.core))),
                 max_connections: MAX_CONTROL,
-                per_address: Arc::new(|_| None),
+                // The operator has one address, and so has a courier: neither needs many, and neither can crowd the other out.
+                per_address: Arc::new(|_| Some(MAX_CONTROL_PER_ADDRESS)),
+                upgrades: true,
                 connections: self.app.core.metrics.connections("control"),
             }
             .serve(self.end(), LAST_ANSWERS),
@@ -246,6 +260,14 @@ async fn bind(
     flag: &'static str,
 ) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|source| StartError::Bind { listener, address, flag, source })
+}
+
+/// Whether anybody without a certificate may open the control listener: only while a courier is admitted.
+fn couriers_admitted(core: &Core) -> impl Fn() -> bool + Send + Sync + 'static {
+    let directives = core.directives.clone();
+    move || {
+        directives.held().and_then(|held| held.couriers).is_some_and(|couriers| !couriers.admitted.is_empty())
+    }
 }
 
 fn local(socket: &TcpListener, asked: SocketAddr) -> SocketAddr {

@@ -21,6 +21,7 @@ pub mod log_heads;
 pub mod log_keys;
 pub mod log_receipts;
 pub mod log_tiles;
+mod log_witnessed;
 pub mod observe;
 pub mod pages;
 mod plain_words;
@@ -48,6 +49,7 @@ pub fn router(app: Shared) -> Router {
         .merge(ct_pages::routes())
         .merge(pages::routes())
         .merge(log_tiles::routes())
+        .merge(log_witnessed::routes())
         .merge(log_receipts::routes())
         .merge(log_heads::routes())
         .merge(log_gossip::routes())

@@ -8,6 +8,7 @@ mod command_line;
 mod file;
 mod network;
 mod reload;
+mod witnesses;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ pub use self::file::SettingsError;
 pub(crate) use self::file::checked_origin;
 pub use self::network::{InvalidNetwork, Network};
 pub use self::reload::Source;
+pub use self::witnesses::{Reach, WitnessMember, WitnessSettings};
 
 /// The effective settings of one relay.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub struct Settings {
     pub listen: Listen,
     /// The log's name, when a person chose one.
     pub log_origin: Option<String>,
+    /// Who is asked to witness the log.
+    pub witnesses: Option<Arc<WitnessSettings>>,
     /// How the operator is recognised; without it there is no control listener.
     pub control: Option<Control>,
     /// A file holding the admin token; absent or missing on disk: the one-time set-up code.
@@ -113,6 +117,7 @@ impl Default for Settings {
             public_url: None,
             listen: Listen { public: loopback(3000), control: loopback(7443), probes: loopback(9090) },
             log_origin: None,
+            witnesses: None,
             control: None,
             admin_token_file: None,
             license_directory: None,
@@ -152,6 +157,12 @@ impl SettingsHandle {
     /// Settings that never change, for tests and benches.
     pub fn fixed(settings: Settings) -> Self {
         Self { current: watch::channel(Arc::new(settings)).1, refused: Arc::default() }
+    }
+
+    /// Settings that a test changes while the relay runs.
+    pub fn changing(settings: Settings) -> (watch::Sender<Arc<Settings>>, Self) {
+        let (sender, current) = watch::channel(Arc::new(settings));
+        (sender, Self { current, refused: Arc::default() })
     }
 
     /// Whether the file as it is now was refused, so that older settings are in force.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use paramant_operator_core::observation::Report;
-use paramant_protocol::control::{DrainState, RelayState};
+use paramant_protocol::control::{DrainState, OPERATOR_AUDIENCE, RelayState};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
@@ -193,9 +193,10 @@ async fn session(
 async fn prove(relay: &Relay, target: &Target, channel: &mut Channel) -> Result<(), Ended> {
     let proof = channel.proof().await?;
     let expected = Expected {
+        audience: OPERATOR_AUDIENCE,
         namespace: &relay.key.namespace,
         service_account: &relay.key.name,
-        pod_uid: &target.pod_uid,
+        pod_uid: Some(&target.pod_uid),
     };
     relay.shared.keys.check(&proof.token, expected).await?;
     tracing::info!(relay = %relay.key, key = %channel.spki_sha256, "the relay proved its control key");
@@ -231,6 +232,12 @@ fn without_counters(state: &RelayState) -> RelayState {
     state.log.checkpoint = None;
     if let Some(consistency) = &mut state.log.consistency {
         consistency.proof.clear();
+    }
+    if let Some(witnesses) = &mut state.log.witnesses {
+        (witnesses.size, witnesses.at) = (None, None);
+        for member in &mut witnesses.members {
+            (member.size, member.at) = (0, None);
+        }
     }
     state.drain.uploads = 0;
     state.drain.claims = 0;

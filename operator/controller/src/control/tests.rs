@@ -16,7 +16,13 @@ struct OneToken;
 impl TokenCheck for OneToken {
     fn check<'a>(&'a self, token: &'a str, expected: Expected<'a>) -> BoxFuture<'a, Result<(), keys::Error>> {
         let good = token == "good token"
-            && expected == Expected { namespace: "n", service_account: "r", pod_uid: "pod-1" };
+            && expected
+                == Expected {
+                    audience: "paramant-operator",
+                    namespace: "n",
+                    service_account: "r",
+                    pod_uid: Some("pod-1"),
+                };
         Box::pin(std::future::ready(if good { Ok(()) } else { Err(Rejected::Pod.into()) }))
     }
 }
@@ -90,6 +96,7 @@ fn directives(seq: u64) -> Directives {
         log_identity: None,
         log_refused: None,
         deleting: false,
+        couriers: None,
     }
 }
 
@@ -162,7 +169,10 @@ async fn a_certificate_that_serves_clients_only_is_refused() {
 async fn a_relay_without_a_token_or_with_another_pods_is_not_believed() {
     for (manner, expected) in [
         (Manner::NoToken, "the relay answered 503 Service Unavailable to GET /control/v1/proof"),
-        (Manner::WrongToken, "the relay's token is not bound to the pod that was dialled"),
+        (
+            Manner::WrongToken,
+            "the relay's proof counts for nothing: the token is not bound to the pod that shows it",
+        ),
     ] {
         let bench = Bench::new();
         let relay = bench.relay(manner).await;

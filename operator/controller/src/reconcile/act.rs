@@ -86,6 +86,7 @@ impl Inner {
         let (api_version, kind, propagation) = match deletion.kind {
             DeletedKind::Pod => ("v1", "Pod", PropagationPolicy::Background),
             DeletedKind::StatefulSetOrphan => ("apps/v1", "StatefulSet", PropagationPolicy::Orphan),
+            DeletedKind::Courier => ("apps/v1", "Deployment", PropagationPolicy::Background),
             DeletedKind::Ingress => ("networking.k8s.io/v1", "Ingress", PropagationPolicy::Background),
             DeletedKind::HttpRoute => {
                 ("gateway.networking.k8s.io/v1", "HTTPRoute", PropagationPolicy::Background)

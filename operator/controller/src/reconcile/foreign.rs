@@ -23,8 +23,10 @@ impl Inner {
     ) -> Result<(), Stopped> {
         let by_name = ListParams::default().fields(&format!("metadata.name={name}"));
         let found = api.list(&by_name).await.map_err(|error| self.stopped(key, "look for", kind, error))?;
-        let uid = seen.relay.metadata.uid.as_deref();
-        if found.iter().all(|object| is_ours(&object.metadata, key, uid)) {
+        // What belongs to a courier of the relay is as good as the relay's.
+        let courier = seen.children.courier.deployment.as_deref();
+        let ours = [seen.relay.metadata.uid.as_deref(), courier.and_then(|it| it.metadata.uid.as_deref())];
+        if found.iter().all(|object| is_ours(&object.metadata, key, &ours)) {
             return Ok(());
         }
         Err(Stopped::Foreign { kind: kind.to_owned(), name: name.to_owned() })
@@ -32,10 +34,10 @@ impl Inner {
 }
 
 /// By its owner; where it has none, as what an earlier relay of this name left behind has not, by its label.
-fn is_ours(found: &ObjectMeta, key: &RelayKey, relay_uid: Option<&str>) -> bool {
+fn is_ours(found: &ObjectMeta, key: &RelayKey, ours: &[Option<&str>]) -> bool {
     let owners = found.owner_references.as_deref().unwrap_or_default();
     if owners.is_empty() {
         return found.labels.as_ref().and_then(|labels| labels.get(RELAY_LABEL)) == Some(&key.name);
     }
-    owners.iter().any(|owner| Some(owner.uid.as_str()) == relay_uid)
+    owners.iter().any(|owner| ours.contains(&Some(owner.uid.as_str())))
 }

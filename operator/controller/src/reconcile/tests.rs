@@ -37,6 +37,7 @@ fn reconciler(client: Client) -> Reconciler {
         operator_namespace: "paramant-system".to_owned(),
         metrics_from: Vec::new(),
         gateway_api: false,
+        token_keys: None,
     };
     let (queue, metrics) = (Queue::default(), Metrics::new().unwrap());
     Reconciler::new(Parts {
@@ -48,6 +49,7 @@ fn reconciler(client: Client) -> Reconciler {
         leadership: Leadership::fixed(Standing::Leader { epoch: 1, renewed: Instant::now() }),
         metrics,
         context,
+        token_keys: keys::TokenKeys::fixed("{}"),
         instance: "test".to_owned(),
     })
 }

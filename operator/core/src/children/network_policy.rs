@@ -1,5 +1,5 @@
 //! The relay's NetworkPolicy: it dials nobody; anybody may reach the public port; control and probes only the operator;
-//! probes also whoever was told to the operator as a reader of metrics.
+//! control also the relay's own couriers while it has some, probes also whoever was told to the operator as a reader of metrics.
 //!
 //! This is half of promise S5: the pod that holds payloads has no way out. What may leave goes through a courier with a
 //! policy of its own.
@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 
-use super::{CONTROL_PORT, PROBES_PORT, PUBLIC_PORT, Subject, seal, to_value};
+use super::{CONTROL_PORT, Courier, PROBES_PORT, PUBLIC_PORT, Subject, courier, seal, to_value};
 
 /// The intent. `Egress` is among the types and no rule follows: nothing may leave.
 pub fn network_policy(
@@ -33,6 +33,18 @@ pub fn network_policy(
             from: Some(vec![operator]),
         },
     ];
+    if Courier::to_witnesses(*subject).is_some() {
+        ingress.push(NetworkPolicyIngressRule {
+            ports: Some(vec![port(CONTROL_PORT)]),
+            from: Some(vec![NetworkPolicyPeer {
+                pod_selector: Some(LabelSelector {
+                    match_labels: Some(courier::pod_labels(subject.name)),
+                    ..LabelSelector::default()
+                }),
+                ..NetworkPolicyPeer::default()
+            }]),
+        });
+    }
     // A rule with an empty list of peers would let everybody in.
     if !metrics_from.is_empty() {
         ingress.push(NetworkPolicyIngressRule {

@@ -23,7 +23,7 @@ use super::{CONTROL_PORT, PROBES_PORT, PUBLIC_PORT, Subject, to_value};
 use crate::digest::Digest;
 
 /// The user and group a relay runs as, and the group its volume belongs to.
-const USER: i64 = 65_532;
+pub(super) const USER: i64 = 65_532;
 /// Ten minutes for a log to be read after a crash; a relay that is up earlier is seen within a second.
 const STARTUP_TRIES: i32 = 600;
 /// Carries [`StaticSettings`] as JSON.
@@ -259,7 +259,7 @@ fn mounts(subject: &Subject<'_>, licence_secret: Option<&str>) -> Vec<VolumeMoun
 }
 
 /// The reference with its tag or digest replaced by a digest.
-fn pinned(reference: &ImageReference, digest: &Digest) -> String {
+pub(super) fn pinned(reference: &ImageReference, digest: &Digest) -> String {
     match reference.parts() {
         Some(parts) => format!("{}/{}@{digest}", parts.registry, parts.repository),
         // Refused by validation before it comes here.

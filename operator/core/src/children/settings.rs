@@ -4,6 +4,7 @@
 //! template, in an annotation, and are written here as the *rolled* template has them: a pod that happens to restart
 //! never takes up a setting that still waits for its window.
 
+use paramant_crds::relay::Witness;
 use paramant_crds::relay::pod::DEFAULT_TERMINATION_GRACE;
 use serde::{Deserialize, Serialize};
 
@@ -69,7 +70,20 @@ struct Listen {
 
 #[derive(Debug, Serialize)]
 struct Log<'a> {
-    origin: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    witnesses: Option<Witnesses<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Witnesses<'a> {
+    quorum: u32,
+    members: &'a [Witness],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca_bundle: Option<&'a str>,
+    reach: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -90,6 +104,17 @@ struct License {
     directory: &'static str,
 }
 
+fn log(log: &paramant_crds::relay::Log) -> Log<'_> {
+    let witnesses = log.witnesses.as_ref().map(|wanted| Witnesses {
+        quorum: wanted.quorum,
+        members: &wanted.members,
+        ca_bundle: wanted.ca_bundle.as_ref().map(|bundle| bundle.as_str()),
+        // In a cluster the relay opens no connection.
+        reach: "Courier",
+    });
+    Log { origin: log.origin.as_ref().map(|origin| origin.as_str()), witnesses }
+}
+
 /// The text of `relay.yaml`.
 pub fn relay_yaml(subject: &Subject<'_>, fixed: &StaticSettings) -> String {
     let spec = subject.spec;
@@ -102,11 +127,7 @@ pub fn relay_yaml(subject: &Subject<'_>, fixed: &StaticSettings) -> String {
             control: every(CONTROL_PORT),
             probes: every(PROBES_PORT),
         },
-        log: spec
-            .log
-            .as_ref()
-            .and_then(|log| log.origin.as_ref())
-            .map(|origin| Log { origin: origin.as_str() }),
+        log: spec.log.as_ref().map(log).filter(|log| log.origin.is_some() || log.witnesses.is_some()),
         control: Control {
             operator_ca: format!("{CONFIG_DIR}/{}", super::CA_KEY),
             token_file: format!("{TOKEN_DIR}/operator-token"),

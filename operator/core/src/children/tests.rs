@@ -4,6 +4,8 @@ use serde_json::json;
 
 use super::*;
 
+mod couriers;
+
 const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
 fn relay(spec: Value) -> ParamantRelay {

@@ -1,10 +1,11 @@
 //! The children as they should be, compared with those that live: what to apply, and what to take away.
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use paramant_protocol::control::{AdmittedCourier, CourierPurpose, CouriersDirective};
 use serde_json::Value;
 
 use super::Pass;
-use crate::children;
+use crate::children::{self, Contact, Courier};
 use crate::covers::{Quantity, covers};
 use crate::decision::{DeletedKind, Deletion};
 use crate::durable::Durable;
@@ -55,6 +56,7 @@ impl Pass<'_> {
         if let Some(intent) = claim.as_deref().and_then(|claim| children::claim(subject, claim)) {
             intents.push((intent, live(claim.as_deref())));
         }
+        intents.extend(self.courier(durable));
         if let Some(intent) = children::ingress(subject) {
             intents.push((intent, live(all.ingress.as_deref())));
         }
@@ -66,6 +68,51 @@ impl Pass<'_> {
             .filter(|(intent, live)| !is_covered(intent, live.clone()))
             .map(|(intent, _)| intent)
             .collect()
+    }
+
+    /// What the courier to witnesses consists of, as far as it can be made now: see [`children::Courier`] for the order.
+    fn courier(&self, durable: &Durable) -> Vec<(Value, Option<Value>)> {
+        let Some(courier) = Courier::to_witnesses(self.subject) else { return Vec::new() };
+        let Some(image) = durable.template.as_ref().and_then(children::image_digest) else {
+            return Vec::new();
+        };
+        let alive = &self.seen.children.courier;
+        let address =
+            alive.control.as_deref().and_then(|service| service.spec.as_ref()?.cluster_ip.as_deref());
+        let made = alive.network_policy.is_some() && alive.service_account.is_some();
+        let contact = match (address, durable.control_key.as_deref()) {
+            (Some(address), Some(key)) if made && address != "None" => Some(Contact { address, key }),
+            _ => None,
+        };
+        let mut intents = vec![(courier.deployment(&image, contact), live(alive.deployment.as_deref()))];
+        if let Some(owner) = alive.deployment.as_deref().and_then(children::deployment_as_owner) {
+            intents.extend([
+                (courier.control_service(&owner), live(alive.control.as_deref())),
+                (courier.network_policy(&owner), live(alive.network_policy.as_deref())),
+                (courier.service_account(&owner), live(alive.service_account.as_deref())),
+            ]);
+        }
+        intents
+    }
+
+    /// Who may offer the relay tunnels. While nothing but reporting is done, or the cluster's keys are not read yet, that is whoever
+    /// might before.
+    pub(super) fn couriers(&self, durable: &Durable, hold: Option<&Hold>) -> Option<CouriersDirective> {
+        let before = durable.directives.as_ref().and_then(|issued| issued.couriers.clone());
+        if hold.is_some() {
+            return before;
+        }
+        let courier = Courier::to_witnesses(self.subject)?;
+        let token_keys = match &self.context.token_keys {
+            Some(keys) => keys.to_string(),
+            None => before?.token_keys,
+        };
+        let admitted = AdmittedCourier {
+            purpose: CourierPurpose::Witness,
+            namespace: self.subject.namespace.to_owned(),
+            service_account: courier.name(),
+        };
+        Some(CouriersDirective { token_keys, admitted: vec![admitted] })
     }
 
     /// Whether a refusal is about what would be applied next: the very same intent, or any for that object. The durable copy
@@ -81,7 +128,7 @@ impl Pass<'_> {
             })
     }
 
-    /// Ways in that the spec no longer has, if they are ours.
+    /// Ways in and out that the spec no longer has, if they are ours.
     pub(super) fn surplus(&self, hold: Option<&Hold>) -> Vec<Deletion> {
         if hold.is_some() {
             return Vec::new();
@@ -89,23 +136,27 @@ impl Pass<'_> {
         let mut surplus = Vec::new();
         let expose = self.subject.spec.expose.as_ref();
         let name = self.subject.name.to_owned();
+        let courier = children::courier_name(self.subject.name, CourierPurpose::Witness);
         let owned = |owners: Option<&Value>| {
             owners.and_then(Value::as_array).is_some_and(|all| {
                 all.iter().any(|owner| owner.get("uid").and_then(Value::as_str) == Some(self.subject.uid))
             })
         };
-        let mut consider = |kind, wanted: bool, live: Option<Value>| {
+        let mut consider = |kind, name: &str, wanted: bool, live: Option<Value>| {
             let Some(live) = live.filter(|_| !wanted) else { return };
             let uid = live.pointer("/metadata/uid").and_then(Value::as_str);
             let going = live.pointer("/metadata/deletionTimestamp").is_some();
             if let (Some(uid), true, false) = (uid, owned(live.pointer("/metadata/ownerReferences")), going) {
-                surplus.push(Deletion { kind, name: name.clone(), uid: uid.to_owned() });
+                surplus.push(Deletion { kind, name: name.to_owned(), uid: uid.to_owned() });
             }
         };
         let by_class = expose.is_some_and(|expose| expose.ingress_class_name.is_some());
         let by_gateway = expose.is_some_and(|expose| expose.gateway.is_some());
-        consider(DeletedKind::Ingress, by_class, live(self.seen.children.ingress.as_deref()));
-        consider(DeletedKind::HttpRoute, by_gateway, self.seen.children.http_route.as_deref().cloned());
+        let witnesses = Courier::to_witnesses(self.subject).is_some();
+        let children = &self.seen.children;
+        consider(DeletedKind::Ingress, &name, by_class, live(children.ingress.as_deref()));
+        consider(DeletedKind::HttpRoute, &name, by_gateway, children.http_route.as_deref().cloned());
+        consider(DeletedKind::Courier, &courier, witnesses, live(children.courier.deployment.as_deref()));
         surplus
     }
 

@@ -13,14 +13,16 @@ use paramant_crds::{ParamantRelay, ParamantRelayStatus};
 use paramant_operator_core::children::seal_of;
 use paramant_operator_core::covers;
 use paramant_operator_core::{
-    Children, Context, Decision, DeletedKind, Event, Observation, Referenced, Refused, Report, Resolution,
-    Rival, decide,
+    Children, Context, CourierChildren, Decision, DeletedKind, Event, Observation, Referenced, Refused,
+    Report, Resolution, Rival, decide,
 };
 use paramant_protocol::control::{Directives, DirectivesMark, RelayState};
 use serde_json::{Value, json};
 
 pub(crate) const NAME: &str = "health";
 pub(crate) const NAMESPACE: &str = "transfers";
+/// The courier to witnesses, and what is its own.
+pub(crate) const COURIER: &str = "health-courier-witness";
 const REPOSITORY: &str = "registry.example/paramant/relay";
 
 /// An image the registry of this cluster knows by digest.
@@ -116,6 +118,7 @@ impl Cluster {
                 operator_namespace: "paramant-system".into(),
                 metrics_from: Vec::new(),
                 gateway_api: true,
+                token_keys: Some("{\"keys\":[]}".into()),
             },
             deeds: Vec::new(),
             events: Vec::new(),
@@ -241,6 +244,12 @@ impl Cluster {
                 http_route: typed("HTTPRoute", NAME).map(Arc::new),
                 claim: read(typed("PersistentVolumeClaim", "data-health-0")),
                 pods: pods.map(|(_, pod)| Arc::new(serde_json::from_value(pod.clone()).unwrap())).collect(),
+                courier: CourierChildren {
+                    deployment: read(typed("Deployment", COURIER)),
+                    control: read(typed("Service", "health-control")),
+                    service_account: read(typed("ServiceAccount", COURIER)),
+                    network_policy: read(typed("NetworkPolicy", COURIER)),
+                },
             },
             report: self.report.clone().unwrap_or_else(|| match &self.process {
                 Some(process) => Report::Reachable {
@@ -293,6 +302,7 @@ impl Cluster {
                 "Ingress",
                 "HTTPRoute",
                 "PersistentVolumeClaim",
+                "Deployment",
             ];
             assert!(known.contains(&kind), "{kind}");
             if kind == "StatefulSet"
@@ -383,6 +393,7 @@ impl Cluster {
                 DeletedKind::StatefulSetOrphan => "StatefulSet",
                 DeletedKind::Ingress => "Ingress",
                 DeletedKind::HttpRoute => "HTTPRoute",
+                DeletedKind::Courier => "Deployment",
             };
             let key = (kind.to_owned(), deletion.name);
             let live = self.objects.get_mut(&key).expect("what is deleted is there");
@@ -395,6 +406,12 @@ impl Cluster {
                 live["metadata"]["deletionTimestamp"] = json!(self.now.to_string());
             } else {
                 self.objects.remove(&key);
+                // The garbage collector takes what belonged to it.
+                self.objects.retain(|_, it| {
+                    let owners = it["metadata"]["ownerReferences"].as_array();
+                    owners.is_none_or(|all| all.iter().all(|owner| owner["uid"] != deletion.uid.as_str()))
+                        || deletion.kind == DeletedKind::StatefulSetOrphan
+                });
             }
         }
         if let Some(image) = decision.resolve {

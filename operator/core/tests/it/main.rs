@@ -3,6 +3,7 @@
 
 mod cluster;
 mod converge;
+mod couriers;
 mod directives;
 mod faults;
 mod fence;

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::{ArchiveError, Span};
 use crate::data_dir::durable;
 use crate::log_service::{LogService, Published};
-use crate::public::log_tiles::{policy_text, vkeys_text};
+use crate::public::log_tiles::vkeys_text;
 
 /// The texts of one archive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,14 +29,19 @@ pub(crate) struct Frame {
 
 impl Frame {
     /// Around the log as it is published now.
-    pub(super) fn now(log: &LogService, published: &Published, span: Span) -> Result<Self, ArchiveError> {
+    pub(super) fn now(
+        log: &LogService,
+        policy: String,
+        published: &Published,
+        span: Span,
+    ) -> Result<Self, ArchiveError> {
         let size = published.head.size;
         let heads = log.tree_heads();
         Ok(Self {
             size,
             checkpoint: published.note.clone(),
             vkeys: vkeys_text(log),
-            policy: policy_text(log),
+            policy,
             heads: heads.count_up_to(span.first)?..heads.count_up_to(span.end(size))?,
         })
     }

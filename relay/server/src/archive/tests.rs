@@ -34,7 +34,12 @@ async fn filled(relay: &TestRelay, size: u64) {
 }
 
 fn archives(relay: &TestRelay, level: u8) -> Arc<Archives> {
-    Arc::new(Archives::of_level(relay.app.core.log.clone(), &relay.app.core.data, level))
+    Arc::new(Archives::of_level(
+        relay.app.core.log.clone(),
+        relay.app.core.witnesses.clone(),
+        &relay.app.core.data,
+        level,
+    ))
 }
 
 async fn ready(archives: &Arc<Archives>, number: u64) -> Arc<Plan> {

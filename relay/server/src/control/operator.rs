@@ -1,7 +1,8 @@
 //! Who counts as the operator: a certificate from its CA, for client use, with its URI as subject alternative name.
 //!
 //! webpki checks chain, time and signature. It takes a certificate without extended key usage, and one with any name; both are
-//! refused here, so that another certificate of the same CA (a courier's, one day) is not an operator.
+//! refused here, so that another certificate of the same CA is not an operator. Whoever shows no certificate at all gets as far as
+//! the courier's route, while there is a courier; the router sees to that.
 
 use std::sync::Arc;
 
@@ -21,14 +22,20 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 #[derive(Debug)]
 pub(super) struct OperatorVerifier {
     chain: Arc<dyn ClientCertVerifier>,
+    mandatory: bool,
 }
 
 impl OperatorVerifier {
-    pub(super) fn new(roots: RootCertStore, provider: Arc<CryptoProvider>) -> Result<Self, String> {
+    /// Without `mandatory`, a client may also come without a certificate.
+    pub(super) fn new(
+        roots: RootCertStore,
+        mandatory: bool,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Self, String> {
         let chain = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
             .build()
             .map_err(|error| error.to_string())?;
-        Ok(Self { chain })
+        Ok(Self { chain, mandatory })
     }
 }
 
@@ -47,6 +54,10 @@ fn names_the_operator(certificate: &CertificateDer<'_>) -> bool {
 }
 
 impl ClientCertVerifier for OperatorVerifier {
+    fn client_auth_mandatory(&self) -> bool {
+        self.mandatory
+    }
+
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         self.chain.root_hint_subjects()
     }

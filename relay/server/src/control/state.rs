@@ -82,6 +82,7 @@ impl StateReader {
                 consistency: None,
                 fence,
                 retired,
+                witnesses: self.app.core.witnesses.report(),
             };
         };
         let mark = self.app.core.directives.held().and_then(|held| held.log_high_water);
@@ -98,6 +99,7 @@ impl StateReader {
             consistency,
             fence,
             retired,
+            witnesses: self.app.core.witnesses.report(),
         }
     }
 

@@ -28,7 +28,10 @@ pub struct OperatorCa(watch::Receiver<InForce>);
 #[derive(Debug, Clone, Default)]
 struct InForce {
     sha256: String,
-    config: Option<Arc<ServerConfig>>,
+    /// Nobody without the operator's certificate.
+    closed: Option<Arc<ServerConfig>>,
+    /// Also those without a certificate, for the courier's route.
+    open: Option<Arc<ServerConfig>>,
 }
 
 /// TLS settings of the control listener, kept fresh.
@@ -74,10 +77,13 @@ impl ControlTls {
         OperatorCa(self.in_force.subscribe())
     }
 
-    /// For the listener.
-    pub fn source(&self) -> TlsSource {
+    /// For the listener. While `couriers` says so, a client may also come without a certificate; a wrong one is refused always.
+    pub fn source(&self, couriers: impl Fn() -> bool + Send + Sync + 'static) -> TlsSource {
         let in_force = self.in_force.subscribe();
-        Arc::new(move || in_force.borrow().config.clone())
+        Arc::new(move || {
+            let in_force = in_force.borrow();
+            if couriers() { in_force.open.clone() } else { in_force.closed.clone() }
+        })
     }
 
     /// Reads the bundle again whenever its content changes. Runs until the process ends.
@@ -94,11 +100,13 @@ impl ControlTls {
     }
 
     fn take(&self, bundle: &[u8]) {
-        match server_config(bundle, &self.key, &self.provider) {
-            Ok(config) => {
+        let config = |mandatory| server_config(bundle, mandatory, &self.key, &self.provider);
+        match config(true).and_then(|closed| Ok((closed, config(false)?))) {
+            Ok((closed, open)) => {
                 let sha256 = hex::encode(Sha256::digest(bundle));
                 tracing::info!(sha256, "operator CA bundle in force");
-                self.in_force.send_replace(InForce { sha256, config: Some(Arc::new(config)) });
+                let (closed, open) = (Some(Arc::new(closed)), Some(Arc::new(open)));
+                self.in_force.send_replace(InForce { sha256, closed, open });
             }
             Err(problem) => tracing::error!(
                 file = %self.path.display(),
@@ -111,10 +119,11 @@ impl ControlTls {
 
 fn server_config(
     bundle: &[u8],
+    mandatory: bool,
     key: &ControlKey,
     provider: &Arc<CryptoProvider>,
 ) -> Result<ServerConfig, String> {
-    let verifier = OperatorVerifier::new(roots(bundle)?, provider.clone())?;
+    let verifier = OperatorVerifier::new(roots(bundle)?, mandatory, provider.clone())?;
     let mut config = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|error| error.to_string())?

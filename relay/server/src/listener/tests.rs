@@ -15,6 +15,7 @@ async fn start(max_connections: usize, per_address: u32) -> (SocketAddr, Cancell
         tls: None,
         max_connections,
         per_address: Arc::new(move |_| Some(per_address)),
+        upgrades: false,
         connections: crate::metrics::Metrics::new().unwrap().connections("public"),
     };
     tokio::spawn(listener.serve(end.clone(), Duration::from_secs(1)));

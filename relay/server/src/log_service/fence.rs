@@ -70,6 +70,12 @@ impl Fence {
         Self { sources, operator: None, witnesses: BTreeMap::new(), half: None }
     }
 
+    /// Asks for fewer witnesses from now on. Never for more: what runs and signs is no old copy.
+    pub fn wait_for_witnesses(&mut self, at_most: usize, now: Instant) {
+        self.sources.witnesses = self.sources.witnesses.min(at_most);
+        self.note(now);
+    }
+
     /// The operator's latest word; `None`: it has not judged this log yet.
     pub fn operator_says(&mut self, answer: Option<Answer>, now: Instant) {
         self.operator = answer;

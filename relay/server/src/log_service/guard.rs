@@ -86,6 +86,11 @@ impl Guard {
         self.change(|it, now| it.fence.witness_says(name, witnessed, held, now));
     }
 
+    /// So many witnesses are still waited for at most: when the settings ask fewer than at the start.
+    pub fn wait_for_witnesses(&self, at_most: usize) {
+        self.change(|it, now| it.fence.wait_for_witnesses(at_most, now));
+    }
+
     pub(super) fn operator_says(&self, answer: Option<Answer>) {
         self.change(|it, now| it.fence.operator_says(answer, now));
     }
@@ -184,6 +189,7 @@ mod tests {
             log_identity: identity.map(str::to_owned),
             log_refused: None,
             deleting: false,
+            couriers: None,
         }
     }
 

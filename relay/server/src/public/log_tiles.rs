@@ -14,7 +14,6 @@ use paramant_log::ReadError;
 use paramant_tlog::Tree;
 use paramant_tlog::tile::{self, Resource};
 use paramant_tlog::tlog_proof::TlogProof;
-use paramant_tlog::vkey::Algorithm;
 
 use super::conditions::Conditions;
 use super::representation::{BYTES, Keep, Representation, TEXT, absent, unreadable};
@@ -25,7 +24,7 @@ use crate::log_service::{LogService, Published};
 /// A partial tile never changes either, but a longer one replaces it soon.
 const PARTIAL: Keep = Keep::Seconds(60);
 /// Keys change with a rotation, which an auditor should see within the hour it is logged in.
-const KEYS: Keep = Keep::Seconds(300);
+pub(super) const KEYS: Keep = Keep::Seconds(300);
 
 /// The routes of this module.
 pub fn routes() -> Router<Shared> {
@@ -33,15 +32,16 @@ pub fn routes() -> Router<Shared> {
         .route("/log/checkpoint", get(checkpoint))
         .route("/log/tile/{*path}", get(tile))
         .route("/log/vkeys", get(vkeys))
-        .route("/log/policy", get(policy))
         .route("/log/proof/{index}", get(proof))
 }
 
 async fn checkpoint(State(app): State<Shared>, conditions: Conditions) -> Response {
     match app.core.log.published() {
-        Some(published) => Representation::of_text(TEXT, published.note.clone(), Keep::Revalidate)
-            .modified(published_at(&published))
-            .answer(&conditions),
+        Some(published) => {
+            Representation::of_text(TEXT, app.core.witnesses.shown(&published), Keep::Revalidate)
+                .modified(published_at(&published))
+                .answer(&conditions)
+        }
         None => absent(),
     }
 }
@@ -67,10 +67,6 @@ fn in_its_range(key: &KeyRecord) -> String {
         None => format!("from {first_size} on"),
     };
     format!("# signs trees of sizes {sizes}\n{vkey}\n")
-}
-
-async fn policy(State(app): State<Shared>, conditions: Conditions) -> Response {
-    Representation::of_text(TEXT, policy_text(&app.core.log), KEYS).answer(&conditions)
 }
 
 async fn tile(State(app): State<Shared>, uri: Uri, conditions: Conditions) -> Response {
@@ -125,14 +121,6 @@ pub(super) fn published_at(published: &Published) -> Option<Timestamp> {
 /// One verifier key a line, in the order in which the checkpoint's lines stand.
 pub(crate) fn vkeys_text(log: &LogService) -> String {
     log.verifiers().iter().map(|key| format!("{key}\n")).collect()
-}
-
-/// The policy in the form of C2SP tlog-policy. Our ML-DSA-65 line has a type that outside readers of the format refuse, so its
-/// key is only in `/log/vkeys`. No witness cosigns yet.
-pub(crate) fn policy_text(log: &LogService) -> String {
-    let keys = log.verifiers().into_iter().filter(|key| key.algorithm() != Algorithm::MlDsa65);
-    let logs: String = keys.map(|key| format!("log {key}\n")).collect();
-    format!("{logs}quorum none\n")
 }
 
 /// The proof of an entry under the newest published checkpoint, if it lies there.

@@ -10,7 +10,7 @@ use clap::{Parser, ValueEnum};
 #[command(
     name = "paramant-relay",
     version = crate::VERSION,
-    after_help = "The log of a data directory, offline: paramant-relay log --help"
+    after_help = "The log of a data directory, offline: paramant-relay log --help\nWhat carries the calls of a relay in a cluster: paramant-relay courier --help"
 )]
 pub struct CommandLine {
     /// The directory that holds everything that matters; made if it does not exist

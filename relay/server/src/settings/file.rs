@@ -4,11 +4,13 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use paramant_protocol::period::Period;
 use paramant_protocol::size::ByteSize;
 use serde::Deserialize;
 
+use super::witnesses::WitnessesYaml;
 use super::{Control, Limits, Network, Payload, Settings};
 
 /// Why a settings file was refused.
@@ -59,6 +61,7 @@ struct ListenYaml {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct LogYaml {
     origin: Option<String>,
+    witnesses: Option<WitnessesYaml>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -123,6 +126,7 @@ fn settings(yaml: RelayYaml) -> Result<Settings, String> {
     listen.control = yaml.listen.control.unwrap_or(listen.control);
     listen.probes = yaml.listen.probes.unwrap_or(listen.probes);
     settings.log_origin = yaml.log.origin.map(checked_origin).transpose()?;
+    settings.witnesses = yaml.log.witnesses.map(WitnessesYaml::checked).transpose()?.map(Arc::new);
     settings.control = yaml
         .control
         .map(|control| Control { operator_ca: control.operator_ca, token_file: control.token_file });

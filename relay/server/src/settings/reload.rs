@@ -1,7 +1,7 @@
 //! Reads the settings file again when it changes.
 //!
-//! Polled by content, not by time stamp: a ConfigMap mount swaps a symbolic link, and some editors keep the time. Only limits
-//! and the termination grace take effect at once; a change of anything else is named in the log and waits for a restart.
+//! Polled by content, not by time stamp: a ConfigMap mount swaps a symbolic link, and some editors keep the time. Only limits,
+//! witnesses and the termination grace take effect at once; a change of anything else is named in the log and waits for a restart.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -129,8 +129,12 @@ impl Source {
 
 /// What is in force after a reload, and the names of changes that wait for a restart.
 fn merge(running: &Settings, new: &Settings) -> (Settings, Vec<&'static str>) {
-    let merged =
-        Settings { limits: new.limits.clone(), termination_grace: new.termination_grace, ..running.clone() };
+    let merged = Settings {
+        limits: new.limits.clone(),
+        termination_grace: new.termination_grace,
+        witnesses: new.witnesses.clone(),
+        ..running.clone()
+    };
     let waiting = [
         ("sector", running.sector != new.sector),
         ("publicUrl", running.public_url != new.public_url),
@@ -149,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_limits_and_grace_take_effect_without_a_restart() {
+    fn only_limits_witnesses_and_grace_take_effect_without_a_restart() {
         let running = Settings::default();
         let mut new = running.clone();
         new.limits.max_blob = 1;

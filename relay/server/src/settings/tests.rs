@@ -74,3 +74,56 @@ fn a_wrong_setting_is_refused_and_its_nearest_neighbour_is_not() {
         assert!(read(right).is_ok(), "{right}: {:?}", read(right));
     }
 }
+
+fn witnesses(text: &str) -> Result<Settings, String> {
+    use paramant_tlog::keys::{CosignatureKey, Ed25519Key, Seed, Signer as _};
+    let seed = |n| Seed::new([n; 32]);
+    let one = CosignatureKey::from_seed("witness.example/1", &seed(1)).unwrap();
+    let two = CosignatureKey::from_seed("witness.example/2", &seed(2)).unwrap();
+    let log = Ed25519Key::from_seed("relay.example/log", &seed(3)).unwrap();
+    let text = text
+        .replace("ONE", &one.verifier().to_string())
+        .replace("TWO", &two.verifier().to_string())
+        .replace("LOG", &log.verifier().to_string());
+    read(&format!("log: {{ witnesses: {{ {text} }} }}"))
+}
+
+#[test]
+fn witnesses_are_read_with_their_keys_and_addresses() {
+    let settings = witnesses(
+        "quorum: 2, every: 30s, reach: Courier, members: [{ name: a, publicKey: ONE, url: 'https://w.example/a' }, { name: b, publicKey: TWO, url: 'https://w.example:8443' }]",
+    )
+    .unwrap();
+    let read = settings.witnesses.unwrap();
+    assert_eq!((read.quorum, read.every, read.reach), (2, Duration::from_secs(30), Reach::Courier));
+    let places: Vec<_> = read.members.iter().map(|member| member.url.authority()).collect();
+    assert_eq!(places, ["w.example:443", "w.example:8443"]);
+    let plain = witnesses("quorum: 1, members: [{ name: a, publicKey: ONE, url: 'http://127.0.0.1:7380' }]");
+    let plain = plain.unwrap().witnesses.unwrap();
+    assert_eq!((plain.every, plain.reach), (Duration::from_secs(20), Reach::Direct));
+}
+
+#[test]
+fn witnesses_that_cannot_be_asked_or_counted_are_refused() {
+    let one = "{ name: a, publicKey: ONE, url: 'https://w.example' }";
+    let two = "{ name: b, publicKey: TWO, url: 'https://w.example' }";
+    for (wrong, says) in [
+        (format!("quorum: 0, members: [{one}]"), "quorum is 0"),
+        (format!("quorum: 2, members: [{one}]"), "must be 1 to 1"),
+        ("quorum: 1, members: []".to_owned(), "0 entries"),
+        (format!("quorum: 1, members: [{one}], every: 1s"), "every"),
+        (format!("quorum: 1, members: [{one}], every: 2h"), "every"),
+        (format!("quorum: 1, members: [{one}], caBundle: nothing"), "caBundle"),
+        (format!("quorum: 1, members: [{one}], retries: 3"), "retries"),
+        (format!("quorum: 1, members: [{one}, {}]", one.replace("name: a", "name: b")), "public key"),
+        (format!("quorum: 1, members: [{one}, {}]", two.replace("name: b", "name: a")), "taken"),
+        (format!("quorum: 1, members: [{}]", one.replace("ONE", "w+00000000+AAAA")), "publicKey of \"a\""),
+        (format!("quorum: 1, members: [{}]", one.replace("ONE", "LOG")), "Ed25519"),
+        (format!("quorum: 1, members: [{}]", one.replace("https://w.example", "w.example")), "url of \"a\""),
+        (format!("quorum: 1, members: [{}]", one.replace("name: a", "name: 'a b'")), "a b"),
+    ] {
+        let problem = witnesses(&wrong).expect_err(&wrong);
+        assert!(problem.contains(says), "{wrong}: {problem}");
+    }
+    assert!(witnesses(&format!("quorum: 2, members: [{one}, {two}]")).is_ok());
+}

@@ -24,13 +24,13 @@ use crate::relay::{Relay, noise};
 /// A CA as the operator keeps one.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    pem: String,
+    pub pem: String,
 }
 
 /// What a client certificate says.
 pub struct Claims {
-    uri: &'static str,
-    usage: Vec<ExtendedKeyUsagePurpose>,
+    pub uri: &'static str,
+    pub usage: Vec<ExtendedKeyUsagePurpose>,
 }
 
 pub const OPERATOR: fn() -> Claims =
@@ -59,18 +59,18 @@ impl Authority {
     }
 }
 
-fn roots(relay: &Relay) -> RootCertStore {
+pub fn roots(relay: &Relay) -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.add(relay.running.app.core.control_key.certificate()).unwrap();
     roots
 }
 
-fn client(relay: &Relay, tls: ClientConfig) -> Client {
+pub fn client(relay: &Relay, tls: ClientConfig) -> Client {
     let address = relay.running.addresses.control.unwrap();
     Client::builder().tls_backend_preconfigured(tls).resolve(CONTROL_SERVER_NAME, address).build().unwrap()
 }
 
-fn at(relay: &Relay, path: &str) -> String {
+pub fn at(relay: &Relay, path: &str) -> String {
     let port = relay.running.addresses.control.unwrap().port();
     format!("https://{CONTROL_SERVER_NAME}:{port}/control/v1/{path}")
 }
@@ -101,6 +101,7 @@ pub fn directives(seq: u64, drain: DrainDirective) -> Directives {
         log_identity: None,
         log_refused: None,
         deleting: false,
+        couriers: None,
     }
 }
 

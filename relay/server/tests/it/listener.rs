@@ -30,6 +30,7 @@ async fn start(tls: Option<TlsSource>) -> SocketAddr {
         tls,
         max_connections: 100,
         per_address: Arc::new(|_| None),
+        upgrades: false,
         connections: Metrics::new().unwrap().connections("public"),
     };
     tokio::spawn(listener.serve(CancellationToken::new(), Duration::from_secs(1)));

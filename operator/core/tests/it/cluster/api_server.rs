@@ -154,6 +154,14 @@ fn defaults(kind: &str, live: &mut Value) {
             or_default(spec, "sessionAffinity", json!("None"));
             or_default(spec, "internalTrafficPolicy", json!("Cluster"));
         }
+        "Deployment" => {
+            let spec = &mut live["spec"];
+            or_default(spec, "progressDeadlineSeconds", json!(600));
+            or_default(spec, "strategy", json!({"type": "RollingUpdate"}));
+            let pod = &mut spec["template"]["spec"];
+            or_default(pod, "restartPolicy", json!("Always"));
+            or_default(pod, "dnsPolicy", json!("ClusterFirst"));
+        }
         "HTTPRoute" => {
             for parent in live["spec"]["parentRefs"].as_array_mut().unwrap() {
                 or_default(parent, "group", json!("gateway.networking.k8s.io"));

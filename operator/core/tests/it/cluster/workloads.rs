@@ -188,6 +188,7 @@ fn relay_state(now: Timestamp) -> RelayState {
             consistency: None,
             fence: FenceReport::default(),
             retired: Vec::new(),
+            witnesses: None,
         },
         directives: None,
         ca_bundle_sha256: hash(4),

@@ -1,8 +1,9 @@
-//! Is this bound ServiceAccount token the relay's own, issued by this cluster, for us, now?
+//! Is this bound ServiceAccount token its bearer's own, issued by this cluster, for us, now?
 //!
-//! A relay proves itself once, before its control key is pinned. Every claim that ties the token to the dialled pod is
-//! checked: a token of another pod, of another ServiceAccount, for another audience, or out of its time proves nothing.
-//! Pure: keys and time are passed in. Only the two algorithms API servers sign with are known (RFC 7518 §3.3, §3.4).
+//! A relay proves itself to the operator once, before its control key is pinned; a courier proves itself to its relay each time
+//! it connects. Every claim that ties the token to its bearer is checked: a token of another pod, of another ServiceAccount, for
+//! another audience, bound to no pod, or out of its time proves nothing. Pure: keys and time are passed in. Only the two
+//! algorithms API servers sign with are known (RFC 7518 §3.3, §3.4).
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
@@ -10,7 +11,6 @@ use aws_lc_rs::signature::{
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
-use paramant_protocol::control::OPERATOR_AUDIENCE;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -22,34 +22,36 @@ const MAX_LENGTH: usize = 16 * 1024;
 /// Whose token it must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expected<'a> {
-    /// The relay's namespace.
+    /// Whom it must be meant for.
+    pub audience: &'a str,
+    /// The bearer's namespace.
     pub namespace: &'a str,
-    /// The relay's ServiceAccount, named like the relay.
+    /// The bearer's ServiceAccount.
     pub service_account: &'a str,
-    /// The pod that was dialled.
-    pub pod_uid: &'a str,
+    /// The bearer's pod, where it is known. It must be bound to some pod in any case.
+    pub pod_uid: Option<&'a str>,
 }
 
 /// Why a token proves nothing. Never quotes the token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {
     /// It has not the form of a JWT.
-    #[error("the relay's proof is not a token ({0})")]
+    #[error("the proof is not a token ({0})")]
     Malformed(&'static str),
     /// An algorithm that API servers do not use.
-    #[error("the relay's token is signed with `{0}`; expected RS256 or ES256")]
+    #[error("the token is signed with `{0}`; expected RS256 or ES256")]
     Algorithm(String),
     /// No published key has its id.
-    #[error("the relay's token is signed with a key that this cluster does not publish")]
+    #[error("the token is signed with a key that this cluster does not publish")]
     UnknownKey,
     /// The signature is not that key's.
-    #[error("the signature of the relay's token is wrong")]
+    #[error("the signature of the token is wrong")]
     Signature,
     /// It is meant for someone else.
-    #[error("the relay's token is not meant for `{OPERATOR_AUDIENCE}`")]
-    Audience,
+    #[error("the token is not meant for `{0}`")]
+    Audience(String),
     /// It is another account's.
-    #[error("the relay's token belongs to `{found}`; expected `{expected}`")]
+    #[error("the token belongs to `{found}`; expected `{expected}`")]
     Subject {
         /// Whose it is.
         found: String,
@@ -57,13 +59,13 @@ pub enum Rejected {
         expected: String,
     },
     /// It is bound to another pod or to none.
-    #[error("the relay's token is not bound to the pod that was dialled")]
+    #[error("the token is not bound to the pod that shows it")]
     Pod,
     /// It is over.
-    #[error("the relay's token has expired")]
+    #[error("the token has expired")]
     Expired,
     /// It is not valid yet.
-    #[error("the relay's token is not valid yet")]
+    #[error("the token is not valid yet")]
     NotYet,
 }
 
@@ -93,6 +95,9 @@ enum Material {
 
 impl KeySet {
     /// Reads what the API server answered.
+    ///
+    /// # Errors
+    /// When it is no key set.
     pub fn parse(json: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(json)
     }
@@ -162,19 +167,22 @@ impl Audience {
     }
 }
 
-/// Checks one token. `Ok` means: a process in exactly that pod holds it, and this cluster says so.
+/// Checks one token. `Ok` means: a process in a pod of exactly that account holds it, and this cluster says so.
+///
+/// # Errors
+/// Says what is wrong with it.
 pub fn verify(token: &str, keys: &KeySet, expected: &Expected<'_>, now: Timestamp) -> Result<(), Rejected> {
     let parts = parts(token)?;
     verify_signature(&parts, keys)?;
     let claims: Claims = json(parts.payload)?;
-    if !claims.aud.contains(OPERATOR_AUDIENCE) {
-        return Err(Rejected::Audience);
+    if !claims.aud.contains(expected.audience) {
+        return Err(Rejected::Audience(expected.audience.to_owned()));
     }
     let subject = format!("system:serviceaccount:{}:{}", expected.namespace, expected.service_account);
     if claims.sub != subject || claims.kubernetes.namespace != expected.namespace {
         return Err(Rejected::Subject { found: claims.sub, expected: subject });
     }
-    if claims.kubernetes.pod.is_none_or(|pod| pod.uid != expected.pod_uid) {
+    if claims.kubernetes.pod.is_none_or(|pod| expected.pod_uid.is_some_and(|uid| pod.uid != uid)) {
         return Err(Rejected::Pod);
     }
     let now = now.as_second();

@@ -90,7 +90,16 @@ fn keys(signers: &[(&str, &Signer)]) -> KeySet {
 }
 
 fn check(token: &str, keys: &KeySet) -> Result<(), Rejected> {
-    let expected = Expected { namespace: "transfers", service_account: "health", pod_uid: "pod-uid" };
+    check_for(token, keys, Some("pod-uid"))
+}
+
+fn check_for(token: &str, keys: &KeySet, pod_uid: Option<&str>) -> Result<(), Rejected> {
+    let expected = Expected {
+        audience: "paramant-operator",
+        namespace: "transfers",
+        service_account: "health",
+        pod_uid,
+    };
     verify(token, keys, &expected, Timestamp::from_second(NOW).unwrap())
 }
 
@@ -119,10 +128,11 @@ fn each_claim_wrong_once_is_refused() {
         found: found.to_owned(),
         expected: "system:serviceaccount:transfers:health".to_owned(),
     };
+    let audience = || Rejected::Audience("paramant-operator".to_owned());
     let other = "system:serviceaccount:transfers:other";
     let rows = [
-        ("another audience", "/aud", json!(["https://kubernetes.default.svc"]), Rejected::Audience),
-        ("no audience", "/aud", json!([]), Rejected::Audience),
+        ("another audience", "/aud", json!(["https://kubernetes.default.svc"]), audience()),
+        ("no audience", "/aud", json!([]), audience()),
         ("another account", "/sub", json!(other), subject(other)),
         (
             "another namespace",
@@ -146,6 +156,16 @@ fn each_claim_wrong_once_is_refused() {
         *close.pointer_mut(pointer).unwrap() = json!(value);
         assert_eq!(check(&signer.token("k", &close), &keys), Ok(()), "{sentence}, within the leeway");
     }
+}
+
+#[test]
+fn where_the_pod_is_not_known_the_token_must_be_bound_to_one_all_the_same() {
+    let signer = Signer::ec();
+    let keys = keys(&[("k", &signer)]);
+    assert_eq!(check_for(&signer.token("k", &claims()), &keys, None), Ok(()));
+    let mut unbound = claims();
+    unbound["kubernetes.io"]["pod"] = Value::Null;
+    assert_eq!(check_for(&signer.token("k", &unbound), &keys, None), Err(Rejected::Pod));
 }
 
 #[test]
