@@ -57,10 +57,9 @@ impl Batch {
     /// Frames what was taken and adds it to both trees of the tail.
     pub(crate) fn add_taken(&mut self, tail: &mut Tail) {
         let Tail { epoch, offset, ref mut state, .. } = *tail;
-        let mut index = state.size();
         self.leaves.iter_mut().for_each(Vec::clear);
         let [sha256_leaves, sha3_leaves] = &mut self.leaves;
-        for Job { entry, leaf, done } in self.taken.drain(..) {
+        for (index, Job { entry, leaf, done }) in (state.size()..).zip(self.taken.drain(..)) {
             let start = self.bytes.len();
             record::push_entry(&mut self.bytes, epoch, index, &entry.legacy_leaf, &entry.bytes);
             let length = (self.bytes.len() - start) as u32;
@@ -68,7 +67,6 @@ impl Batch {
             sha256_leaves.push(leaf);
             sha3_leaves.push(entry.legacy_leaf);
             self.done.push(done);
-            index += 1;
         }
         for ((range, leaves), nodes) in state.ranges.iter_mut().zip(&self.leaves).zip(&mut self.nodes) {
             range.extend(leaves, |first, run| {

@@ -53,7 +53,7 @@ impl Log {
             return answer(done, Err(AppendError::TooLarge(entry.bytes.len())));
         }
         let leaf = entry_leaf(&entry.bytes);
-        if let Err((job, refusal)) = self.shared.queue.push(Job { entry, leaf, done }) {
+        if let Some((job, refusal)) = self.shared.queue.push(Job { entry, leaf, done }) {
             answer(job.done, Err(refusal));
         }
     }

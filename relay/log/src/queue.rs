@@ -112,17 +112,17 @@ impl Default for Queue {
 }
 
 impl Queue {
-    /// Adds an entry; gives it back when none is taken any more.
-    pub(crate) fn push(&self, job: Job) -> Result<(), (Job, AppendError)> {
+    /// Adds an entry; gives it back, and why, when none is taken any more.
+    pub(crate) fn push(&self, job: Job) -> Option<(Job, AppendError)> {
         let mut waiting = lock(&self.waiting);
         if let Some(refusal) = waiting.refusal.clone() {
-            return Err((job, refusal));
+            return Some((job, refusal));
         }
         waiting.jobs.push_back(job);
         if waiting.jobs.len() == waiting.wake_at {
             self.changed.notify_one();
         }
-        Ok(())
+        None
     }
 
     /// No further entry is taken; those that wait are written.
@@ -285,7 +285,7 @@ mod tests {
     }
 
     fn push(queue: &Queue, job: Job) {
-        assert!(queue.push(job).is_ok());
+        assert!(queue.push(job).is_none());
     }
 
     fn plenty() -> Room {
@@ -363,10 +363,10 @@ mod tests {
         let queue = Queue::default();
         push(&queue, job(1, 1));
         queue.close();
-        assert!(matches!(queue.push(job(2, 1)), Err((_, AppendError::Closed))));
+        assert!(matches!(queue.push(job(2, 1)), Some((_, AppendError::Closed))));
         assert!(queue.wait_for_entries());
         assert_eq!(queue.fail().len(), 1);
-        assert!(matches!(queue.push(job(2, 1)), Err((_, AppendError::Failed))));
+        assert!(matches!(queue.push(job(2, 1)), Some((_, AppendError::Failed))));
         assert!(!queue.wait_for_entries());
     }
 }
