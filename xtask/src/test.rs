@@ -10,7 +10,7 @@ use crate::cluster::{self, Choice};
 use crate::failure::{Failure, Result, fail};
 use crate::run::Run;
 use crate::step::{Evidence, step};
-use crate::{generate, manifests, packages, scenarios, tools};
+use crate::{generate, manifests, packages, scenarios, sdk, tools};
 
 /// Packages that may not be compiled, however they come in.
 const FORBIDDEN: &[&str] = &["ring", "openssl", "openssl-sys", "native-tls"];
@@ -90,8 +90,11 @@ impl Ladder<'_> {
                 )
                 .done()
         });
+        let mut python = None;
         self.rung("what the tests need", |ladder, _| {
             tools::judges(ladder.cache)?;
+            tools::published(ladder.cache, tools::LITEWITNESS)?;
+            python = Some(sdk::python(ladder.cache)?);
             match packages::ensure_for_tests(ladder.cache) {
                 // A test that lacks its program says so; only CI may not do without.
                 Err(_) if std::env::var("CI").as_deref() != Ok("true") => Ok(()),
@@ -99,10 +102,13 @@ impl Ladder<'_> {
             }
         });
         self.rung("tests of the workspace", |ladder, evidence| {
-            let output = ladder
+            let mut tests = ladder
                 .cargo("tests", &["test", "--workspace", "--locked", "--no-fail-fast"])
-                .env("PARAMANT_JUDGES", ladder.cache.bin())
-                .output();
+                .env("PARAMANT_JUDGES", ladder.cache.bin());
+            if let Some(python) = &python {
+                tests = tests.env("PARAMANT_SDK_PYTHON", python);
+            }
+            let output = tests.output();
             let log = fs::read_to_string(ladder.cache.log("tests")).unwrap_or_default();
             evidence.say(Counted::from(&log).to_string());
             output.map(drop)

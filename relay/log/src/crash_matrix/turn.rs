@@ -94,7 +94,10 @@ impl Turns {
 
 /// The name under which a thread's calls are counted.
 pub(super) fn thread_name() -> String {
-    std::thread::current().name().filter(|name| name.starts_with("log-")).unwrap_or("caller").to_owned()
+    let current = std::thread::current();
+    let name = current.name().filter(|name| name.starts_with("log-")).unwrap_or("caller");
+    // Two threads write in turns; which of them comes first makes no difference, and differs.
+    name.trim_end_matches("-1").trim_end_matches("-2").to_owned()
 }
 
 fn this_thread() -> u32 {

@@ -25,7 +25,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::control::{Authority, OPERATOR, at, client, directives, put, roots, spec};
+use crate::control::{Authority, OPERATOR, at, client, directives, fingerprint, put, roots, spec};
 use crate::relay::Relay;
 use crate::witness::{FakeWitness, settings, until};
 
@@ -64,14 +64,16 @@ fn claims() -> Value {
     })
 }
 
-fn admitting(cluster: &Cluster, seq: u64) -> Directives {
+fn admitting(cluster: &Cluster, relay: &Relay, seq: u64) -> Directives {
     let admitted = AdmittedCourier {
         purpose: CourierPurpose::Witness,
         namespace: "transfers".into(),
         service_account: "health-courier-witness".into(),
     };
     let couriers = CouriersDirective { token_keys: cluster.key_set(), admitted: vec![admitted] };
-    Directives { couriers: Some(couriers), ..directives(seq, spec(false)) }
+    // Judged: the relay signs only then.
+    let log_identity = Some(fingerprint(relay));
+    Directives { couriers: Some(couriers), log_identity, ..directives(seq, spec(false)) }
 }
 
 async fn relay_over(dir: TempDir, authority: &Authority, witnesses: &[&FakeWitness], control: u16) -> Relay {
@@ -135,7 +137,7 @@ async fn pushes_travel_through_the_courier_and_only_where_it_was_started_for() {
     assert!(near.asked().is_empty(), "the relay itself dials nobody");
 
     let operator = authority.client(&relay, &OPERATOR());
-    assert_eq!(put(&operator, &relay, &admitting(&cluster, 1)).await.0, StatusCode::OK);
+    assert_eq!(put(&operator, &relay, &admitting(&cluster, &relay, 1)).await.0, StatusCode::OK);
     let token = relay.dir.path().join("control-token");
     std::fs::write(&token, cluster.token(&claims())).unwrap();
     let _courier = courier(&relay, &key(&relay), &token, &[near.address], &[]);
@@ -158,7 +160,7 @@ async fn a_courier_outlives_its_relay_and_comes_back_to_it() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let relay = relay_over(TempDir::new().unwrap(), &authority, &[&witness], port).await;
     let operator = authority.client(&relay, &OPERATOR());
-    put(&operator, &relay, &admitting(&cluster, 1)).await;
+    put(&operator, &relay, &admitting(&cluster, &relay, 1)).await;
     let token = relay.dir.path().join("control-token");
     std::fs::write(&token, cluster.token(&claims())).unwrap();
     let _courier = courier(&relay, &key(&relay), &token, &[witness.address], &[]);
@@ -186,7 +188,7 @@ async fn only_the_named_couriers_token_opens_its_route_and_it_opens_no_other() {
     );
 
     let operator = authority.client(&relay, &OPERATOR());
-    put(&operator, &relay, &admitting(&cluster, 1)).await;
+    put(&operator, &relay, &admitting(&cluster, &relay, 1)).await;
     let good = cluster.token(&claims());
     for (method, path) in
         [("GET", "state"), ("GET", "events"), ("PUT", "directives"), ("GET", "proof"), ("GET", "nothing")]
@@ -246,7 +248,7 @@ async fn a_courier_shows_its_token_to_the_pinned_key_only() {
     let (authority, cluster) = (Authority::new(), Cluster::new());
     let witness = FakeWitness::start_tls(1).await;
     let relay = relay_over(TempDir::new().unwrap(), &authority, &[&witness], 0).await;
-    put(&authority.client(&relay, &OPERATOR()), &relay, &admitting(&cluster, 1)).await;
+    put(&authority.client(&relay, &OPERATOR()), &relay, &admitting(&cluster, &relay, 1)).await;
     let token = relay.dir.path().join("control-token");
     std::fs::write(&token, cluster.token(&claims())).unwrap();
     let wrong = courier(&relay, &"0".repeat(64), &token, &[witness.address], &[]);
@@ -289,7 +291,7 @@ async fn with_a_proxy_everything_goes_through_it() {
     let (authority, cluster) = (Authority::new(), Cluster::new());
     let witness = FakeWitness::start_tls(1).await;
     let relay = relay_over(TempDir::new().unwrap(), &authority, &[&witness], 0).await;
-    put(&authority.client(&relay, &OPERATOR()), &relay, &admitting(&cluster, 1)).await;
+    put(&authority.client(&relay, &OPERATOR()), &relay, &admitting(&cluster, &relay, 1)).await;
     let token = relay.dir.path().join("control-token");
     std::fs::write(&token, cluster.token(&claims())).unwrap();
     let (address, mut asked) = proxy().await;

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use paramant_client::ClientError;
 use paramant_client::durable::{Draft, ORDINARY};
 use serde_json::json;
 
@@ -39,7 +38,7 @@ fn write(path: &Path, proof: &[u8], replace: bool) -> Result<()> {
     if replace {
         return Ok(draft.finish(proof)?);
     }
-    if draft.finish_new(proof).map_err(ClientError::from)? {
+    if draft.finish_new(proof)? {
         return Ok(());
     }
     Err(Usage(format!("{} is there already: name another file, or add --force", path.display())).into())

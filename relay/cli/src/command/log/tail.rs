@@ -26,7 +26,10 @@ pub(super) async fn run(arguments: arguments::Tail, output: &Output) -> Result<(
         None => last(&mut tail, entries, &arguments, output).await?,
     };
     show(found.iter().filter(|numbered| matches(&arguments, numbered)), output)?;
-    while arguments.follow {
+    if !arguments.follow {
+        return Ok(());
+    }
+    loop {
         tokio::time::sleep(EVERY).await;
         let entries = match tail.newer().await {
             Ok(entries) => entries,
@@ -39,7 +42,6 @@ pub(super) async fn run(arguments: arguments::Tail, output: &Output) -> Result<(
         };
         show(entries.iter().filter(|numbered| matches(&arguments, numbered)), output)?;
     }
-    Ok(())
 }
 
 fn matches(arguments: &arguments::Tail, (_, entry): &Numbered) -> bool {

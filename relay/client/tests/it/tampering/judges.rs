@@ -30,8 +30,8 @@ impl Judges {
     pub(super) fn from_environment() -> Option<Self> {
         let directory = PathBuf::from(std::env::var_os("PARAMANT_JUDGES")?);
         for judge in ["fsck", "note", "mldsa", "proof"] {
-            let there = directory.join(judge).is_file();
-            assert!(there, "PARAMANT_JUDGES is set, but {judge} is not in {}", directory.display());
+            let there = directory.join(format!("judge-{judge}")).is_file();
+            assert!(there, "PARAMANT_JUDGES is set, but judge-{judge} is not in {}", directory.display());
         }
         Some(Self(directory))
     }
@@ -51,7 +51,7 @@ impl Judges {
     }
 
     fn verdict(&self, judge: &str, arguments: &[&str]) -> Verdict {
-        let output = Command::new(self.0.join(judge)).args(arguments).output().unwrap();
+        let output = Command::new(self.0.join(format!("judge-{judge}"))).args(arguments).output().unwrap();
         match output.status.code() {
             Some(0) => Verdict::Accepts,
             Some(1) => Verdict::Rejects,
