@@ -68,7 +68,7 @@ fn main() -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     for _ in 0..3 {
         let floor = floor(&copy, entries)?;
-        let opened = Copy::open(&[copy.clone()])?;
+        let opened = Copy::open(std::slice::from_ref(&copy))?;
         let (report, _) = runtime.block_on(audit(&opened, &Baggage::default(), &Progress::silent()))?;
         if !report.holds() {
             return Err(format!("the audit found something: {:?}", report.failure()).into());
@@ -89,7 +89,7 @@ fn main() -> Result<(), Failure> {
 
 fn is_tmpfs(directory: &Path) -> Result<bool, Failure> {
     const TMPFS: i64 = 0x0102_1994;
-    Ok(i64::from(rustix::fs::statfs(directory)?.f_type) == TMPFS)
+    Ok(rustix::fs::statfs(directory)?.f_type == TMPFS)
 }
 
 /// Appends transfers through the engine, signs a tree head now and then, and writes everything as a relay serves it.

@@ -62,7 +62,7 @@ pub(super) const LIFE: &[Step] = {
 /// So many tiles at once that they are synced together.
 pub(super) const BURST: &[Step] = {
     use Step::{One, Open, Publish, Together};
-    &[Open, Together(530), Publish, One, Publish]
+    &[Open, Together(530), Publish, One, Publish, Together(300), Publish, One]
 };
 
 /// A restart that does a little of everything.
