@@ -98,11 +98,11 @@ async fn a_zip_is_audited_as_the_directory_is() {
             bad.windows(name.len()).position(|window| window == name.as_bytes()).unwrap() + name.len() + 90;
         bad[at] ^= 1;
         std::fs::write(&zip, bad).unwrap();
-        let outcome = try_audit(&[zip.clone()], &Baggage::default()).await;
+        let outcome = try_audit(std::slice::from_ref(&zip), &Baggage::default()).await;
         assert!(!outcome.is_ok_and(|(report, _)| report.holds()), "{name}");
     }
     std::fs::write(&zip, &bytes[..bytes.len() - 7]).unwrap();
-    let error = try_audit(&[zip.clone()], &Baggage::default()).await.unwrap_err();
+    let error = try_audit(std::slice::from_ref(&zip), &Baggage::default()).await.unwrap_err();
     assert_eq!(error.category(), Category::Local, "{error}");
     std::fs::remove_file(&zip).unwrap();
 }
@@ -211,7 +211,7 @@ async fn a_part_that_does_not_follow_the_last_one_is_not_taken() {
     small.transfers(50, "").head();
     let (_, remembered) = audited(small.copy().path(), &Baggage::default()).await;
     let baggage = Baggage { remembered, ..Baggage::default() };
-    let error = try_audit(&[high.clone()], &baggage).await.unwrap_err();
+    let error = try_audit(std::slice::from_ref(&high), &baggage).await.unwrap_err();
     assert!(error.to_string().contains("were not checked before"), "{error}");
     for zip in [low, high] {
         std::fs::remove_file(zip).unwrap();
