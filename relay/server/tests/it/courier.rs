@@ -132,12 +132,14 @@ async fn pushes_travel_through_the_courier_and_only_where_it_was_started_for() {
     let (authority, cluster) = (Authority::new(), Cluster::new());
     let (near, far) = (FakeWitness::start_tls(1).await, FakeWitness::start_tls(2).await);
     let relay = relay_over(TempDir::new().unwrap(), &authority, &[&near, &far], 0).await;
+    let operator = authority.client(&relay, &OPERATOR());
+    let judged = Directives { log_identity: Some(fingerprint(&relay)), ..directives(1, spec(false)) };
+    assert_eq!(put(&operator, &relay, &judged).await.0, StatusCode::OK);
     until("it was tried", async || verdict(&relay, &near).is_some()).await;
     assert_eq!(verdict(&relay, &near), Some(WitnessVerdict::Unreachable(OutboundError::NoCourier)));
     assert!(near.asked().is_empty(), "the relay itself dials nobody");
 
-    let operator = authority.client(&relay, &OPERATOR());
-    assert_eq!(put(&operator, &relay, &admitting(&cluster, &relay, 1)).await.0, StatusCode::OK);
+    assert_eq!(put(&operator, &relay, &admitting(&cluster, &relay, 2)).await.0, StatusCode::OK);
     let token = relay.dir.path().join("control-token");
     std::fs::write(&token, cluster.token(&claims())).unwrap();
     let _courier = courier(&relay, &key(&relay), &token, &[near.address], &[]);
