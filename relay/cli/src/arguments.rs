@@ -321,7 +321,7 @@ pub(crate) struct Proof {
     pub(crate) entry: Locator,
     #[command(flatten)]
     pub(crate) log: LogAt,
-    /// Where to write it; - writes to standard output [default: entry-<index>.tlog-proof].
+    /// Where to write it; - writes to standard output [default: entry-INDEX.tlog-proof].
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     /// Replace a file that is there already.

@@ -6,7 +6,7 @@
 //! never an error: errors are for answers that did not come, refusals among them. Pages of the JSON interface are compared
 //! whole up to `pages::WHOLE` entries, beyond that at both ends.
 //!
-//! The log may be a relay's ([`crate::Relay`]) or a [`Copy`] on this machine. With what an earlier run remembered, the audit
+//! The log may be a relay's ([`crate::Relay`]) or a [`enum@Copy`] on this machine. With what an earlier run remembered, the audit
 //! goes on from there.
 
 mod copy;

@@ -45,7 +45,7 @@ pub struct CourierLine {
     /// A destination it may connect to; can be given several times
     #[arg(long = "destination", value_name = "HOST:PORT", required = true, value_parser = authority)]
     pub destinations: Vec<String>,
-    /// A forward proxy to go through, such as http://proxy.example:3128
+    /// A forward proxy to go through, such as `http://proxy.example:3128`
     #[arg(long, value_name = "URL")]
     pub proxy: Option<Proxy>,
     /// How log lines look on standard error

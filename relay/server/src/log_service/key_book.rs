@@ -3,7 +3,7 @@
 //! The private halves lie beside it: those of generation 0 in `log-keys/` itself, later ones in `log-keys/<n>/`. A log that
 //! was never rotated has no `keys.json`: its two keys sign from the beginning. Private keys that signed their last are
 //! destroyed; their public halves stay here. What each step of a rotation writes, in which order, is told in
-//! [`super::key_ring`].
+//! `super::key_ring`.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
