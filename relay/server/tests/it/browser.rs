@@ -243,7 +243,10 @@ async fn a_receipt_is_checked_in_the_browser_and_a_forged_one_refused() {
     browser.check(&proof, &keys).await;
     browser.picture("checked").await;
     assert_eq!(browser.run(ACCESSIBLE).await, json!([]));
-    assert_eq!(browser.requests().await, Vec::<String>::new(), "checking asks nobody");
+    let mut asked = browser.requests().await;
+    // The browser fetches the page's own icon whenever it likes.
+    asked.retain(|url| *url != format!("{}/ct/assets/icon.svg", relay.url));
+    assert_eq!(asked, Vec::<String>::new(), "checking asks nobody");
     drop(browser);
     relay.stop().await;
 }
