@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use crate::backlog::Backlog;
-use crate::disk::{DirLock, Disk, DiskFile, LockError, RealDisk};
+use crate::hooked_disk::{Hook, HookedDisk};
 use crate::{AppendError, CheckpointSigner, Entry, Head, Log, Options, PublishError, SignError, start};
 use paramant_tlog::Checkpoint;
 use paramant_tlog::keys::{Ed25519Key, Seed, Signer};
@@ -12,7 +12,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// What is to fail from now on.
 #[derive(Default)]
@@ -27,74 +27,24 @@ impl Faults {
     fn check(flag: &AtomicBool) -> io::Result<()> {
         if flag.load(Ordering::SeqCst) { Err(io::Error::other("planted")) } else { Ok(()) }
     }
+}
 
+impl Hook for Faults {
+    fn create(&self, path: &Path) -> io::Result<()> {
+        Self::check(&self.creates)?;
+        if path.components().any(|part| part.as_os_str() == "tile") {
+            Self::check(&self.tiles)?;
+        }
+        Ok(())
+    }
+    fn write(&self) -> io::Result<()> {
+        Self::check(&self.writes)
+    }
     fn sync(&self) -> io::Result<()> {
         Self::check(&self.syncs)
     }
-}
-
-struct FailingDisk(Arc<Faults>);
-struct FailingFile(Arc<dyn DiskFile>, Arc<Faults>);
-
-impl DiskFile for FailingFile {
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buffer, offset)
-    }
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        Faults::check(&self.1.writes)?;
-        self.0.write_at(bytes, offset)
-    }
-    fn sync(&self) -> io::Result<()> {
-        self.1.sync()?;
-        self.0.sync()
-    }
-    fn length(&self) -> io::Result<u64> {
-        self.0.length()
-    }
-}
-
-impl Disk for FailingDisk {
-    fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        RealDisk.create_dir(dir)
-    }
-    fn has_dir(&self, dir: &Path) -> bool {
-        RealDisk.has_dir(dir)
-    }
-    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        RealDisk.list(dir)
-    }
-    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        Faults::check(&self.0.creates)?;
-        if path.components().any(|part| part.as_os_str() == "tile") {
-            Faults::check(&self.0.tiles)?;
-        }
-        Ok(Arc::new(FailingFile(RealDisk.create(path)?, Arc::clone(&self.0))))
-    }
-    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(FailingFile(RealDisk.open(path)?, Arc::clone(&self.0))))
-    }
-    fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
-        RealDisk.read(path)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        RealDisk.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        RealDisk.remove(path)
-    }
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.0.sync()?;
-        RealDisk.sync_dir(dir)
-    }
-    fn sync_file_system(&self, dir: &Path) -> io::Result<()> {
-        self.0.sync()?;
-        RealDisk.sync_file_system(dir)
-    }
-    fn lock(&self, path: &Path) -> Result<DirLock, LockError> {
-        RealDisk.lock(path)
-    }
-    fn modified(&self, path: &Path) -> io::Result<SystemTime> {
-        RealDisk.modified(path)
+    fn sync_many(&self) -> io::Result<()> {
+        self.sync()
     }
 }
 
@@ -138,7 +88,7 @@ fn open(dir: &Path) -> (Log, Arc<Faults>, Arc<OneKey>) {
 
 fn open_with(dir: &Path, backlog: Backlog) -> (Log, Arc<Faults>, Arc<OneKey>) {
     let (faults, key) = (Arc::new(Faults::default()), OneKey::new());
-    let disk = Arc::new(FailingDisk(Arc::clone(&faults)));
+    let disk = Arc::new(HookedDisk(Arc::clone(&faults)));
     let log = start::open_with(options(dir), backlog, Arc::clone(&key) as _, disk);
     (log.unwrap(), faults, key)
 }

@@ -1,13 +1,14 @@
 //! A disk whose syncs can be held: what is gathered meanwhile, and what an error or a crash then leaves.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use crate::disk::{DirLock, Disk, DiskFile, LockError, RealDisk};
+use crate::disk::{Disk, RealDisk};
+use crate::hooked_disk::{Hook, HookedDisk};
 use crate::{AppendError, Appended, CheckpointSigner, Entry, Head, Log, Options, SignError, start};
 use std::io;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 /// Entries that are appended while the sync of one batch is held: several times what is worth being gathered.
 const BEHIND: u64 = 200;
@@ -51,61 +52,9 @@ impl Gate {
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-struct GatedDisk(Arc<Gate>);
-struct GatedFile(Arc<dyn DiskFile>, Arc<Gate>);
-
-impl DiskFile for GatedFile {
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buffer, offset)
-    }
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.0.write_at(bytes, offset)
-    }
+impl Hook for Gate {
     fn sync(&self) -> io::Result<()> {
-        self.1.pass()?;
-        self.0.sync()
-    }
-    fn length(&self) -> io::Result<u64> {
-        self.0.length()
-    }
-}
-
-impl Disk for GatedDisk {
-    fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        RealDisk.create_dir(dir)
-    }
-    fn has_dir(&self, dir: &Path) -> bool {
-        RealDisk.has_dir(dir)
-    }
-    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        RealDisk.list(dir)
-    }
-    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(GatedFile(RealDisk.create(path)?, Arc::clone(&self.0))))
-    }
-    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(GatedFile(RealDisk.open(path)?, Arc::clone(&self.0))))
-    }
-    fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
-        RealDisk.read(path)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        RealDisk.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        RealDisk.remove(path)
-    }
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        RealDisk.sync_dir(dir)
-    }
-    fn sync_file_system(&self, dir: &Path) -> io::Result<()> {
-        RealDisk.sync_file_system(dir)
-    }
-    fn lock(&self, path: &Path) -> Result<DirLock, LockError> {
-        RealDisk.lock(path)
-    }
-    fn modified(&self, path: &Path) -> io::Result<SystemTime> {
-        RealDisk.modified(path)
+        self.pass()
     }
 }
 
@@ -137,7 +86,7 @@ impl Held {
     fn new(dir: &Path) -> Self {
         let gate = Arc::new(Gate::default());
         let log =
-            start::open(options(dir), Arc::new(Nobody), Arc::new(GatedDisk(Arc::clone(&gate)))).unwrap();
+            start::open(options(dir), Arc::new(Nobody), Arc::new(HookedDisk(Arc::clone(&gate)))).unwrap();
         log.append_blocking(entry(0)).unwrap();
         // The blank segment's own sync is over before the gate closes.
         std::thread::sleep(Duration::from_millis(100));

@@ -44,6 +44,8 @@ mod crash_matrix;
 mod failing_disk;
 #[cfg(test)]
 mod gated_disk;
+#[cfg(test)]
+mod hooked_disk;
 
 pub use error::{AppendError, CloseError, Corruption, OpenError, PublishError, ReadError, SignError};
 pub use handle::Log;
