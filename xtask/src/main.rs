@@ -19,6 +19,7 @@ mod scenarios;
 mod sdk;
 mod step;
 mod test;
+mod test_log;
 mod tools;
 
 use std::process::ExitCode;

@@ -10,6 +10,7 @@ use crate::cluster::{self, Choice};
 use crate::failure::{Failure, Result, fail};
 use crate::run::Run;
 use crate::step::{Evidence, step};
+use crate::test_log::{self, Counted};
 use crate::{generate, manifests, packages, scenarios, sdk, tools};
 
 /// Packages that may not be compiled, however they come in.
@@ -50,8 +51,9 @@ pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<bool> {
     }
     let (passed, failed) = (ladder.passed, ladder.failed.len());
     println!("\nafter {:.0} s", started.elapsed().as_secs_f64());
-    if !ladder.failed.is_empty() {
-        println!("failed: {}", ladder.failed.join(", "));
+    // Once more: whoever reads only the end of a long output still learns what failed, and why.
+    for (rung, why) in &ladder.failed {
+        println!("\nfailed: {rung}\n{why}");
     }
     println!("{passed} passed, {failed} failed");
     Ok(failed == 0)
@@ -60,7 +62,7 @@ pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<bool> {
 struct Ladder<'a> {
     cache: &'a Cache,
     passed: usize,
-    failed: Vec<String>,
+    failed: Vec<(String, String)>,
 }
 
 impl Ladder<'_> {
@@ -108,18 +110,13 @@ impl Ladder<'_> {
             if let Some(python) = &python {
                 tests = tests.env("PARAMANT_SDK_PYTHON", python);
             }
-            let output = tests.output();
-            let log = fs::read_to_string(ladder.cache.log("tests")).unwrap_or_default();
-            evidence.say(Counted::from(&log).to_string());
-            output.map(drop)
+            ladder.tested("tests", tests, evidence)
         });
         self.rung("pages in a browser", |ladder, evidence| {
             let driver = packages::browser(ladder.cache)?;
             let tests = ["test", "--locked", "-p", "paramant-relay", "--test", "it", "browser::"];
-            let output = ladder.cargo("browser", &tests).env("PARAMANT_CHROMEDRIVER", driver).output();
-            let log = fs::read_to_string(ladder.cache.log("browser")).unwrap_or_default();
-            evidence.say(Counted::from(&log).to_string());
-            output.map(drop)
+            let tests = ladder.cargo("browser", &tests).env("PARAMANT_CHROMEDRIVER", driver);
+            ladder.tested("browser", tests, evidence)
         });
         self.rung("documentation", |ladder, _| {
             ladder
@@ -196,7 +193,20 @@ impl Ladder<'_> {
 
     fn lost(&mut self, rung: &str, failure: &Failure) {
         println!("{failure}\n");
-        self.failed.push(rung.to_owned());
+        self.failed.push((rung.to_owned(), failure.to_string()));
+    }
+
+    /// Runs tests that write to this log: says how many ran, and of the failed ones what they said.
+    fn tested(&self, log: &str, tests: Run, evidence: &Evidence) -> Result<()> {
+        let outcome = tests.done();
+        let path = self.cache.log(log);
+        let printed = fs::read_to_string(&path).unwrap_or_default();
+        evidence.say(Counted::from(&printed).to_string());
+        let said = test_log::failures(&printed);
+        if outcome.is_err() && !said.is_empty() {
+            return fail(format!("{said}whole output: {}", path.display()));
+        }
+        outcome
     }
 
     fn cargo(&self, log: &str, arguments: &[&str]) -> Run {
@@ -237,39 +247,6 @@ impl Ladder<'_> {
     }
 }
 
-/// How many tests ran, summed over the lines that each test program ends with.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Counted {
-    passed: usize,
-    failed: usize,
-    ignored: usize,
-}
-
-impl Counted {
-    fn from(log: &str) -> Self {
-        let mut sum = Self::default();
-        for line in log.lines().filter_map(|line| line.strip_prefix("test result: ")) {
-            for part in line.split(['.', ';']) {
-                let Some((count, what)) = part.trim().split_once(' ') else { continue };
-                let Ok(count) = count.parse::<usize>() else { continue };
-                match what {
-                    "passed" => sum.passed += count,
-                    "failed" => sum.failed += count,
-                    "ignored" => sum.ignored += count,
-                    _ => {}
-                }
-            }
-        }
-        sum
-    }
-}
-
-impl std::fmt::Display for Counted {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{} passed, {} failed, {} ignored", self.passed, self.failed, self.ignored)
-    }
-}
-
 fn cargo_deny(cache: &Cache) -> Result<()> {
     if cache.bin().join("cargo-deny").exists() && cache.is_current("cargo-deny", CARGO_DENY) {
         return Ok(());
@@ -288,17 +265,4 @@ fn cargo_deny(cache: &Cache) -> Result<()> {
         .log(cache.log("build-cargo-deny"))
         .done()?;
     cache.made("cargo-deny", CARGO_DENY)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn test_counts_are_summed_over_programs() {
-        let log = "running 3 tests\n\
-                   test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s\n\
-                   test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.20s\n";
-        assert_eq!(Counted::from(log), Counted { passed: 5, failed: 1, ignored: 1 });
-    }
 }
