@@ -8,6 +8,7 @@ mod baseline;
 mod download;
 mod line;
 mod log_http;
+mod log_relay;
 mod process;
 mod upload;
 
@@ -18,7 +19,7 @@ use anyhow::{Result, bail};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// transfer-upload, transfer-download or log-http.
+    /// transfer-upload, transfer-download, log-http or log-relay.
     name: String,
     /// The relay to measure.
     #[arg(long, env = "PARAMANT_RELAY_BINARY")]
@@ -26,12 +27,18 @@ pub(crate) struct Arguments {
     /// Where data goes; must not be memory.
     #[arg(long, default_value = "/var/tmp")]
     directory: PathBuf,
-    /// Where programs built from elsewhere are, for log-http.
+    /// The command line, for log-relay.
+    #[arg(long, env = "PARAMANT_BINARY")]
+    paramant: Option<PathBuf>,
+    /// Where programs built from elsewhere are, for log-http and log-relay.
     #[arg(long, env = "PARAMANT_TOOLS")]
     tools: Option<PathBuf>,
     /// Seconds per figure: 10, log-http 60.
     #[arg(long)]
     seconds: Option<u64>,
+    /// Entries of the log that log-relay makes: 1,000,000.
+    #[arg(long)]
+    entries: Option<u64>,
 }
 
 impl Arguments {
@@ -51,9 +58,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             "transfer-upload" => upload::run(arguments, directory.path()).await,
             "transfer-download" => download::run(arguments, directory.path()).await,
             "log-http" => log_http::run(arguments, directory.path()).await,
-            other => {
-                bail!("no benchmark named {other}; there are transfer-upload, transfer-download and log-http")
-            }
+            "log-relay" => log_relay::run(arguments, directory.path()).await,
+            other => bail!(
+                "no benchmark named {other}; there are transfer-upload, transfer-download, log-http and log-relay"
+            ),
         }
     })
 }

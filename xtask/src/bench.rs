@@ -22,10 +22,15 @@ struct Bench {
 }
 
 const LOG: Program = Program { package: "paramant-log", binary: "log_bench", example: true };
+const AUDIT: Program = Program { package: "paramant-client", binary: "audit_bench", example: true };
 const TRANSFER: Program = program("paramant-e2e");
 
-/// The one that needs programs from elsewhere: a load and an outside judge.
+const CLI: Program = program("paramant");
+
+/// Needs programs from elsewhere: a load and an outside judge.
 const LOG_HTTP: &str = "log-http";
+/// Needs an outside judge and the command line. Takes too long to be one of `all`.
+const LOG_RELAY: &str = "log-relay";
 
 /// A benchmark of the log's engine.
 const fn log(name: &'static str, arguments: &'static [&'static str]) -> Bench {
@@ -37,7 +42,9 @@ const BENCHES: &[Bench] = &[
     log("log-latency", &["log-latency"]),
     log("log-proof", &["log-proof"]),
     log("log-restart", &["log-restart"]),
+    Bench { name: "log-audit", program: AUDIT, folder: "--dir", arguments: &[] },
     Bench { name: LOG_HTTP, program: TRANSFER, folder: "--directory", arguments: &["bench", LOG_HTTP] },
+    Bench { name: LOG_RELAY, program: TRANSFER, folder: "--directory", arguments: &["bench", LOG_RELAY] },
     Bench {
         name: "transfer-upload",
         program: TRANSFER,
@@ -58,13 +65,19 @@ pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<()> {
     let Some(wanted) = arguments.word() else {
         return fail(format!("which benchmark? There are: {}, all", names()));
     };
-    let chosen: Vec<&Bench> =
-        BENCHES.iter().filter(|bench| wanted == "all" || bench.name == wanted).collect();
+    let chosen: Vec<&Bench> = BENCHES
+        .iter()
+        .filter(|bench| {
+            wanted == "all" || if wanted == "all" { bench.name != LOG_RELAY } else { bench.name == wanted }
+        })
+        .collect();
     if chosen.is_empty() {
         return fail(format!("there is no benchmark `{wanted}`; there are: {}, all", names()));
     }
     if chosen.iter().any(|bench| bench.name == LOG_HTTP) {
         tools::published(cache, tools::HAMMER)?;
+    }
+    if chosen.iter().any(|bench| [LOG_HTTP, LOG_RELAY].contains(&bench.name)) {
         tools::judges(cache)?;
     }
     let folder = compile(cache, &chosen)?;
@@ -81,6 +94,7 @@ pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<()> {
             .arg(&data)
             .args(&rest)
             .env("PARAMANT_RELAY_BINARY", RELAY.path(&folder))
+            .env("PARAMANT_BINARY", CLI.path(&folder))
             .env("PARAMANT_TOOLS", cache.bin())
             .attached()?;
     }
@@ -89,6 +103,9 @@ pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<()> {
 
 fn compile(cache: &Cache, chosen: &[&Bench]) -> Result<PathBuf> {
     let mut programs = vec![RELAY];
+    if chosen.iter().any(|bench| bench.name == LOG_RELAY) {
+        programs.push(CLI);
+    }
     programs.extend(chosen.iter().map(|bench| bench.program));
     step("compile the release build", |_| {
         let build = Build { release: true, version: None };

@@ -173,13 +173,11 @@ impl Server {
 
 async fn answer(
     backend: &Arc<Backend>,
-    acknowledged: &AtomicU64,
+    acknowledged: &Arc<AtomicU64>,
     request: Request<Incoming>,
 ) -> Response<Full<Bytes>> {
     let found = if request.method() == Method::POST && request.uri().path() == "/add" {
-        add(backend, request).await.inspect(|_| {
-            acknowledged.fetch_add(1, Ordering::Relaxed);
-        })
+        add(backend, acknowledged, request).await
     } else {
         let path = request.uri().path().trim_start_matches('/').to_owned();
         let backend = backend.clone();
@@ -195,15 +193,27 @@ async fn answer(
     }
 }
 
-async fn add(backend: &Backend, request: Request<Incoming>) -> Result<Option<Bytes>> {
+/// Counts an entry when it is acknowledged, whether or not `hammer` still waits for the answer.
+async fn add(
+    backend: &Backend,
+    acknowledged: &Arc<AtomicU64>,
+    request: Request<Incoming>,
+) -> Result<Option<Bytes>> {
     let bytes = request.into_body().collect().await?.to_bytes();
     let index = match backend {
-        Backend::Counter(_, next) => next.fetch_add(1, Ordering::Relaxed),
+        Backend::Counter(_, next) => {
+            acknowledged.fetch_add(1, Ordering::Relaxed);
+            next.fetch_add(1, Ordering::Relaxed)
+        }
         Backend::Log(log) => {
             let (sender, receiver) = tokio::sync::oneshot::channel();
             // A relay's entry carries the leaf of its other tree; here any 32 bytes that follow from the entry do.
             let entry = Entry { legacy_leaf: sha256(&bytes), bytes: bytes.into() };
-            log.append(entry, move |outcome| drop(sender.send(outcome)));
+            let acknowledged = acknowledged.clone();
+            log.append(entry, move |outcome| {
+                acknowledged.fetch_add(u64::from(outcome.is_ok()), Ordering::Relaxed);
+                drop(sender.send(outcome));
+            });
             receiver.await??.index
         }
     };

@@ -1,8 +1,8 @@
-//! How long an audit of a local copy takes: `cargo run --release -p paramant-client --example audit_bench -- DIR [ENTRIES]`.
+//! `log-audit`: how long an audit of a local copy takes, with both trees; `cargo xtask bench log-audit` runs it.
 //!
-//! Makes a log with the real engine once (DIR/log, DIR/copy), then audits the copy three times. Prints one JSON line a run: entries,
-//! microseconds for parsing and hashing on one core, for signatures of tree heads, and for everything; and in the same run
-//! the floor: the same hashes over entries in memory, without files, parsing or comparing. Refuses tmpfs.
+//! `audit_bench --dir DIR [--entries N]` makes a log with the real engine, then audits its copy three times. Parsing and
+//! hashing run on one core, the signatures of tree heads on all; they are reported apart. The floor of the same run are the
+//! same hashes over entries in memory: no files, no parsing, no comparing. Refuses tmpfs.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use paramant_tlog::{Block, Checkpoint, Tree, entry_leaf};
 const ORIGIN: &str = "bench.example/log";
 /// A tree head after so many entries: ten a second at 10,000 entries a second.
 const HEAD_EVERY: u64 = 1000;
+const ROUNDS: usize = 3;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -53,38 +54,67 @@ impl CheckpointSigner for Keys {
 }
 
 fn main() -> Result<(), Failure> {
-    let mut arguments = std::env::args().skip(1);
-    let directory = PathBuf::from(arguments.next().ok_or("usage: audit_bench DIR [ENTRIES]")?);
-    let entries: u64 = arguments.next().map_or(Ok(1_000_000), |text| text.parse())?;
-    std::fs::create_dir_all(&directory)?;
+    let (directory, entries) = arguments()?;
     if is_tmpfs(&directory)? {
         return Err("this directory is on tmpfs: a copy on a disk is what is to be measured".into());
     }
-    let copy = directory.join(format!("copy-{entries}"));
-    if !copy.join("checkpoint").exists() {
-        eprintln!("making a log of {entries} entries");
-        make(&directory.join(format!("log-{entries}")), &copy, entries)?;
-    }
+    let copy = directory.join("copy");
+    eprintln!("making a log of {entries} entries");
+    make(&directory.join("log"), &copy, entries)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    for _ in 0..3 {
-        let floor = floor(&copy, entries)?;
+    let (mut trees, mut signatures, mut whole, mut floors) = (vec![], vec![], vec![], vec![]);
+    for _ in 0..ROUNDS {
+        floors.push(floor(&copy, entries)?.as_secs_f64());
         let opened = Copy::open(std::slice::from_ref(&copy))?;
         let (report, _) = runtime.block_on(audit(&opened, &Baggage::default(), &Progress::silent()))?;
         if !report.holds() {
             return Err(format!("the audit found something: {:?}", report.failure()).into());
         }
         let timing = report.timing;
-        println!(
-            "{{\"bench\":\"log-audit\",\"entries\":{},\"trees_us\":{},\"heads\":{},\"signatures_us\":{},\"all_us\":{},\"floor_us\":{}}}",
-            timing.entries,
-            timing.trees_us,
-            timing.heads,
-            timing.signatures_us,
-            timing.all_us,
-            floor.as_micros()
-        );
+        if timing.entries != entries {
+            return Err(format!("{} entries were audited, not {entries}", timing.entries).into());
+        }
+        trees.push(timing.trees_us as f64 / 1e6);
+        signatures.push(timing.signatures_us as f64 / 1e6);
+        whole.push(timing.all_us as f64 / 1e6);
     }
+    let (trees, floor) = (median(trees), median(floors));
+    print("log-audit-trees", trees, "s, both trees, one core", Some(1.5 * entries as f64 / 1e6));
+    print("log-audit-signatures", median(signatures), "s, tree heads, all cores", None);
+    print("log-audit-whole", median(whole), "s", None);
+    print("log-audit-entries", entries as f64, "entries", None);
+    print("log-audit-floor", floor, "s, the hashes alone", None);
+    print("log-audit-ratio", trees / floor, "times the floor", None);
     Ok(())
+}
+
+fn arguments() -> Result<(PathBuf, u64), Failure> {
+    let (mut directory, mut entries) = (None, 1_000_000);
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
+        match word.as_str() {
+            "--dir" => directory = Some(PathBuf::from(value)),
+            "--entries" => entries = value.parse()?,
+            _ => return Err(format!("unknown argument {word}; known: --dir --entries").into()),
+        }
+    }
+    Ok((directory.ok_or("--dir DIR: where to write, on the disk that is to be measured")?, entries))
+}
+
+/// One figure as a line of JSON. `goal` is the most that meets it.
+fn print(name: &str, value: f64, unit: &str, goal: Option<f64>) {
+    let value = (value * 1000.0).round() / 1000.0;
+    let meets = goal.map(|most| value <= most);
+    println!(
+        "{}",
+        serde_json::json!({ "name": name, "value": value, "unit": unit, "goal": goal, "meets": meets })
+    );
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
 fn is_tmpfs(directory: &Path) -> Result<bool, Failure> {

@@ -4,21 +4,21 @@ use std::time::Duration;
 
 /// Prints a figure without a goal.
 pub(crate) fn print(name: &str, value: f64, unit: &str) {
-    line(name, value, unit, "", "null");
+    line(name, value, unit, "null", "null");
 }
 
 /// Prints a figure that should be at least so much.
 pub(crate) fn print_at_least(name: &str, value: f64, unit: &str, least: f64) {
-    line(name, value, unit, &format!(">= {least}"), if value >= least { "true" } else { "false" });
+    line(name, value, unit, &format!("{least}"), if value >= least { "true" } else { "false" });
 }
 
 /// Prints a figure that should be at most so much.
 pub(crate) fn print_at_most(name: &str, value: f64, unit: &str, most: f64) {
-    line(name, value, unit, &format!("<= {most:.4}"), if value <= most { "true" } else { "false" });
+    line(name, value, unit, &format!("{most:.4}"), if value <= most { "true" } else { "false" });
 }
 
 fn line(name: &str, value: f64, unit: &str, goal: &str, meets: &str) {
-    println!(r#"{{"name":"{name}","value":{value:.4},"unit":"{unit}","goal":"{goal}","meets":{meets}}}"#);
+    println!(r#"{{"name":"{name}","value":{value:.4},"unit":"{unit}","goal":{goal},"meets":{meets}}}"#);
 }
 
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {

@@ -1,17 +1,27 @@
 //! The few commands of WebDriver (W3C) and of Chromium's own that these tests need, over plain HTTP on loopback.
 
 use std::io::{BufRead as _, BufReader, Lines};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use reqwest::Client;
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::sync::{Mutex, MutexGuard};
 
-/// A chromedriver of this test's own.
+/// A browser takes a core for itself: several at once on a busy machine take minutes to start.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+
+/// How long a command may take. A start on a machine that compiles beside it has taken more than half a minute.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// A chromedriver of this test's own, the only one that runs.
 pub struct Driver {
+    _turn: MutexGuard<'static, ()>,
     child: Child,
     url: String,
     http: Client,
@@ -27,12 +37,15 @@ pub struct Browser {
 
 impl Driver {
     pub async fn start(program: &str) -> Self {
+        let turn = ONE_AT_A_TIME.lock().await;
         let profile = TempDir::new().unwrap();
         let mut child = Command::new(program)
             .arg("--port=0")
             .env("HOME", profile.path())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
+            // The browsers it starts belong to the group and end with it.
+            .process_group(0)
             .spawn()
             .unwrap_or_else(|error| panic!("PARAMANT_CHROMEDRIVER={program} does not run: {error}"));
         // Kept: a driver that cannot write to it any more would end.
@@ -44,8 +57,8 @@ impl Driver {
             // Before it listens it says that it was asked for port 0.
             .find(|port| *port != 0)
             .expect("chromedriver says no port");
-        let http = Client::builder().timeout(Duration::from_secs(30)).no_proxy().build().unwrap();
-        Self { child, url: format!("http://127.0.0.1:{port}"), http, profile, _out: out }
+        let http = Client::builder().timeout(PATIENCE).no_proxy().build().unwrap();
+        Self { _turn: turn, child, url: format!("http://127.0.0.1:{port}"), http, profile, _out: out }
     }
 
     pub async fn browser(&self) -> Browser {
@@ -66,6 +79,7 @@ impl Driver {
         ];
         let wanted = json!({ "capabilities": { "alwaysMatch": {
             "browserName": "chrome",
+            "timeouts": { "script": PATIENCE.as_millis() as u64, "pageLoad": PATIENCE.as_millis() as u64 },
             "goog:chromeOptions": { "args": arguments },
             "goog:loggingPrefs": { "performance": "ALL", "browser": "ALL" },
         } } });
@@ -86,8 +100,9 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        // Ends the browsers it started, too.
-        let _ = self.child.kill();
+        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
         let _ = self.child.wait();
     }
 }
@@ -162,7 +177,7 @@ impl Browser {
             document.getElementById("steps").replaceChildren();
             document.getElementById("verdict").textContent = "";
             document.querySelector("#check button").click();
-            for (let n = 0; n < 200 && !document.getElementById("verdict").textContent; n++) await new Promise((go) => setTimeout(go, 10));
+            for (let n = 0; n < 6000 && !document.getElementById("verdict").textContent; n++) await new Promise((go) => setTimeout(go, 10));
             const focused = document.activeElement === outcome && outcome.checkVisibility();
             return {{ state: document.getElementById("verdict").className, text: outcome.textContent, focused }};"##,
             json!(receipt),
