@@ -37,10 +37,11 @@ impl Output {
 
     /// The end of a command that failed.
     pub(crate) fn failure(&self, error: &anyhow::Error, code: u8) {
+        let sentence = sentence(error);
         if self.json {
-            self.notice(json!({"ok": false, "error": format!("{error:#}"), "exit": code}));
+            self.notice(json!({"ok": false, "error": sentence, "exit": code}));
         } else {
-            self.notice(format_args!("error: {error:#}"));
+            self.notice(format_args!("error: {sentence}"));
         }
     }
 
@@ -69,6 +70,17 @@ impl Output {
         });
         Bar { bar, lines: lines.map(|lines| Arc::new(Mutex::new(lines))) }
     }
+}
+
+/// An error and its causes. What an error's own text tells of its cause already is not told again.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 /// Writes and flushes. A reader that has gone, as with `| head`, is no failure: what the command did is done.

@@ -53,6 +53,9 @@ use witnesses::{Witnesses, lies_in};
 const TRIES: u32 = 6;
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// Why checks of the JSON interface cannot be made.
+const COPY: &str = "a copy has no JSON interface to compare with";
+
 /// What an auditor brings along.
 #[derive(Debug, Default)]
 pub struct Baggage {
@@ -222,6 +225,9 @@ async fn examine<S: Source>(
     if let Some(pages) = &pages {
         report.add(pages.check(beyond));
         report.add(pages.root(examination.roots.sha3.get(&pages.size).copied())?);
+    } else {
+        report.add(Check::unchecked(pages::NAME, COPY));
+        report.add(Check::unchecked(pages::ROOT, COPY));
     }
     stream.all_met(&so_far, keys.identity.as_ref())?;
     let Examination { rules, resume: next, heads, mut roots, walk, .. } = examination;
@@ -242,6 +248,8 @@ async fn examine<S: Source>(
     if source.has_json() {
         let sha3 = roots.sha3.get(&checkpoint.size);
         report.add(proofs::newest(source, checkpoint, &keys, sha3).await?);
+    } else {
+        report.add(Check::unchecked(proofs::NAME, COPY));
     }
     if let Some(before) = &baggage.remembered {
         report.add(before.continues(&roots, checkpoint)?);

@@ -50,6 +50,9 @@ pub enum ClientError {
     /// A check that needs an answer of the relay did not get it: nothing is known, good or bad.
     #[error("could not be checked: {0}")]
     Unchecked(Box<ClientError>),
+    /// What was asked for is not there, or not there yet.
+    #[error("{0}")]
+    NotThere(String),
     /// The relay gave other bytes than those asked for.
     #[error("the relay gave bytes with the hash {found}, not {asked}; nothing was decrypted")]
     OtherBytes {
@@ -135,7 +138,9 @@ impl ClientError {
         match self {
             Self::Address(_) | Self::UnknownDevice(_) => Category::Usage,
             Self::Seal(SealError::TooLarge(_) | SealError::RecipientKey) => Category::Usage,
-            Self::Transport { .. } | Self::Answer { .. } | Self::Unchecked(_) => Category::Network,
+            Self::Transport { .. } | Self::Answer { .. } | Self::Unchecked(_) | Self::NotThere(_) => {
+                Category::Network
+            }
             Self::Refused { .. } => Category::Refused,
             Self::Gone(_) => Category::Gone,
             Self::OtherBytes { .. } | Self::KeyChanged { .. } | Self::NotLogged(_) | Self::Open(_) => {

@@ -14,6 +14,7 @@ pub mod error;
 pub mod identity;
 pub mod logged;
 pub mod relay;
+mod rotation;
 pub mod state;
 pub mod tail;
 pub mod transfer;

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use paramant_protocol::entry::Entry;
-use paramant_tlog::note::Note;
+use paramant_tlog::note::{Note, OpenError};
 use paramant_tlog::policy::Policy;
 use paramant_tlog::tlog_proof::TlogProof;
 use paramant_tlog::vkey::VerifierKey;
@@ -15,12 +15,16 @@ use paramant_tlog::{Checkpoint, Tree, entry_leaf, verify};
 
 use crate::error::ClientError;
 use crate::relay::Relay;
+use crate::rotation;
 use crate::state::{Seen, StateDir};
 
 /// How often to look again for an entry that is not under a checkpoint yet, and how long to wait in between: checkpoints
 /// are published every second.
 const TRIES: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// What a person may do about keys that do not sign any more.
+const ROTATED: &str = "; if the log's keys were rotated, learn the new ones from the relay's operator";
 
 /// Which entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,7 +111,8 @@ impl Trust {
     }
 }
 
-/// The log's keys: those given, else those first seen, else those the relay shows now, which are then remembered.
+/// The log's keys: those given, else those first seen and what the log itself has made of them since, else those the relay shows
+/// now. What was seen is remembered.
 pub async fn keys(
     relay: &Relay,
     pinned: &[VerifierKey],
@@ -119,13 +124,17 @@ pub async fn keys(
     let address = relay.address().as_str();
     let seen: Vec<String> =
         state.seen()?.relays.get(address).map(|relay| relay.log_keys.clone()).unwrap_or_default();
-    if !seen.is_empty() {
-        return parse_keys(&seen.join("\n"));
-    }
     let shown = relay.public("/log/vkeys").await?;
     let shown =
         shown.ok_or_else(|| ClientError::NotLogged("the relay shows no log keys at /log/vkeys".into()))?;
-    let keys = parse_keys(&String::from_utf8_lossy(&shown))?;
+    let mut keys = parse_keys(&String::from_utf8_lossy(&shown))?;
+    if !seen.is_empty() {
+        let seen = parse_keys(&seen.join("\n"))?;
+        if seen == keys {
+            return Ok(seen);
+        }
+        keys = rotation::follow(relay, &seen, keys).await?;
+    }
     let remember = |seen: &mut Seen| {
         seen.relay(address).log_keys = keys.iter().map(ToString::to_string).collect();
         Ok(())
@@ -144,26 +153,28 @@ pub fn parse_keys(text: &str) -> Result<Vec<VerifierKey>, ClientError> {
 
 /// Fetches an entry with its proof and checks it; waits a little for an entry that is new.
 pub async fn entry(relay: &Relay, index: u64, keys: &[VerifierKey]) -> Result<LoggedEntry, ClientError> {
-    let proof = proof(relay, &Locator::Index(index)).await?;
-    check(&proof, index, keys)
+    let locator = Locator::Index(index);
+    let proof = proof(relay, &locator).await?;
+    let absent = || ClientError::NotLogged(format!("{locator} is under no published checkpoint"));
+    check(&proof.ok_or_else(absent)?, index, keys)
 }
 
-/// Fetches the proof of an entry, unchecked; waits a little for an entry that is new.
-pub async fn proof(relay: &Relay, locator: &Locator) -> Result<Vec<u8>, ClientError> {
+/// Fetches the proof of an entry, unchecked; waits a little for an entry that is new. `None` if it did not come.
+pub async fn proof(relay: &Relay, locator: &Locator) -> Result<Option<Vec<u8>>, ClientError> {
     let path = match locator {
         Locator::Index(index) => format!("/log/proof/{index}"),
         Locator::Receipt(id) => format!("/log/receipt/{id}"),
     };
     for attempt in 1.. {
         if let Some(text) = relay.public(&path).await? {
-            return Ok(text);
+            return Ok(Some(text));
         }
         if attempt >= TRIES {
             break;
         }
         tokio::time::sleep(PAUSE).await;
     }
-    Err(ClientError::NotLogged(format!("{locator} is under no published checkpoint")))
+    Ok(None)
 }
 
 /// Checks a proof for an index.
@@ -195,11 +206,14 @@ pub fn check_by(proof: &[u8], index: Option<u64>, trust: &Trust) -> Result<Logge
 /// their one form.
 pub fn open(bytes: &[u8], keys: &[VerifierKey]) -> Result<Checkpoint, String> {
     let note = Note::parse(bytes).map_err(|error| error.to_string())?;
-    let verified = note.open(keys).map_err(|error| error.to_string())?;
+    let verified = note.open(keys).map_err(|error| match error {
+        OpenError::Unsigned => format!("{error}{ROTATED}"),
+        error => error.to_string(),
+    })?;
     let unsigned =
         keys.iter().enumerate().find(|(number, _)| verified.iter().all(|line| line.key != *number));
     if let Some((_, key)) = unsigned {
-        return Err(format!("the {} line of {} is missing", key.algorithm(), key.name()));
+        return Err(format!("the {} line of {} is missing{ROTATED}", key.algorithm(), key.name()));
     }
     let checkpoint = Checkpoint::parse(&note.text).map_err(|error| error.to_string())?;
     if !checkpoint.extensions.is_empty() {

@@ -28,7 +28,7 @@ const STEADY: Duration = Duration::from_secs(10);
 
 /// Carries what a relay sends out, to the destinations named here and no others.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "paramant-relay courier", version = crate::VERSION)]
+#[command(name = "paramant-relay courier", bin_name = "paramant-relay courier", version = crate::VERSION)]
 pub struct CourierLine {
     /// What it carries
     #[arg(long, value_enum)]

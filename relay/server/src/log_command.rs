@@ -13,7 +13,7 @@ pub const LOG_COMMAND: &str = "log";
 
 /// The log of a data directory, offline.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "paramant-relay log", version = crate::VERSION)]
+#[command(name = "paramant-relay log", bin_name = "paramant-relay log", version = crate::VERSION)]
 pub struct LogCommand {
     #[command(subcommand)]
     what: What,

@@ -127,7 +127,7 @@ fn welcome(flags: &CommandLine, relay: &Running, scheme: &str) {
     if let Some(control) = addresses.control {
         println!("  control    https://{control} (the operator only)");
     }
-    if relay.app.core.settings.current().admin_token_file.is_none() {
+    if relay.app.store.admin.awaits_setup() {
         println!("  admin      redeem the set-up code from the log below, once:");
         println!("             curl -d '{{\"code\":\"…\"}}' {scheme}://{}/v3/setup", addresses.public);
     }

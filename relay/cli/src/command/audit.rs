@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use paramant_client::audit::{self, Baggage, Copy, Remembered, Report};
 use paramant_client::relay::Progress;
 use serde_json::json;
@@ -49,6 +49,9 @@ async fn examine(
         }
         paths => {
             let paths: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
+            if let Some(path) = paths.iter().find(|path| !path.exists()) {
+                bail!("there is no {} here; the address of a relay begins with https://", path.display());
+            }
             let copy = Copy::open(&paths)?;
             Ok(audit::audit(&copy, baggage, progress).await?)
         }

@@ -9,6 +9,8 @@ use anyhow::Result;
 use paramant_client::logged::{self, Locator, LoggedEntry, Trust};
 use paramant_client::{ClientError, Relay};
 use paramant_protocol::entry::Entry;
+use paramant_tlog::Checkpoint;
+use paramant_tlog::note::Note;
 use serde_json::{Value, json};
 
 use crate::arguments::{LogAt, LogCommand};
@@ -40,13 +42,36 @@ async fn proven(
     locator: &Locator,
     trust: &Trust,
 ) -> Result<(Vec<u8>, LoggedEntry), ClientError> {
-    let proof = logged::proof(relay, locator).await?;
+    let proof = match logged::proof(relay, locator).await? {
+        Some(proof) => proof,
+        None => return Err(absent(relay, locator).await),
+    };
     let index = match locator {
         Locator::Index(index) => Some(*index),
         Locator::Receipt(_) => None,
     };
     let logged = logged::check_by(&proof, index, trust)?;
     Ok((proof, logged))
+}
+
+/// Why there is no proof: what a person asked for is no promise of the relay, so nothing is held against it.
+async fn absent(relay: &Relay, locator: &Locator) -> ClientError {
+    let text = match locator {
+        Locator::Receipt(_) => format!(
+            "{locator} is not known here, or its entry is not published yet: that takes about a second after the transfer"
+        ),
+        Locator::Index(_) => {
+            let note = relay.public("/log/checkpoint").await.ok().flatten();
+            let note = note.and_then(|bytes| Note::parse(&bytes).ok());
+            match note.and_then(|note| Checkpoint::parse(&note.text).ok()) {
+                Some(checkpoint) => {
+                    format!("{locator} is not there: the newest checkpoint has {} entries", checkpoint.size)
+                }
+                None => format!("{locator} is not there, nor is a checkpoint"),
+            }
+        }
+    };
+    ClientError::NotThere(text)
 }
 
 /// An entry for programs: as it stands in the log, with its index.

@@ -129,7 +129,8 @@ fn a_relay_that_cannot_be_reached_exits_with_3() {
     assert_eq!((said.code, said.out.as_str()), (3, ""));
     let error: serde_json::Value = serde_json::from_str(&said.err).unwrap();
     assert_eq!((&error["ok"], &error["exit"]), (&false.into(), &3.into()));
-    assert_eq!(run(home.path(), &["audit", "http://127.0.0.1:1"]).code, 3);
+    let said = run(home.path(), &["audit", "http://127.0.0.1:1"]);
+    assert_eq!((said.code, said.err.matches("Connection refused").count()), (3, 1), "{}", said.err);
 }
 
 #[test]
@@ -156,6 +157,8 @@ fn a_local_file_that_cannot_be_read_exits_with_6() {
     let arguments = ["status", HASH, "--relay", "http://127.0.0.1:1", "--key-file", "/nonexistent/key"];
     let said = run(home.path(), &arguments);
     assert!(said.code == 6 && said.err.contains("/nonexistent/key"), "{}", said.err);
+    let said = run(home.path(), &["audit", "relay.example"]);
+    assert!(said.code == 6 && said.err.contains("address of a relay begins with https://"), "{}", said.err);
 }
 
 #[test]

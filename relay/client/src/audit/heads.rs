@@ -204,12 +204,17 @@ impl Heads {
         }
         let shown = match (self.first, there) {
             (_, false) => Check::unchecked(NAME, "this copy holds no tree heads"),
+            (None, true) if self.so_far.count == 0 => Check::passed(NAME, "none was signed yet"),
             (None, true) => Check::passed(NAME, "none since the last run"),
             (Some(first), true) => self.shown(first),
         };
         let anchors = match self.anchored {
             _ if !there => Check::unchecked(ANCHORS, "this copy holds no tree heads"),
-            None => Check::passed(ANCHORS, "no new anchor"),
+            None if self.so_far.anchored == 0 => Check::passed(
+                ANCHORS,
+                "none yet: a relay anchors its tree heads every hour, and when it stops",
+            ),
+            None => Check::passed(ANCHORS, "none since the last run"),
             Some(_) if !self.chains.is_empty() => {
                 Check::passed(ANCHORS, format!("{} follow the chain of all tree heads", self.anchors))
             }

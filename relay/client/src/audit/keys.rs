@@ -63,8 +63,12 @@ impl Keys {
         let policy = baggage.policy.iter().flat_map(|policy| policy.logs());
         let accepted: Vec<VerifierKey> = policy.map(|log| log.key.clone()).collect();
 
-        let all = match source.get("/log/vkeys").await? {
+        let all = match source::optional(source, "/log/vkeys").await? {
             Some(shown) => read(&shown).map_err(wrong)?,
+            None if source.is_live() && expected.is_empty() && accepted.is_empty() => {
+                let text = "/log/vkeys is not there; is this the address of a relay?";
+                return Err(Stop::Error(ClientError::NotThere(text.into())));
+            }
             None if source.is_live() || source.has_json() => {
                 return Err(wrong("/log/vkeys is not there".into()));
             }
@@ -79,11 +83,31 @@ impl Keys {
         if let Some(other) = all.iter().find(|key| key.name() != origin) {
             return Err(wrong(format!("the log shows keys of two names, {origin} and {}", other.name())));
         }
+        if let Some(before) = baggage.remembered.as_ref().filter(|before| before.origin != origin) {
+            let text = format!(
+                "this is the log {origin}; the one seen before is {}, of {} entries. Keep the state file. If the relay's operator \
+                 has told you that the old log was retired, audit this one with another state file: its first entry, \
+                 log_adopted, names the old one",
+                before.origin, before.size
+            );
+            return Err(finding("continuity", text).into());
+        }
+        let mut trusted = expected.iter().chain(&accepted).peekable();
+        if let Some(other) = trusted.peek().copied()
+            && !trusted.any(|key| key.name() == origin)
+        {
+            let text = format!(
+                "this is the log {origin}, and the keys that are trusted are of {}: another log; if that one was retired, learn \
+                 the new log's keys from the relay's operator",
+                other.name()
+            );
+            return Err(wrong(text));
+        }
         let identity = identity(source, &all).await?;
         let trust = match (&baggage.remembered, baggage.pinned.is_empty() && accepted.is_empty()) {
             (_, false) => "as given",
             (Some(_), true) => "as remembered",
-            (None, true) => "as shown: nothing to compare them with",
+            (None, true) => "as shown: compared with nothing, since no key, policy or state was given",
         };
         let (remembered, require_pq) = (baggage.remembered.is_some(), baggage.require_pq);
         Ok(Self { origin, all, identity, expected, accepted, trust, remembered, require_pq })
@@ -154,7 +178,12 @@ impl Keys {
         };
         let post_quantum = |key: &VerifierKey| key.algorithm().is_post_quantum();
         if self.require_pq && !opened.signers.iter().filter(trusted).any(post_quantum) {
-            return wrong("no post-quantum line of a trusted key has signed the checkpoint".into());
+            let others = opened.signers.iter().filter(|key| post_quantum(key)).map(brief).collect::<Vec<_>>();
+            let others = match others.as_slice() {
+                [] => "it has none at all".to_owned(),
+                others => format!("it has those of {}, which nobody has vouched for", others.join(", ")),
+            };
+            return wrong(format!("the checkpoint has no post-quantum line of a trusted key: {others}"));
         }
         let identity = self.identity.as_ref().map_or_else(
             || "no identity known".to_owned(),
@@ -195,7 +224,10 @@ impl Keys {
 
 fn read(shown: &[u8]) -> Result<Vec<VerifierKey>, String> {
     let shown = std::str::from_utf8(shown).map_err(|_| "/log/vkeys is not text".to_owned())?;
-    let all = logged::parse_keys(shown).map_err(|error| error.to_string())?;
+    let all = logged::parse_keys(shown).map_err(|error| match error {
+        ClientError::NotLogged(text) => format!("/log/vkeys: {text}"),
+        error => error.to_string(),
+    })?;
     if all.iter().map(|key| format!("{key}\n")).collect::<String>() != shown {
         return Err("/log/vkeys is not one key a line, each in its one form".into());
     }
@@ -229,7 +261,18 @@ async fn identity<S: Source>(source: &S, all: &[VerifierKey]) -> Result<Option<R
 }
 
 fn algorithms(keys: &[VerifierKey]) -> String {
-    keys.iter().map(|key| key.algorithm().to_string()).collect::<Vec<_>>().join(", ")
+    let mut counted: Vec<(Algorithm, usize)> = Vec::new();
+    for algorithm in keys.iter().map(VerifierKey::algorithm) {
+        match counted.iter_mut().find(|(known, _)| *known == algorithm) {
+            Some((_, count)) => *count += 1,
+            None => counted.push((algorithm, 1)),
+        }
+    }
+    let name = |(algorithm, count): &(Algorithm, usize)| match count {
+        1 => algorithm.to_string(),
+        count => format!("{count} × {algorithm}"),
+    };
+    counted.iter().map(name).collect::<Vec<_>>().join(", ")
 }
 
 /// A key short enough to be read.

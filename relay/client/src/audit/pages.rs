@@ -9,7 +9,8 @@ use paramant_tlog::Hash;
 use super::report::{Check, Finding, finding};
 use super::{Source, Stop, source};
 
-const NAME: &str = "json log";
+pub(super) const NAME: &str = "json log";
+pub(super) const ROOT: &str = "sha3 root";
 
 /// Up to this many entries the JSON interface is read whole; beyond, its first and last page.
 pub(super) const WHOLE: u64 = 10_000;
@@ -91,7 +92,7 @@ impl Pages {
 
     /// The root that the pages show.
     pub(super) fn root(&self, computed: Option<Hash>) -> Result<Check, Finding> {
-        let name = "sha3 root";
+        let name = ROOT;
         match computed {
             Some(root) if hex::encode(root) == self.root => Ok(Check::passed(name, self.root.clone())),
             Some(root) => {

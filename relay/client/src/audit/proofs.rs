@@ -9,7 +9,7 @@ use super::report::{Check, finding};
 use super::{Source, Stop, source};
 use crate::logged;
 
-const NAME: &str = "proofs";
+pub(super) const NAME: &str = "proofs";
 
 /// `/v2/ct/proof/{n}` in the SHA3-256 tree and `/log/proof/{n}` in the SHA-256 tree, for the newest entry.
 pub(super) async fn newest<S: Source>(

@@ -1,6 +1,6 @@
 //! What entries of a log may follow one another: the rules of the kinds that can be checked from outside.
 //!
-//! - Nothing follows `log_closed`.
+//! - Nothing follows `log_closed`, and nothing precedes `log_adopted`, which names another log than this one.
 //! - Hours do not go back by more than one.
 //! - `relay_started` names one identity, the one that signs the tree heads.
 //! - A log key is added once and retired once, never added again; every one bears the log's name.
@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use paramant_protocol::entry::body::{LogKeyRotated, SupportKeyIssued};
+use paramant_protocol::entry::body::{LogAdopted, LogKeyRotated, SupportKeyIssued};
 use paramant_protocol::entry::{Body, Entry};
 use paramant_tlog::vkey::VerifierKey;
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,18 @@ pub(super) struct Rules {
     added: Vec<String>,
     retired: Vec<String>,
     support_keys: Vec<String>,
+    /// The log that this one replaced.
+    #[serde(default)]
+    replaced: Option<Replaced>,
+}
+
+/// A log that was retired, as its successor's first entry names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Replaced {
+    origin: String,
+    /// Entries under its last known checkpoint.
+    size: u64,
 }
 
 /// An `sth_anchor` entry.
@@ -92,6 +104,7 @@ impl Rules {
             }
             Some(Body::SupportKeyUsed(body)) => self.known_support_key(index, &body.key.0)?,
             Some(Body::LogClosed(_)) => self.closed_at = Some(index),
+            Some(Body::LogAdopted(body)) => self.adopted(index, body, origin)?,
             Some(Body::SthAnchor(body)) => {
                 return Ok(Some(Anchor { index, count: body.count, chain: body.chain.0 }));
             }
@@ -108,6 +121,18 @@ impl Rules {
             return Err(wrong(index, format!("names the identity {named}, an earlier one {before}")));
         }
         self.identity = Some(named);
+        Ok(())
+    }
+
+    fn adopted(&mut self, index: u64, body: &LogAdopted, origin: &str) -> Result<(), Finding> {
+        let LogAdopted { origin: old, size, .. } = body;
+        if index != 0 {
+            return Err(wrong(index, format!("says that this log replaced {old}: only a first entry may")));
+        }
+        if old == origin {
+            return Err(wrong(index, "says that this log replaced itself"));
+        }
+        self.replaced = Some(Replaced { origin: old.clone(), size: *size });
         Ok(())
     }
 
@@ -194,7 +219,11 @@ impl Rules {
 
     pub(super) fn check(&self) -> Check {
         let closed = self.closed_at.map(|index| format!("; closed by entry {index}")).unwrap_or_default();
-        Check::passed(NAME, format!("order of hours, identity, keys and closing{closed}"))
+        let replaced = self.replaced.as_ref().map(|Replaced { origin, size }| {
+            format!("; it replaced {origin}, whose last known checkpoint has {size} entries")
+        });
+        let replaced = replaced.unwrap_or_default();
+        Check::passed(NAME, format!("order of hours, identity, keys, beginning and end{replaced}{closed}"))
     }
 }
 

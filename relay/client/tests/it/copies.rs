@@ -10,10 +10,11 @@ use paramant_client::{Category, ClientError};
 use paramant_protocol::entry::Body;
 use paramant_protocol::entry::body::{CloseCause, LogClosed};
 use paramant_tlog::Checkpoint;
+use paramant_tlog::keys::{Ed25519Key, Signer as _};
 use paramant_tlog::note::Note;
 use paramant_tlog::vkey::VerifierKey;
 
-use crate::made_log::{AT, MadeLog, ORIGIN, cosign};
+use crate::made_log::{AT, MadeLog, ORIGIN, cosign, seed};
 
 pub(crate) async fn try_audit(
     paths: &[PathBuf],
@@ -62,6 +63,10 @@ async fn a_copy_on_disk_holds_without_any_network() {
     assert_eq!(remembered.unwrap().heads(), 4);
     let evidence =
         |name: &str| report.checks.iter().find(|check| check.name == name).unwrap().evidence.clone();
+    for name in ["json log", "sha3 root", "proofs"] {
+        let check = report.checks.iter().find(|check| check.name == name).unwrap();
+        assert!(!check.checked && check.evidence.contains("no JSON interface"), "{check:?}");
+    }
     assert!(evidence("anchors").starts_with("2 follow"), "{}", evidence("anchors"));
     assert!(evidence("tree heads").starts_with("4 signatures"), "{}", evidence("tree heads"));
 }
@@ -177,6 +182,10 @@ async fn parts_of_a_log_are_audited_together_alone_and_one_after_the_other() {
     let [low, high] = split(copy.path(), 512);
     let (whole, _) = audited(copy.path(), &Baggage::default()).await;
 
+    let twice = Copy::open(&[low.clone(), high.clone(), low.clone()]).unwrap_err();
+    assert_eq!(twice.category(), Category::Usage, "{twice}");
+    assert!(twice.to_string().contains("name one copy of each part"), "{twice}");
+
     let (report, together) = try_audit(&[high.clone(), low.clone()], &Baggage::default()).await.unwrap();
     holds(&report);
     assert_eq!(report.head, whole.head);
@@ -276,7 +285,8 @@ async fn a_post_quantum_line_is_demanded_of_a_trusted_key() {
         |pinned: &[VerifierKey]| Baggage { pinned: pinned.to_vec(), require_pq: true, ..Baggage::default() };
     holds(&audited(copy.path(), &demand(&[])).await.0);
     holds(&audited(copy.path(), &demand(&[ed25519.clone(), ml_dsa])).await.0);
-    refused(&audited(copy.path(), &demand(&[ed25519])).await.0, "keys", "no post-quantum line");
+    let (report, _) = audited(copy.path(), &demand(&[ed25519])).await;
+    refused(&report, "keys", "no post-quantum line of a trusted key: it has those of ML-DSA-44");
 }
 
 #[tokio::test]
@@ -335,6 +345,22 @@ async fn a_witnessed_checkpoint_of_another_history_is_found() {
     let note: Note = made.keys.note(&checkpoint, AT);
     std::fs::write(copy.path().join("checkpoint.witnessed"), note.to_text()).unwrap();
     refused(&audited(copy.path(), &Baggage::default()).await.0, "continuity", "went back");
+}
+
+#[tokio::test]
+async fn another_log_in_the_place_of_the_one_seen_before_is_told_as_that() {
+    let made = busy();
+    let copy = made.copy();
+    let (_, remembered) = audited(copy.path(), &Baggage::default()).await;
+    let mut state = serde_json::to_value(remembered.unwrap()).unwrap();
+    state["origin"] = "relay.example/log/1".into();
+    let remembered = Some(Remembered::parse(&serde_json::to_vec(&state).unwrap()).unwrap());
+    let baggage = Baggage { remembered, ..Baggage::default() };
+    refused(&audited(copy.path(), &baggage).await.0, "continuity", "with another state file");
+
+    let stranger = Ed25519Key::from_seed("relay.example/log/1", &seed(1)).unwrap();
+    let baggage = Baggage { pinned: vec![stranger.verifier().clone()], ..Baggage::default() };
+    refused(&audited(copy.path(), &baggage).await.0, "keys", "are of relay.example/log/1: another log");
 }
 
 #[tokio::test]

@@ -11,8 +11,9 @@ use paramant_client::archive::Archive;
 use paramant_client::audit::{Baggage, Remembered, audit};
 use paramant_client::logged::{self, Locator, Trust};
 use paramant_client::relay::Progress;
+use paramant_client::state::Seen;
 use paramant_client::tail::Tail;
-use paramant_client::{Relay, RelayAddress};
+use paramant_client::{Category, Relay, RelayAddress, StateDir};
 use paramant_protocol::discovery::Identity;
 use paramant_protocol::entry::{Entry, Kind};
 use paramant_protocol::path;
@@ -119,6 +120,9 @@ fn bytes(made: &MadeLog, path: &str) -> Option<Vec<u8>> {
         let sths = made.heads[made.heads.len().saturating_sub(100)..].to_vec();
         return json(&SthHistory { ok: true, count: sths.len() as u64, total, sths });
     }
+    if path.starts_with("/v2/ct/log?kind=") {
+        return json(&of_kind(made, path));
+    }
     if path.starts_with("/v2/ct/log?") {
         return json(&log_page(made, query(path, "from"), query(path, "limit")));
     }
@@ -154,6 +158,16 @@ fn log_page(made: &MadeLog, from: u64, limit: u64) -> LogPage {
     let page =
         serde_json::json!({"ok": true, "size": size, "tree_size": size, "root": root, "entries": entries});
     serde_json::from_value(page).unwrap()
+}
+
+/// The entries of a kind, looked for in 256 of them at once.
+fn of_kind(made: &MadeLog, path: &str) -> LogPage {
+    let kind = path.split_once("kind=").unwrap().1.split('&').next().unwrap();
+    let from = query(path, "from");
+    let mut page = log_page(made, from, 256);
+    page.entries.retain(|entry| entry.kind.as_deref() == Some(kind));
+    page.next_from = Some(from + 256).filter(|next| *next < page.size);
+    page
 }
 
 fn legacy_proof(made: &MadeLog, index: u64) -> Option<Vec<u8>> {
@@ -329,12 +343,81 @@ async fn entries_that_are_not_under_the_checkpoint_are_not_shown() {
 }
 
 #[tokio::test]
+async fn keys_seen_first_are_followed_through_a_rotation_that_the_log_bears_out() {
+    let home = tempfile::tempdir().unwrap();
+    let state = StateDir::open(home.path()).unwrap();
+    let mut made = MadeLog::new();
+    made.transfers(300, "");
+    made.log.publish_now().unwrap();
+    let (served, relay) = Served::start(made).await;
+    let change = |change: fn(&mut MadeLog)| {
+        let mut made = served.made.lock().unwrap();
+        change(&mut made);
+        made.log.publish_now().unwrap();
+        made.keys.verifiers()
+    };
+    let first = change(|_| ());
+    assert_eq!(logged::keys(&relay, &[], &state).await.unwrap(), first);
+    let both = change(|made| drop(made.add_key(50)));
+    assert_eq!(logged::keys(&relay, &[], &state).await.unwrap(), both);
+    let new = change(|made| drop(made.retire_first_key()));
+    assert_eq!(logged::keys(&relay, &[], &state).await.unwrap(), new);
+    logged::entry(&relay, 7, &new).await.unwrap();
+    // Somebody who was away the whole time.
+    let late = StateDir::open(&home.path().join("late")).unwrap();
+    let remember = |seen: &mut Seen| {
+        let keys = first.iter().map(ToString::to_string).collect();
+        seen.relay(relay.address().as_str()).log_keys = keys;
+        Ok(())
+    };
+    late.update_seen(remember).unwrap();
+    assert_eq!(logged::keys(&relay, &[], &late).await.unwrap(), new);
+    // A key given by hand is never replaced; that it signs no more is told with what to do.
+    let error = logged::entry(&relay, 7, &first[..1]).await.unwrap_err().to_string();
+    assert!(error.contains("learn the new ones from the relay's operator"), "{error}");
+
+    let swapped = change(|made| {
+        made.swap_first_key(60);
+        made.transfers(1, "");
+    });
+    let error = logged::keys(&relay, &[], &state).await.unwrap_err().to_string();
+    assert!(
+        error.contains("no entry of the log adds ML-DSA-44") || error.contains("adds Ed25519"),
+        "{error}"
+    );
+    assert_eq!(state.seen().unwrap().relays[relay.address().as_str()].log_keys.len(), swapped.len());
+    // Another log with keys of its own.
+    let mut other = MadeLog::with_seed(70);
+    other.transfers(3, "");
+    other.log.publish_now().unwrap();
+    *served.made.lock().unwrap() = other;
+    let error = logged::keys(&relay, &[], &state).await.unwrap_err().to_string();
+    assert!(error.contains("none of the keys"), "{error}");
+}
+
+#[tokio::test]
+async fn an_address_without_a_log_is_no_verdict_unless_a_key_is_known() {
+    let made = busy();
+    made.log.publish_now().unwrap();
+    let (served, relay) = Served::start(made).await;
+    *served.hidden.lock().unwrap() = Some("/log/vkeys".into());
+    let error = audit(&relay, &Baggage::default(), &Progress::silent()).await.unwrap_err();
+    assert_eq!(
+        (error.category(), error.to_string().contains("address of a relay")),
+        (Category::Network, true)
+    );
+    let pinned = served.made.lock().unwrap().keys.verifiers();
+    let (report, _) = audited_url(&relay, &Baggage { pinned, ..Baggage::default() }).await;
+    assert_eq!(report.failure().unwrap().evidence, "/log/vkeys is not there");
+}
+
+#[tokio::test]
 async fn a_proof_is_looked_up_by_index_and_by_receipt_and_believed_by_keys_or_policy() {
     let made = busy();
     made.log.publish_now().unwrap();
     let (served, relay) = Served::start(made).await;
-    let by_index = logged::proof(&relay, &Locator::Index(3)).await.unwrap();
-    let by_receipt = logged::proof(&relay, &RECEIPT.parse().unwrap()).await.unwrap();
+    let by_index = logged::proof(&relay, &Locator::Index(3)).await.unwrap().unwrap();
+    let by_receipt = logged::proof(&relay, &RECEIPT.parse().unwrap()).await.unwrap().unwrap();
     let trust = trust(&served);
     for proof in [&by_index, &by_receipt] {
         let logged = logged::check_by(proof, None, &trust).unwrap();

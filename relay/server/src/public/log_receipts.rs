@@ -17,7 +17,6 @@ use super::conditions::Conditions;
 use super::log_tiles::tlog_proof;
 use super::representation::{Keep, Representation, TEXT, absent, unreadable};
 use crate::app::Shared;
-use crate::log_service::LogService;
 use crate::store::receipt_rows::Receipted;
 
 /// A checkpoint is published every second while the log grows.
@@ -37,8 +36,7 @@ async fn receipt(State(app): State<Shared>, Path(id): Path<String>, conditions: 
         Ok(None) => return not_yet(),
         Err(error) => return unreadable(&error),
     };
-    let log = app.core.log.clone();
-    match tokio::task::spawn_blocking(move || proof_of(&log, receipted)).await {
+    match tokio::task::spawn_blocking(move || proof_of(&app, receipted)).await {
         Ok(Ok(Some(proof))) => Representation::of_text(TEXT, proof, Keep::Never).answer(&conditions),
         Ok(Ok(None)) => not_yet(),
         Ok(Err(error)) => unreadable(&error),
@@ -47,10 +45,10 @@ async fn receipt(State(app): State<Shared>, Path(id): Path<String>, conditions: 
 }
 
 /// The proof, if the entry at that place is the one meant: after `log adopt` another log has the same indices.
-fn proof_of(log: &LogService, receipted: Receipted) -> Result<Option<String>, ReadError> {
-    let entry = log.engine().entry(receipted.log_index)?;
+fn proof_of(app: &Shared, receipted: Receipted) -> Result<Option<String>, ReadError> {
+    let entry = app.core.log.engine().entry(receipted.log_index)?;
     if entry.is_some_and(|entry| entry.legacy_leaf == receipted.leaf.0) {
-        tlog_proof(log, receipted.log_index)
+        tlog_proof(app, receipted.log_index)
     } else {
         Ok(None)
     }

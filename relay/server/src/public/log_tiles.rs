@@ -23,8 +23,8 @@ use crate::log_service::{LogService, Published};
 
 /// A partial tile never changes either, but a longer one replaces it soon.
 const PARTIAL: Keep = Keep::Seconds(60);
-/// Keys change with a rotation, which an auditor should see within the hour it is logged in.
-pub(super) const KEYS: Keep = Keep::Seconds(300);
+/// Keys change with a rotation, and then a newer checkpoint needs the newer keys: an older answer would look like a forgery.
+pub(super) const KEYS: Keep = Keep::Revalidate;
 
 /// The routes of this module.
 pub fn routes() -> Router<Shared> {
@@ -99,8 +99,7 @@ fn representation(resource: Resource, bytes: Vec<u8>) -> Representation {
 async fn proof(State(app): State<Shared>, Path(index): Path<String>, conditions: Conditions) -> Response {
     let digits = index.strip_suffix(".tlog-proof").unwrap_or(&index);
     let Some(index) = number(digits) else { return absent() };
-    let log = app.core.log.clone();
-    match tokio::task::spawn_blocking(move || tlog_proof(&log, index)).await {
+    match tokio::task::spawn_blocking(move || tlog_proof(&app, index)).await {
         Ok(Ok(Some(proof))) => Representation::of_text(TEXT, proof, Keep::Revalidate).answer(&conditions),
         Ok(Ok(None)) => absent(),
         Ok(Err(error)) => unreadable(&error),
@@ -123,16 +122,18 @@ pub(crate) fn vkeys_text(log: &LogService) -> String {
     log.verifiers().iter().map(|key| format!("{key}\n")).collect()
 }
 
-/// The proof of an entry under the newest published checkpoint, if it lies there.
+/// The proof of an entry under the newest published checkpoint, if it lies there; with the lines of witnesses that `/log/checkpoint`
+/// shows at this moment.
 ///
 /// # Errors
 /// When the disk fails. Blocks.
-pub fn tlog_proof(log: &LogService, index: u64) -> Result<Option<String>, ReadError> {
+pub fn tlog_proof(app: &Shared, index: u64) -> Result<Option<String>, ReadError> {
+    let log = &app.core.log;
     let Some(published) = log.published().filter(|published| index < published.head.size) else {
         return Ok(None);
     };
     let Some(entry) = log.engine().entry(index)? else { return Ok(None) };
     let path = log.engine().inclusion(Tree::Sha256, index, published.head.size)?;
-    let checkpoint = published.note.clone();
+    let checkpoint = app.core.witnesses.shown(&published);
     Ok(Some(TlogProof { extra: Some(entry.bytes), index, path, checkpoint }.to_text()))
 }

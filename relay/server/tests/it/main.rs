@@ -25,6 +25,7 @@ mod process;
 mod receipts;
 mod relay;
 mod sdk;
+mod stranger;
 mod upload;
 mod witness;
 mod witnesses;

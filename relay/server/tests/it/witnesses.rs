@@ -7,6 +7,7 @@ use paramant_protocol::control::{Directives, WitnessState};
 use paramant_relay::witnesses::WitnessVerdict;
 use paramant_tlog::note::Note;
 use paramant_tlog::policy::{Policy, Verdict};
+use paramant_tlog::tlog_proof::TlogProof;
 use paramant_tlog::{Checkpoint, Tree};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -64,6 +65,14 @@ async fn a_quorum_cosigns_what_the_log_says_and_a_reader_with_the_policy_accepts
     witnessed_at_least(&relay, size).await;
     let newest = judged(&relay, "/log/checkpoint").await.unwrap();
     assert_eq!(newest.cosigned.len(), 2, "the newest checkpoint shows its lines too");
+    let shown = text(&relay, "/log/checkpoint").await.unwrap();
+    let proof = text(&relay, "/log/proof/0").await.unwrap();
+    assert_eq!(TlogProof::parse(&proof).unwrap().checkpoint, shown, "a proof carries the witnesses' lines");
+    let page = text(&relay, "/ct").await.unwrap();
+    let told = format!(
+        "At least 2 of 3 <a href=\"/log/policy\">witnesses</a> have cosigned its first {size} entries"
+    );
+    assert!(page.contains(&told) && !page.contains("No witness"), "{page}");
 
     let report = relay.running.app.core.witnesses.report().unwrap();
     assert!(report.reached && report.size >= Some(size) && report.at.is_some(), "{report:?}");
@@ -231,6 +240,7 @@ async fn without_witnesses_the_policy_says_what_that_means() {
     assert!(judged(&relay, "/log/checkpoint").await.unwrap().quorum);
     assert_eq!(text(&relay, "/log/checkpoint.witnessed").await, None);
     assert_eq!(relay.running.app.core.witnesses.report(), None);
+    assert!(text(&relay, "/ct").await.unwrap().contains("No witness cosigns this log"));
     relay.stop().await;
 }
 

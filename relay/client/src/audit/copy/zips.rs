@@ -56,10 +56,26 @@ impl Zips {
     /// Opens zips.
     ///
     /// # Errors
-    /// When a file cannot be read or is no archive of a log.
+    /// When a file cannot be read, is no archive of a log, or holds entries that another one holds too.
     pub fn open(paths: &[PathBuf]) -> Result<Self, ClientError> {
         let mut zips = paths.iter().map(Zip::open).collect::<Result<Vec<_>, _>>()?;
-        let bundles = zips.iter().flat_map(Zip::bundles).collect();
+        let mut bundles = BTreeSet::new();
+        for (number, zip) in zips.iter().enumerate() {
+            for bundle in zip.bundles() {
+                if bundles.insert(bundle) {
+                    continue;
+                }
+                let other =
+                    zips.iter().take(number).find(|other| other.bundles().any(|known| known == bundle));
+                let text = format!(
+                    "{} and {} both hold the entries from {} on: name one copy of each part",
+                    other.unwrap_or(zip).path.display(),
+                    zip.path.display(),
+                    bundle * WIDTH
+                );
+                return Err(ClientError::Address(text));
+            }
+        }
         zips.sort_by_key(|zip| zip.first_bundle);
         let files = zips.iter().filter_map(Zip::heads).collect();
         zips.sort_by_key(|zip| std::cmp::Reverse(zip.checkpoint_size));

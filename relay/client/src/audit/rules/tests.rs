@@ -1,7 +1,9 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use paramant_protocol::entry::body::{CloseCause, Digest, LogClosed, RelayStarted, Role, SupportKeyEnded};
+use paramant_protocol::entry::body::{
+    CloseCause, Digest, LogAdopted, LogClosed, RelayStarted, Role, SupportKeyEnded,
+};
 use paramant_tlog::keys::{CosignatureKey, Ed25519Key, Seed, Signer as _};
 
 const ORIGIN: &str = "relay.example/log";
@@ -67,6 +69,21 @@ fn refused(entries: &[(usize, Body)], expected: &str) {
 fn nothing_follows_the_end_of_a_log() {
     assert!(run(&[(0, started(7)), (0, closed())]).is_ok());
     refused(&[(0, closed()), (0, started(7))], "entry 1 follows entry 0, which closed the log");
+}
+
+#[test]
+fn a_log_that_replaced_another_says_so_first_or_not_at_all() {
+    let adopted =
+        |origin: &str| Body::LogAdopted(LogAdopted { origin: origin.into(), size: 9, root: Digest([1; 32]) });
+    let rules = run(&[(0, adopted("old.example/log")), (0, started(7))]).unwrap();
+    let told = rules.check().evidence;
+    assert!(
+        told.contains("it replaced old.example/log, whose last known checkpoint has 9 entries"),
+        "{told}"
+    );
+    refused(&[(0, started(7)), (0, adopted("old.example/log"))], "entry 1 says that this log replaced old");
+    refused(&[(0, adopted("a")), (0, adopted("b"))], "only a first entry may");
+    refused(&[(0, adopted(ORIGIN))], "replaced itself");
 }
 
 #[test]

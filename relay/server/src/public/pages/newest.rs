@@ -5,6 +5,7 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use paramant_log::ReadError;
+use paramant_protocol::control::WitnessesReport;
 use paramant_protocol::entry::{Entry, Kind};
 use serde::Deserialize;
 
@@ -41,12 +42,31 @@ struct Newest {
     origin: String,
     size: u64,
     root: String,
+    watched: Watched,
     filtered: bool,
     kinds: Vec<KindOption>,
     since: String,
     until: String,
     rows: Vec<Row>,
     older: Option<String>,
+}
+
+/// Who besides the relay vouches for the log.
+enum Watched {
+    ByNobody,
+    NotYet { quorum: u32, members: usize },
+    UpTo { quorum: u32, members: usize, size: u64 },
+}
+
+impl Watched {
+    fn of(report: Option<WitnessesReport>) -> Self {
+        let Some(report) = report else { return Self::ByNobody };
+        let (quorum, members) = (report.quorum, report.members.len());
+        match report.size {
+            Some(size) => Self::UpTo { quorum, members, size },
+            None => Self::NotYet { quorum, members },
+        }
+    }
 }
 
 struct KindOption {
@@ -69,10 +89,11 @@ pub(super) async fn page(
     Query(asked): Query<Asked>,
     conditions: Conditions,
 ) -> Response {
-    let log = app.core.log.clone();
+    let (log, watched) = (app.core.log.clone(), Watched::of(app.core.witnesses.report()));
     match asked.understood() {
         Ok((filter, before)) => {
-            let read = tokio::task::spawn_blocking(move || read(&log, &asked, &filter, before)).await;
+            let read =
+                tokio::task::spawn_blocking(move || read(&log, watched, &asked, &filter, before)).await;
             match read {
                 Ok(Ok(page)) => answer(&page, &conditions),
                 Ok(Err(error)) => unreadable(&error),
@@ -80,7 +101,7 @@ pub(super) async fn page(
             }
         }
         Err(problem) => {
-            let page = Newest { problem: Some(problem), ..Newest::empty(&log, &asked) };
+            let page = Newest { problem: Some(problem), ..Newest::empty(&log, watched, &asked) };
             refusal(StatusCode::BAD_REQUEST, &page)
         }
     }
@@ -115,7 +136,7 @@ impl Asked {
 }
 
 impl Newest {
-    fn empty(log: &LogService, asked: &Asked) -> Self {
+    fn empty(log: &LogService, watched: Watched, asked: &Asked) -> Self {
         let head = log.published().map(|published| published.head);
         let option = |kind: &Kind| KindOption {
             name: kind.name(),
@@ -128,6 +149,7 @@ impl Newest {
             origin: log.origin().to_owned(),
             size: head.map_or(0, |head| head.size),
             root: head.map(|head| hex::encode(head.sha256_root)).unwrap_or_default(),
+            watched,
             filtered: !(asked.kind.is_empty() && asked.since.is_empty() && asked.until.is_empty()),
             kinds: Kind::ALL.iter().map(option).collect(),
             since: asked.since.clone(),
@@ -138,8 +160,14 @@ impl Newest {
     }
 }
 
-fn read(log: &LogService, asked: &Asked, filter: &Filter, before: u64) -> Result<Newest, ReadError> {
-    let page = Newest::empty(log, asked);
+fn read(
+    log: &LogService,
+    watched: Watched,
+    asked: &Asked,
+    filter: &Filter,
+    before: u64,
+) -> Result<Newest, ReadError> {
+    let page = Newest::empty(log, watched, asked);
     let found = log_search::newest(log, filter, page.size, before, ENTRIES)?;
     let row = |(index, stored): (u64, crate::log_service::Entry)| {
         let (kind, title, hour) = match Entry::parse(&stored.bytes) {
