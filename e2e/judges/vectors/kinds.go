@@ -54,7 +54,7 @@ var words = map[string][]string{
 	"drain source":    {"Spec", "Policy", "Vendor", "Update", "Shutdown"},
 	"refusal":         {"unknown_action", "not_recorded", "not_allowed", "wrong_relay", "stale"},
 	"admin change":    {"set_up", "token", "second_factor", "key_created", "key_revoked", "key_changed"},
-	"clock authority": {"reply", "admin"},
+	"clock authority": {"reply", "admin", "machine"},
 	"close":           {"deleted", "adopted"},
 }
 

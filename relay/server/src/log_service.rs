@@ -8,6 +8,7 @@
 mod anchors;
 pub mod fence;
 pub mod guard;
+mod hours;
 pub mod key_book;
 mod key_ring;
 mod origin;
@@ -32,6 +33,7 @@ pub use self::anchors::AnchorError;
 use self::anchors::Anchors;
 use self::fence::{Sources, Standing};
 use self::guard::Guard;
+use self::hours::DatedLog;
 use self::key_book::{KeyBook, KeyRecord};
 use self::key_ring::KeyRing;
 pub use self::key_ring::{KeysRefused, RotateError};
@@ -52,7 +54,7 @@ const LOOK: Duration = Duration::from_secs(1);
 pub struct LogService(Arc<Inner>);
 
 struct Inner {
-    log: Log,
+    log: DatedLog,
     names: Names,
     relay_id: String,
     /// Fingerprint of the relay's identity.
@@ -78,6 +80,9 @@ pub enum OpenError {
     /// The engine.
     #[error("the log cannot be opened: {0}")]
     Log(#[from] paramant_log::OpenError),
+    /// Its newest entries.
+    #[error("the newest entries of the log cannot be read: {0}")]
+    Read(#[from] ReadError),
     /// The tree heads signed so far.
     #[error(transparent)]
     TreeHeads(#[from] TreeHeadsError),
@@ -123,16 +128,16 @@ impl LogService {
         let ring = KeyRing::new(&names.origin, identity, keys, guard.clone())?;
         let legacy_leaf = |bytes: &[u8]| entry::Entry::parse(bytes).ok().map(|entry| entry.leaf());
         let options = Options { checkpoint_every: CHECKPOINT_EVERY, legacy_leaf, ..Options::new(data.log()) };
-        let log = Log::open(options, Arc::new(ring.clone()))?;
+        let log = DatedLog::open(Log::open(options, Arc::new(ring.clone()))?)?;
         ring.complete(&log)?;
         let heads = TreeHeads::open(
             &data.tree_heads(),
-            log.clone(),
+            log.engine().clone(),
             identity.clone(),
             relay_id.clone(),
             guard.clone(),
         )?;
-        let anchors = Anchors::open(&data.tree_heads(), &log, heads.total());
+        let anchors = Anchors::open(&data.tree_heads(), log.engine(), heads.total());
         let failed = watch::Sender::new(false);
         let identity = identity.fingerprint().to_owned();
         let worth = AtomicU64::new(0);
@@ -216,7 +221,7 @@ impl LogService {
                 // A failure outside an append (a checkpoint, a tile) is only seen by asking.
                 () = tokio::time::sleep(LOOK) => {}
             }
-            if self.0.log.has_failed() {
+            if self.engine().has_failed() {
                 return;
             }
         }
@@ -235,8 +240,8 @@ impl LogService {
     /// # Errors
     /// When `size` exceeds the durable head or the disk fails.
     pub fn legacy_inclusion(&self, index: u64, size: u64) -> Result<(Vec<Hash>, Hash), LogError> {
-        let path = self.0.log.inclusion(Tree::Sha3, index, size)?;
-        Ok((path, self.0.log.root(Tree::Sha3, size)?))
+        let path = self.engine().inclusion(Tree::Sha3, index, size)?;
+        Ok((path, self.engine().root(Tree::Sha3, size)?))
     }
 
     /// The index of the entry with this legacy leaf at or after `from`, for the start-up pass over pending rows.
@@ -244,7 +249,7 @@ impl LogService {
     /// # Errors
     /// When the disk fails.
     pub fn find_legacy_leaf(&self, leaf: &Hash, from: u64) -> Result<Option<u64>, LogError> {
-        Ok(self.0.log.find_legacy_leaf(leaf, from)?)
+        Ok(self.engine().find_legacy_leaf(leaf, from)?)
     }
 
     /// Every tree head ever signed.
@@ -254,12 +259,12 @@ impl LogService {
 
     /// The durable head.
     pub fn head(&self) -> Head {
-        self.0.log.head()
+        self.engine().head()
     }
 
     /// The newest published checkpoint.
     pub fn published(&self) -> Option<Arc<Published>> {
-        self.0.log.published()
+        self.engine().published()
     }
 
     /// One more than the index of the last entry of this run that is worth a push to witnesses. The entry about the start is one,
@@ -270,7 +275,7 @@ impl LogService {
 
     /// The engine, for reads. They touch the disk: call them where blocking is allowed.
     pub fn engine(&self) -> &Log {
-        &self.0.log
+        self.0.log.engine()
     }
 
     /// The log's name in checkpoints.
@@ -309,7 +314,7 @@ impl LogService {
     /// Signs and publishes the durable head, signs the last tree head, and stops the writers. Blocks; the last call of all.
     pub fn close(&self) {
         self.0.heads.close();
-        match (self.0.log.clone().close(), self.0.guard.standing()) {
+        match (self.engine().clone().close(), self.0.guard.standing()) {
             (Ok(()), _) => {}
             (Err(error), Standing::Open) => {
                 tracing::error!(%error, "the log did not close cleanly; its entries are safe");

@@ -1,7 +1,7 @@
 //! What entries of a log may follow one another: the rules of the kinds that can be checked from outside.
 //!
 //! - Nothing follows `log_closed`, and nothing precedes `log_adopted`, which names another log than this one.
-//! - Hours do not go back by more than one.
+//! - Hours do not go back by more than one, unless `clock_corrected` says that the machine's clock was set back.
 //! - `relay_started` names one identity, the one that signs the tree heads.
 //! - A log key is added once and retired once, never added again; every one bears the log's name.
 //! - A support key is used, revoked and expires only after it was issued, and is issued for at most a day.
@@ -12,8 +12,8 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use paramant_protocol::entry::body::{LogAdopted, LogKeyRotated, SupportKeyIssued};
-use paramant_protocol::entry::{Body, Entry};
+use paramant_protocol::entry::body::{ClockAuthority, LogAdopted, LogKeyRotated, SupportKeyIssued};
+use paramant_protocol::entry::{Body, Entry, Kind};
 use paramant_tlog::vkey::VerifierKey;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +34,9 @@ pub(super) struct Rules {
     hour: String,
     hour_seconds: i64,
     latest_seconds: i64,
+    /// Entries that say that the machine's clock was set back.
+    #[serde(default)]
+    set_back: Vec<u64>,
     closed_at: Option<u64>,
     identity: Option<String>,
     /// Verifier keys in the order in which they were added and retired.
@@ -74,16 +77,34 @@ impl Rules {
                 self.kinds.insert(kind.to_owned(), 1);
             }
         }
-        if self.hour != hour {
+        // What follows this entry in an adopted log is older: transfers of the log before.
+        if self.hour != hour && kind != Kind::LogAdopted.name() {
             let seconds = seconds(hour).ok_or_else(|| wrong(index, format!("has no hour: {hour}")))?;
             hour.clone_into(&mut self.hour);
             self.hour_seconds = seconds;
             self.latest_seconds = self.latest_seconds.max(seconds);
         }
+        // Its body tells whether it may.
+        if kind == Kind::ClockCorrected.name() { Ok(()) } else { self.in_order(index) }
+    }
+
+    fn in_order(&self, index: u64) -> Result<(), Finding> {
         if self.latest_seconds - self.hour_seconds > HOUR {
-            let text = format!("is from {hour}, more than an hour before an entry that precedes it");
+            let hour = &self.hour;
+            let text = format!(
+                "is from {hour}, more than an hour before an entry that precedes it, and none says that the clock was set back"
+            );
             return Err(wrong(index, text));
         }
+        Ok(())
+    }
+
+    fn corrected(&mut self, index: u64, by: ClockAuthority) -> Result<(), Finding> {
+        if by != ClockAuthority::Machine {
+            return self.in_order(index);
+        }
+        self.latest_seconds = self.hour_seconds;
+        self.set_back.push(index);
         Ok(())
     }
 
@@ -103,6 +124,7 @@ impl Rules {
                 self.known_support_key(index, &body.key.0)?;
             }
             Some(Body::SupportKeyUsed(body)) => self.known_support_key(index, &body.key.0)?,
+            Some(Body::ClockCorrected(body)) => self.corrected(index, body.by)?,
             Some(Body::LogClosed(_)) => self.closed_at = Some(index),
             Some(Body::LogAdopted(body)) => self.adopted(index, body, origin)?,
             Some(Body::SthAnchor(body)) => {
@@ -223,7 +245,17 @@ impl Rules {
             format!("; it replaced {origin}, whose last known checkpoint has {size} entries")
         });
         let replaced = replaced.unwrap_or_default();
-        Check::passed(NAME, format!("order of hours, identity, keys, beginning and end{replaced}{closed}"))
+        let set_back = match self.set_back.as_slice() {
+            [] => String::new(),
+            [index] => format!("; entry {index} says that the clock was set back"),
+            [.., index] => {
+                format!("; {} entries say that the clock was set back, {index} last", self.set_back.len())
+            }
+        };
+        Check::passed(
+            NAME,
+            format!("order of hours, identity, keys, beginning and end{replaced}{set_back}{closed}"),
+        )
     }
 }
 

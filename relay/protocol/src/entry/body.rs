@@ -143,7 +143,7 @@ bodies! {
     RemoteActionRefused(RemoteActionRefused) = "remote_action_refused",
     /// An admin credential or setting changed.
     AdminChanged(AdminChanged) = "admin_changed",
-    /// The licence clock's floor was moved.
+    /// The licence clock's floor was moved, or the machine's clock was set back.
     ClockCorrected(ClockCorrected) = "clock_corrected",
     /// A log signing key came or went.
     LogKeyRotated(LogKeyRotated) = "log_key_rotated",
@@ -424,6 +424,8 @@ closed_words! {
         Reply,
         /// The admin.
         Admin,
+        /// The machine's own clock was set back by more than an hour.
+        Machine,
     }
     /// Why a log ended.
     CloseCause {

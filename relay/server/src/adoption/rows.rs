@@ -45,7 +45,9 @@ pub(super) fn rewrite(data: &DataDir) -> Result<(), AdoptError> {
 }
 
 fn list(c: &Connection) -> Result<Vec<Unread>, rusqlite::Error> {
-    let sql = "SELECT id, leaf, created_ms FROM blobs WHERE state IN (1, 2) ORDER BY log_index, id";
+    // In order of time: in a log hours do not go back.
+    let sql =
+        "SELECT id, leaf, created_ms FROM blobs WHERE state IN (1, 2) ORDER BY created_ms, log_index, id";
     let row =
         |row: &rusqlite::Row<'_>| Ok(Unread { id: row.get(0)?, leaf: row.get(1)?, created_ms: row.get(2)? });
     c.prepare(sql)?.query_map([], row)?.collect()

@@ -18,6 +18,7 @@ use paramant_protocol::sth;
 use paramant_tlog::Hash;
 use serde::{Deserialize, Serialize};
 
+use super::hours::DatedLog;
 use super::tree_heads::{RecordError, TreeHeads};
 use crate::data_dir::durable;
 
@@ -89,7 +90,7 @@ impl Anchors {
     }
 
     /// Appends an anchor if there is a reason for one.
-    pub(super) fn anchor(&self, heads: &TreeHeads, log: &Log) -> Result<bool, AnchorError> {
+    pub(super) fn anchor(&self, heads: &TreeHeads, log: &DatedLog) -> Result<bool, AnchorError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let count = heads.total();
         if !due(state.last, count, |number| heads.nth(number))? {

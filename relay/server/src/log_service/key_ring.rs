@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
-use paramant_log::{AppendError, CheckpointSigner, Entry, Head, Log, ReadError, SignError};
+use paramant_log::{AppendError, CheckpointSigner, Entry, Head, ReadError, SignError};
 use paramant_protocol::entry::body::LogKeyRotated;
 use paramant_protocol::entry::{self, Body, EntryError};
 use paramant_tlog::Checkpoint;
@@ -27,6 +27,7 @@ use paramant_tlog::note::Note;
 use paramant_tlog::vkey::VerifierKey;
 
 use super::guard::Guard;
+use super::hours::DatedLog;
 use super::key_book::{KeyBook, KeyRecord, Pending, PendingEntry, Step};
 use crate::identity::{Identity, KeyError, LogKeys};
 
@@ -138,7 +139,7 @@ impl KeyRing {
     }
 
     /// At start, before anything is signed: completes a step that a crash cut off.
-    pub(super) fn complete(&self, log: &Log) -> Result<(), RotateError> {
+    pub(super) fn complete(&self, log: &DatedLog) -> Result<(), RotateError> {
         let mut state = self.lock();
         if state.book.record.pending.is_some() {
             tracing::warn!("a rotation of the log's keys was cut off; it is completed now");
@@ -152,7 +153,7 @@ impl KeyRing {
     }
 
     /// Adds the keys of a new generation: from here on checkpoints carry the lines of both.
-    pub(super) fn begin(&self, log: &Log) -> Result<(), RotateError> {
+    pub(super) fn begin(&self, log: &DatedLog) -> Result<(), RotateError> {
         self.0.guard.may_sign().map_err(RotateError::Fenced)?;
         let mut state = self.lock();
         if state.book.record.pending.is_some() || living_generations(&state.book.record.keys).len() != 1 {
@@ -166,9 +167,9 @@ impl KeyRing {
     }
 
     /// Retires the keys of the old generation: from here on checkpoints carry the lines of the new one only.
-    pub(super) fn finish(&self, log: &Log) -> Result<(), RotateError> {
+    pub(super) fn finish(&self, log: &DatedLog) -> Result<(), RotateError> {
         self.0.guard.may_sign().map_err(RotateError::Fenced)?;
-        let published = log.published().map_or(0, |published| published.head.size);
+        let published = log.engine().published().map_or(0, |published| published.head.size);
         let mut state = self.lock();
         let living = living_generations(&state.book.record.keys);
         let (Some(old), Some(new)) = (living.first().copied(), living.get(1).copied()) else {
@@ -192,7 +193,7 @@ impl KeyRing {
     fn announce(
         &self,
         state: &mut State,
-        log: &Log,
+        log: &DatedLog,
         step: Step,
         generation: u32,
         vkeys: Vec<String>,
@@ -208,19 +209,19 @@ impl KeyRing {
             let entry = String::from_utf8_lossy(entry.bytes()).into_owned();
             entries.push(PendingEntry { vkey, entry });
         }
-        let from = log.head().size;
+        let from = log.engine().head().size;
         state.book.record.pending = Some(Pending { step, generation, from, entries });
         state.book.write().inspect_err(|_| state.book.record.pending = None)?;
         Ok(())
     }
 
     /// Steps 3 and 4. What is in the log already is not appended again.
-    fn append_and_record(&self, state: &mut State, log: &Log) -> Result<(), RotateError> {
+    fn append_and_record(&self, state: &mut State, log: &DatedLog) -> Result<(), RotateError> {
         let Some(pending) = state.book.record.pending.clone() else { return Ok(()) };
         let mut keys = state.book.record.keys.clone();
         for PendingEntry { vkey, entry } in &pending.entries {
             let leaf = entry::Entry::parse(entry.as_bytes())?.leaf();
-            let index = match log.find_legacy_leaf(&leaf, pending.from)? {
+            let index = match log.engine().find_legacy_leaf(&leaf, pending.from)? {
                 Some(index) => index,
                 None => {
                     let entry = Entry { bytes: entry.clone().into_bytes(), legacy_leaf: leaf };

@@ -33,7 +33,7 @@ impl LogService {
             return;
         }
         self.0.heads.wake();
-        if let Err(error) = self.0.log.publish_now() {
+        if let Err(error) = self.engine().publish_now() {
             tracing::warn!(%error, "no checkpoint was published; the log tries again");
         }
     }
@@ -45,7 +45,7 @@ impl LogService {
             retired: &self.0.names.retired,
             head: self.head(),
         };
-        guard::judge(directives, &ours, |size| self.0.log.root(Tree::Sha256, size))
+        guard::judge(directives, &ours, |size| self.engine().root(Tree::Sha256, size))
     }
 
     /// The fence against old copies.

@@ -328,3 +328,28 @@ async fn a_page_from_beyond_the_end_is_empty_however_far_beyond() {
     let page: LogPage = json_of(&relay, &format!("/v2/ct/log?from={}", u64::MAX)).await;
     assert!(page.entries.is_empty() && page.size > 0);
 }
+
+/// As after a wrong answer of a time server, since put right.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_was_set_back_is_an_entry_before_anything_dated_by_it() {
+    let relay = Relay::start().await;
+    let log = relay.running.app.core.log.clone();
+    let ahead = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(72);
+    let entry = Entry::transfer([7; 32], ahead);
+    let entry = paramant_relay::log_service::Entry { legacy_leaf: entry.leaf(), bytes: entry.into_bytes() };
+    log.append(entry).await.unwrap();
+    let from = log.head().size;
+    filled(&relay, 2).await;
+    let told: Vec<(String, bool)> = log
+        .engine()
+        .entries(from, 100)
+        .unwrap()
+        .iter()
+        .map(|entry| Entry::parse(&entry.bytes).unwrap())
+        .map(|entry| (entry.kind().name().to_owned(), entry.hour() < &ahead.to_string()[..13]))
+        .collect();
+    assert_eq!(told[0], ("clock_corrected".to_owned(), true), "{told:?}");
+    assert_eq!(told.iter().filter(|(kind, _)| kind == "clock_corrected").count(), 1, "{told:?}");
+    assert_eq!(told.iter().filter(|(kind, _)| kind == "transfer").count(), 2, "{told:?}");
+    relay.stop().await;
+}

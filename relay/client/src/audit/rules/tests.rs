@@ -2,7 +2,7 @@
 
 use super::*;
 use paramant_protocol::entry::body::{
-    CloseCause, Digest, LogAdopted, LogClosed, RelayStarted, Role, SupportKeyEnded,
+    ClockCorrected, CloseCause, Digest, LogAdopted, LogClosed, RelayStarted, Role, SupportKeyEnded,
 };
 use paramant_tlog::keys::{CosignatureKey, Ed25519Key, Seed, Signer as _};
 
@@ -65,6 +65,29 @@ fn refused(entries: &[(usize, Body)], expected: &str) {
     assert!(evidence.contains(expected), "{evidence}");
 }
 
+fn adopted(origin: &str) -> Body {
+    Body::LogAdopted(LogAdopted { origin: origin.into(), size: 9, root: Digest([1; 32]) })
+}
+
+fn corrected(by: ClockAuthority) -> Body {
+    Body::ClockCorrected(ClockCorrected { by })
+}
+
+#[test]
+fn hours_go_back_by_more_than_one_only_where_an_entry_says_that_the_clock_was_set_back() {
+    let order = "more than an hour before";
+    assert!(run(&[(1, started(7)), (0, started(7)), (1, started(7))]).is_ok());
+    refused(&[(2, started(7)), (1, started(7)), (0, started(7))], order);
+    let machine = || corrected(ClockAuthority::Machine);
+    let rules = run(&[(2, started(7)), (0, machine()), (0, started(7)), (1, started(7))]).unwrap();
+    assert!(rules.check().evidence.contains("entry 1 says that the clock was set back"));
+    refused(&[(2, started(7)), (0, corrected(ClockAuthority::Admin))], order);
+    refused(&[(3, started(7)), (2, machine()), (0, started(7))], order);
+    // What follows the first entry of an adopted log is from the log before.
+    assert!(run(&[(3, adopted("old.example/log")), (0, started(7))]).is_ok());
+    refused(&[(3, adopted("old.example/log")), (2, started(7)), (0, started(7))], order);
+}
+
 #[test]
 fn nothing_follows_the_end_of_a_log() {
     assert!(run(&[(0, started(7)), (0, closed())]).is_ok());
@@ -73,8 +96,6 @@ fn nothing_follows_the_end_of_a_log() {
 
 #[test]
 fn a_log_that_replaced_another_says_so_first_or_not_at_all() {
-    let adopted =
-        |origin: &str| Body::LogAdopted(LogAdopted { origin: origin.into(), size: 9, root: Digest([1; 32]) });
     let rules = run(&[(0, adopted("old.example/log")), (0, started(7))]).unwrap();
     let told = rules.check().evidence;
     assert!(
@@ -84,12 +105,6 @@ fn a_log_that_replaced_another_says_so_first_or_not_at_all() {
     refused(&[(0, started(7)), (0, adopted("old.example/log"))], "entry 1 says that this log replaced old");
     refused(&[(0, adopted("a")), (0, adopted("b"))], "only a first entry may");
     refused(&[(0, adopted(ORIGIN))], "replaced itself");
-}
-
-#[test]
-fn hours_go_back_by_one_at_most() {
-    assert!(run(&[(1, started(7)), (0, started(7)), (1, started(7))]).is_ok());
-    refused(&[(2, started(7)), (1, started(7)), (0, started(7))], "more than an hour before");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use paramant_log::Options;
+use paramant_log::{Log, Options};
 use paramant_tlog::vkey::Algorithm;
 use tempfile::TempDir;
 
@@ -12,7 +12,7 @@ const ORIGIN: &str = "relay.example/log";
 
 /// A log with its ring, as a process holds them; dropping it is a crash.
 struct Open {
-    log: Log,
+    log: DatedLog,
     ring: KeyRing,
     _data: DataDir,
 }
@@ -33,7 +33,7 @@ fn open_unfinished(root: &Path) -> Open {
     let ring = KeyRing::new(ORIGIN, &identity, book, guard).unwrap();
     let options =
         Options { checkpoint_every: std::time::Duration::from_secs(3600), ..Options::new(data.log()) };
-    let log = Log::open(options, Arc::new(ring.clone())).unwrap();
+    let log = DatedLog::open(Log::open(options, Arc::new(ring.clone())).unwrap()).unwrap();
     Open { log, ring, _data: data }
 }
 
@@ -46,8 +46,8 @@ impl Open {
 
     /// The keys whose lines a checkpoint of the present head carries, all verified.
     fn signers(&self) -> Vec<VerifierKey> {
-        let note = Note::parse(self.log.publish_now().unwrap().note.as_bytes()).unwrap();
-        let keys = self.ring.verifiers(self.log.head().size);
+        let note = Note::parse(self.log.engine().publish_now().unwrap().note.as_bytes()).unwrap();
+        let keys = self.ring.verifiers(self.log.engine().head().size);
         assert_eq!(note.signatures.len(), keys.len());
         assert_eq!(note.open(&keys).unwrap().len(), keys.len(), "every line verifies");
         keys
@@ -55,7 +55,7 @@ impl Open {
 
     /// `(added, retired)` of every rotation entry, in order.
     fn rotations(&self) -> Vec<(Option<String>, Option<String>)> {
-        let entries = self.log.entries(0, 1000).unwrap();
+        let entries = self.log.engine().entries(0, 1000).unwrap();
         let bodies = entries.iter().map(|it| entry::Entry::parse(&it.bytes).unwrap().body().cloned());
         bodies
             .filter_map(|body| match body {
@@ -115,13 +115,13 @@ fn a_head_from_before_a_step_carries_the_lines_of_before() {
     let temp = TempDir::new().unwrap();
     let it = open(temp.path());
     it.append();
-    let before = it.log.head();
+    let before = it.log.engine().head();
     it.ring.begin(&it.log).unwrap();
-    let between = it.log.head();
+    let between = it.log.engine().head();
     it.signers();
     it.ring.finish(&it.log).unwrap();
     let lines = |head: &Head| Note::parse(it.ring.sign(head).unwrap().as_bytes()).unwrap().signatures.len();
-    assert_eq!((lines(&before), lines(&between), lines(&it.log.head())), (3, 5, 3));
+    assert_eq!((lines(&before), lines(&between), lines(&it.log.engine().head())), (3, 5, 3));
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn a_log_that_may_not_be_signed_is_not_rotated() {
     let it = open(temp.path());
     it.ring.0.guard.operator_says(Some(super::super::fence::Answer::Objects("an old copy".to_owned())));
     assert!(matches!(it.ring.begin(&it.log), Err(RotateError::Fenced(_))));
-    assert!(it.log.publish_now().is_err(), "and nothing is signed");
+    assert!(it.log.engine().publish_now().is_err(), "and nothing is signed");
 }
 
 #[test]
