@@ -15,7 +15,7 @@ use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::CommandFactory as _;
 use paramant_client::audit::Remembered;
 use paramant_client::durable::{self, ORDINARY};
@@ -116,6 +116,9 @@ fn policy(path: &Path) -> Result<Policy> {
 /// What an earlier audit remembered, if there was one.
 fn remembered(path: Option<&Path>) -> Result<Option<Remembered>> {
     let Some(path) = path else { return Ok(None) };
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.is_dir()) {
+        bail!("there is no directory {} for the audit's state", parent.display());
+    }
     let parsed = durable::read(path)?.map(|bytes| Remembered::parse(&bytes)).transpose();
     parsed.map_err(|error| {
         Usage(format!("{} cannot be read as an audit's state: {error}", path.display())).into()

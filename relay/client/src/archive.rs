@@ -14,6 +14,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use paramant_protocol::canonical;
 use paramant_protocol::sth::SignedSth;
+use paramant_tlog::Checkpoint;
+use paramant_tlog::note::Note;
 
 pub use pack::pack;
 
@@ -76,6 +78,25 @@ impl<'r> Archive<'r> {
     /// Whether an earlier copy was finished here.
     pub fn was_finished(&self) -> bool {
         self.directory.root().join(CHECKPOINT).is_file()
+    }
+
+    /// Whether an earlier copy here is of the log that the relay has.
+    ///
+    /// # Errors
+    /// When it is of another, or a checkpoint could not be read.
+    pub async fn same_log(&self) -> Result<(), ClientError> {
+        let origin = |bytes: Option<Vec<u8>>| Checkpoint::parse(&Note::parse(&bytes?).ok()?.text).ok();
+        let Some(copied) = origin(self.directory.read(CHECKPOINT)?) else { return Ok(()) };
+        let Some(served) = origin(Source::get(self.relay, "/log/checkpoint").await?) else { return Ok(()) };
+        if copied.origin == served.origin {
+            return Ok(());
+        }
+        Err(ClientError::Address(format!(
+            "{} holds a copy of the log {}, and the relay has the log {}: keep that copy, and name another place for this one",
+            self.directory.root().display(),
+            copied.origin,
+            served.origin
+        )))
     }
 
     /// Finishes the copy with what the audit of it remembered. Answers the number of files written or checked.

@@ -43,7 +43,7 @@ use heads::{Heads, HeadsSoFar, Stream};
 use keys::{Keys, Opened};
 use memory::Resume;
 use nodes::Nodes;
-use report::{Finding, finding, micros};
+use report::{Finding, counted, finding, micros};
 use rules::Rules;
 use walk::{Roots, Walk};
 use witnesses::{Witnesses, lies_in};
@@ -218,7 +218,7 @@ async fn examine<S: Source>(
     examination.partial_tiles(checkpoint.size).await?;
     report.add(Check::passed(
         "tiles",
-        format!("{} tiles, every byte recomputed from the entries", examination.walk.tiles),
+        format!("every byte of {} recomputed from the entries", counted(examination.walk.tiles, "tile")),
     ));
     report.add(examination.root(&mut nodes, &opened).await?);
     let beyond = examination.beyond(&mut stream, source.is_live()).await?;

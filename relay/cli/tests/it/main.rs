@@ -157,6 +157,8 @@ fn a_local_file_that_cannot_be_read_exits_with_6() {
     let arguments = ["status", HASH, "--relay", "http://127.0.0.1:1", "--key-file", "/nonexistent/key"];
     let said = run(home.path(), &arguments);
     assert!(said.code == 6 && said.err.contains("/nonexistent/key"), "{}", said.err);
+    let said = run(home.path(), &["audit", "http://127.0.0.1:1", "--state", "nowhere/relay.state"]);
+    assert!(said.code == 6 && said.err.contains("no directory nowhere"), "{}", said.err);
     let said = run(home.path(), &["audit", "relay.example"]);
     assert!(said.code == 6 && said.err.contains("address of a relay begins with https://"), "{}", said.err);
 }

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 
 pub(super) use stream::Stream;
 
-use super::report::{Check, Finding, finding};
+use super::report::{Check, Finding, counted, finding};
 use super::rules::Anchor;
 use crate::identity::RelayIdentity;
 
@@ -216,7 +216,8 @@ impl Heads {
             ),
             None => Check::passed(ANCHORS, "none since the last run"),
             Some(_) if !self.chains.is_empty() => {
-                Check::passed(ANCHORS, format!("{} follow the chain of all tree heads", self.anchors))
+                let anchors = counted(self.anchors, "anchor");
+                Check::passed(ANCHORS, format!("{anchors} in line with the chain of all tree heads"))
             }
             Some(_) => Check::unchecked(ANCHORS, "the tree heads before this part are not there"),
         };
@@ -229,8 +230,8 @@ impl Heads {
     fn shown(&self, first: u64) -> Check {
         let ids: Vec<&str> = self.relay_ids.iter().map(String::as_str).collect();
         let mut text = format!(
-            "{} signatures and roots, of {first} to {} entries, as {}",
-            self.checked,
+            "signatures and roots of {}, of {first} to {} entries, as {}",
+            counted(self.checked, "tree head"),
             self.so_far.size,
             ids.join(" and ")
         );

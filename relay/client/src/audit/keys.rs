@@ -73,7 +73,10 @@ impl Keys {
                 return Err(wrong("/log/vkeys is not there".into()));
             }
             None if expected.is_empty() => {
-                let text = "this copy holds no vkeys: name a key of the log with --vkey";
+                let text = match source.get("/log/checkpoint").await? {
+                    Some(_) => "this copy holds no vkeys: name a key of the log with --vkey",
+                    None => "there is no copy of a log here: neither checkpoint nor vkeys",
+                };
                 return Err(ClientError::Address(text.into()).into());
             }
             None => expected.clone(),

@@ -67,8 +67,12 @@ async fn a_copy_on_disk_holds_without_any_network() {
         let check = report.checks.iter().find(|check| check.name == name).unwrap();
         assert!(!check.checked && check.evidence.contains("no JSON interface"), "{check:?}");
     }
-    assert!(evidence("anchors").starts_with("2 follow"), "{}", evidence("anchors"));
-    assert!(evidence("tree heads").starts_with("4 signatures"), "{}", evidence("tree heads"));
+    assert!(evidence("anchors").starts_with("2 anchors in line"), "{}", evidence("anchors"));
+    assert!(
+        evidence("tree heads").starts_with("signatures and roots of 4 tree heads"),
+        "{}",
+        evidence("tree heads")
+    );
 }
 
 #[tokio::test]
@@ -76,9 +80,12 @@ async fn an_empty_directory_and_a_directory_without_keys_are_told_apart_from_a_b
     let empty = tempfile::tempdir().unwrap();
     let error = try_audit(&[empty.path().to_owned()], &Baggage::default()).await.unwrap_err();
     assert_eq!(error.category(), Category::Usage, "{error}");
+    assert!(error.to_string().contains("no copy of a log here"), "{error}");
     let made = MadeLog::new();
     let copy = made.copy();
     std::fs::remove_file(copy.path().join("vkeys")).unwrap();
+    let error = try_audit(&[copy.path().to_owned()], &Baggage::default()).await.unwrap_err();
+    assert!(error.category() == Category::Usage && error.to_string().contains("--vkey"), "{error}");
     let pinned = Baggage { pinned: made.keys.verifiers(), ..Baggage::default() };
     holds(&audited(copy.path(), &pinned).await.0);
     std::fs::remove_file(copy.path().join("checkpoint")).unwrap();

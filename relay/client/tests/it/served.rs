@@ -278,6 +278,24 @@ async fn a_copy_goes_on_where_it_stopped_and_grows_with_the_log() {
 }
 
 #[tokio::test]
+async fn a_copy_of_one_log_is_never_gone_on_with_from_another() {
+    let made = busy();
+    made.log.publish_now().unwrap();
+    let (_served, relay) = Served::start(made).await;
+    let root = tempfile::tempdir().unwrap();
+    let archive = Archive::open(&relay, root.path()).unwrap();
+    archive.same_log().await.unwrap();
+    archived(&relay, root.path()).await.unwrap();
+    archive.same_log().await.unwrap();
+    let path = root.path().join("checkpoint");
+    let renamed = std::fs::read_to_string(&path).unwrap().replacen("relay.example/log", "old.example/log", 1);
+    std::fs::write(&path, renamed).unwrap();
+    let error = archive.same_log().await.unwrap_err();
+    assert_eq!(error.category(), Category::Usage);
+    assert!(error.to_string().contains("a copy of the log old.example/log"), "{error}");
+}
+
+#[tokio::test]
 async fn a_damaged_copy_is_not_finished() {
     let made = busy();
     made.log.publish_now().unwrap();

@@ -5,6 +5,8 @@
 //! of a batch are answered after its commit, never before. A failed sync ends the process. No payload key ever enters this
 //! file: with `secure_delete` they would still linger in the write-ahead log.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
@@ -61,9 +63,9 @@ pub enum MetaOpenError {
     /// Its schema does not fit this release.
     #[error(transparent)]
     Migration(#[from] MigrationError),
-    /// No thread to be had.
-    #[error("the database's writer could not start: {0}")]
-    Thread(#[from] std::io::Error),
+    /// No file, or no thread to be had.
+    #[error("the database's file or its writer: {0}")]
+    Io(#[from] std::io::Error),
 }
 
 impl From<rusqlite::Error> for MetaError {
@@ -81,6 +83,8 @@ impl Meta {
     /// # Errors
     /// When SQLite cannot open it, or a newer release has left a schema this one cannot read.
     pub fn open(path: &Path) -> Result<Self, MetaOpenError> {
+        // It holds the admin's second factor; SQLite gives what it puts beside it the same mode.
+        OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
         let sqlite = |source| MetaOpenError::Sqlite { path: path.to_owned(), source };
         let mut connection = Connection::open(path).map_err(sqlite)?;
         prepare(&connection).map_err(sqlite)?;
@@ -322,6 +326,18 @@ mod tests {
             Ok(c.query_row("SELECT count(*) FROM t", [], |row| row.get(0))?)
         })
         .unwrap()
+    }
+
+    #[tokio::test]
+    async fn nobody_else_on_the_machine_may_read_it() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let meta = opened(dir.path()).await;
+        insert(&meta, 1).await.unwrap();
+        for file in ["meta.db", "meta.db-wal", "meta.db-shm"] {
+            let mode = std::fs::metadata(dir.path().join(file)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{file}");
+        }
     }
 
     #[tokio::test]

@@ -21,6 +21,7 @@ pub(super) async fn run(arguments: arguments::Archive, output: &Output) -> Resul
 
     let place = Place::of(&arguments.out);
     let archive = Archive::open(&relay, &place.directory)?;
+    archive.same_log().await?;
     let bar = output.bar("archiving", Unit::Entries);
     let (report, remembered) = audit::audit(&archive, &baggage, &bar.progress()).await?;
     drop(bar);

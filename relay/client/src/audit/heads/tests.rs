@@ -45,7 +45,7 @@ async fn an_anchor_covers_exactly_the_heads_it_counts() {
     assert!(said(taken.anchor(Anchor { count: 10, ..anchor(9) })).contains("9 came before it"));
     taken.anchor(anchor(9)).unwrap();
     let finished = taken.finish(true).await.unwrap();
-    assert!(finished.anchors.evidence.starts_with("3 follow"), "{}", finished.anchors.evidence);
+    assert!(finished.anchors.evidence.starts_with("3 anchors in line"), "{}", finished.anchors.evidence);
     assert_eq!(finished.checked, 9);
 }
 
