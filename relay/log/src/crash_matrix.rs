@@ -5,9 +5,9 @@
 //!
 //! - the process is killed before it (so also: after the one before it) and in the middle of a write;
 //! - the machine loses power there: all that was not synced is lost, or kept, or any one sector or name is lost or
-//!   kept alone, or some subset;
+//!   kept alone, or any one block of reserved room, or some subset;
 //! - the process is killed, restarts on what the page cache still has, and the power fails at each call of the restart;
-//! - the call fails: `EIO`, `ENOSPC`, a short write; the engine goes on or ends itself; then a crash as above, and a
+//! - the call fails: `EIO`, `ENOSPC`, a short write, a reservation that is refused or half made; the engine goes on or ends itself; then a crash as above, and a
 //!   failed sync has left stale sectors behind that the page cache hides until the power fails;
 //! - the restart itself meets each of these faults.
 //!
@@ -98,6 +98,16 @@ fn after_power_loss(platter: &Platter, seed: u64) -> Vec<(String, Platter)> {
     for unit in units.iter().filter(|unit| counts(platter, unit)) {
         found.push((format!("{unit:?} lost"), platter.after_power_loss(|other| other != unit)));
         found.push((format!("only {unit:?} kept"), platter.after_power_loss(|other| other == unit)));
+    }
+    for block in platter.blocks() {
+        found.push((
+            format!("reserved block {block:?} lost"),
+            platter.after_power_loss(|unit| !block.contains(unit)),
+        ));
+        found.push((
+            format!("only reserved block {block:?} kept"),
+            platter.after_power_loss(|unit| block.contains(unit)),
+        ));
     }
     for subset in 0..SUBSETS {
         let mut random = Random(0x9E37_79B9_7F4A_7C15 ^ (seed * SUBSETS + subset + 1));

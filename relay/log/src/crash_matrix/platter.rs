@@ -2,6 +2,8 @@
 //!
 //! - Written bytes are durable after their file's sync. Until then each sector of 512 bytes, and each change of the
 //!   length, is on the platter or not, independently of every other.
+//! - Room that was reserved changes the length at once and reads as zeros. On the platter its blocks of 4096 bytes are
+//!   unwritten until their file's sync after a write; until then a whole block may be there or not, as well as a sector.
 //! - A name (created, given by a rename, removed) is durable after its directory's sync. Until then each change is on
 //!   the platter or not, independently of every other; a rename is one change.
 //! - After a failed sync of a file its pages count as clean: programs go on seeing them, a later sync has nothing to
@@ -10,12 +12,14 @@
 //!
 //! Pure: no threads, no faults; [`super::vfs`] adds those.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const SECTOR: usize = 512;
+/// Sectors of a block, which is what a file system reserves and marks as written.
+const BLOCK: u64 = 8;
 
 /// The bytes of a sector, with a sum of them, so that disks are compared quickly.
 struct Sector {
@@ -95,6 +99,8 @@ struct File {
     cache: Arc<Content>,
     durable: Arc<Content>,
     unsynced: Vec<Change>,
+    /// Where the room ends, in sectors, that was reserved and not written: the end of a file, if it has any.
+    reserved: u64,
     /// The name it has, for whoever tells of it.
     name: PathBuf,
 }
@@ -131,6 +137,16 @@ pub(super) enum Unit {
     Name(usize),
     /// A sector or a length of a file: the file's number and the position among its unsynced changes.
     Data(u64, usize),
+}
+
+/// What becomes of reserved room; all but the first are defects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reserved {
+    Sound,
+    /// No sync makes the new length durable.
+    LengthForgotten,
+    /// After a power cut it shows what lay there before.
+    OldBytes,
 }
 
 /// All files and names.
@@ -189,6 +205,7 @@ impl Platter {
             let file = self.files.entry(number).or_default();
             Arc::make_mut(&mut file.cache).resize(0);
             file.unsynced.push(Change::Length(0));
+            file.reserved = 0;
             return number;
         }
         let number = self.next;
@@ -255,6 +272,27 @@ impl Platter {
         }
     }
 
+    /// Takes room up to a length without writing it.
+    pub(super) fn reserve(&mut self, file: u64, length: u64, how: Reserved) {
+        let file = self.files.get_mut(&file).unwrap();
+        let end = length.div_ceil(SECTOR as u64);
+        if how == Reserved::OldBytes {
+            let old = Sector::of([0xA5; SECTOR]);
+            file.unsynced.extend((0..end).map(|number| Change::Sector(number, old.clone())));
+        }
+        if length > file.cache.length {
+            Arc::make_mut(&mut file.cache).resize(length);
+            if how != Reserved::LengthForgotten {
+                file.unsynced.push(Change::Length(length));
+            }
+        }
+        file.reserved = end;
+    }
+
+    pub(super) fn is_reserved(&self, file: u64) -> bool {
+        self.files[&file].reserved > 0
+    }
+
     pub(super) fn sync(&mut self, file: u64) {
         let file = self.files.get_mut(&file).unwrap();
         for change in std::mem::take(&mut file.unsynced) {
@@ -295,6 +333,25 @@ impl Platter {
         names.chain(self.files.iter().flat_map(data)).collect()
     }
 
+    /// The unsynced sectors of each block of reserved room: a file system that marks a block as written does so for all of it.
+    pub(super) fn blocks(&self) -> Vec<BTreeSet<Unit>> {
+        let mut blocks: BTreeMap<(u64, u64), BTreeSet<Unit>> = BTreeMap::new();
+        for (number, file) in self.files.iter().filter(|(_, file)| file.reserved > 0) {
+            for (position, change) in file.unsynced.iter().enumerate() {
+                if let Change::Sector(sector, _) = change
+                    && *sector < file.reserved
+                {
+                    blocks
+                        .entry((*number, sector / BLOCK))
+                        .or_default()
+                        .insert(Unit::Data(*number, position));
+                }
+            }
+        }
+        // One of a single sector is tried as such.
+        blocks.into_values().filter(|units| units.len() > 1).collect()
+    }
+
     /// What is found after a power cut that kept these of the unsynced changes. All of it is durable.
     pub(super) fn after_power_loss(&self, keeps: impl Fn(&Unit) -> bool) -> Platter {
         let mut names = (*self.durable_names).clone();
@@ -325,6 +382,7 @@ impl Platter {
                 cache: Arc::clone(&content),
                 durable: content,
                 unsynced: Vec::new(),
+                reserved: file.reserved,
                 name: path.clone(),
             };
             files.insert(*number, found);

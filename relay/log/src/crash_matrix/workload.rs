@@ -42,7 +42,10 @@ pub(super) const LIFE: &[Step] = {
         Long,
         Together(160),
         Publish,
+        // A segment whose room was only reserved: small, large, many.
         One,
+        Long,
+        Together(40),
         Close,
         Open,
         Together(120),

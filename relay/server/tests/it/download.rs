@@ -217,15 +217,21 @@ fn holds(bytes: &[u8], needle: &[u8]) -> bool {
     bytes[..end].windows(needle.len()).any(|window| window == needle)
 }
 
-/// Names of the files at or below `dir` that hold `needle`.
+/// Names of the files at or below `dir` that hold `needle`. The relay may run: what is removed or renamed meanwhile is not
+/// there any more, and its name holds nothing.
 fn files_with(dir: &std::path::Path, needle: &[u8]) -> Vec<String> {
+    let there = |error: &std::io::Error| error.kind() != std::io::ErrorKind::NotFound;
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).unwrap() {
         let entry = entry.unwrap();
-        if entry.file_type().unwrap().is_dir() {
-            found.extend(files_with(&entry.path(), needle));
-        } else if holds(&std::fs::read(entry.path()).unwrap(), needle) {
-            found.push(entry.file_name().into_string().unwrap());
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => found.extend(files_with(&entry.path(), needle)),
+            Ok(_) => match std::fs::read(entry.path()) {
+                Ok(bytes) if holds(&bytes, needle) => found.push(entry.file_name().into_string().unwrap()),
+                Ok(_) => {}
+                Err(error) => assert!(!there(&error), "{}: {error}", entry.path().display()),
+            },
+            Err(error) => assert!(!there(&error), "{}: {error}", entry.path().display()),
         }
     }
     found
