@@ -217,24 +217,26 @@ fn holds(bytes: &[u8], needle: &[u8]) -> bool {
     bytes[..end].windows(needle.len()).any(|window| window == needle)
 }
 
-/// Names of the files at or below `dir` that hold `needle`. The relay may run: what is removed or renamed meanwhile is not
-/// there any more, and its name holds nothing.
+/// Names of the files at or below `dir` that hold `needle`. The relay may run: what vanishes meanwhile holds nothing.
 fn files_with(dir: &std::path::Path, needle: &[u8]) -> Vec<String> {
-    let there = |error: &std::io::Error| error.kind() != std::io::ErrorKind::NotFound;
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(dir).unwrap() {
+    for entry in unless_gone(std::fs::read_dir(dir)).into_iter().flatten() {
         let entry = entry.unwrap();
-        match entry.file_type() {
-            Ok(kind) if kind.is_dir() => found.extend(files_with(&entry.path(), needle)),
-            Ok(_) => match std::fs::read(entry.path()) {
-                Ok(bytes) if holds(&bytes, needle) => found.push(entry.file_name().into_string().unwrap()),
-                Ok(_) => {}
-                Err(error) => assert!(!there(&error), "{}: {error}", entry.path().display()),
-            },
-            Err(error) => assert!(!there(&error), "{}: {error}", entry.path().display()),
+        let Some(kind) = unless_gone(entry.file_type()) else { continue };
+        if kind.is_dir() {
+            found.extend(files_with(&entry.path(), needle));
+        } else if unless_gone(std::fs::read(entry.path())).is_some_and(|bytes| holds(&bytes, needle)) {
+            found.push(entry.file_name().into_string().unwrap());
         }
     }
     found
+}
+
+fn unless_gone<T>(result: std::io::Result<T>) -> Option<T> {
+    match result {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        other => Some(other.unwrap()),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

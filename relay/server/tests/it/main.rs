@@ -25,6 +25,8 @@ mod process;
 mod receipts;
 mod relay;
 mod sdk;
+mod spawned;
+mod struck;
 mod upload;
 mod witness;
 mod witnesses;
