@@ -16,6 +16,7 @@
 //! Each test runs in a process of its own, since [`turn`] has to know all threads.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod crossing;
 mod journal;
 mod oracle;
 mod planted;
@@ -25,6 +26,7 @@ mod vfs;
 mod workload;
 
 use journal::{Journal, Seen};
+use oracle::Base;
 use platter::{Platter, Unit};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
@@ -53,6 +55,8 @@ struct Matrix {
     /// What a planted defect is to be found by; nothing more is tried then.
     wanted: Option<&'static str>,
     failures: Vec<String>,
+    /// What each log began with.
+    base: Base,
 }
 
 /// One run of a workload with every call and every moment.
@@ -67,8 +71,12 @@ fn fresh() -> Platter {
 }
 
 fn record(steps: &[Step], defect: Option<Defect>) -> Recorded {
-    let journal = Journal::default();
-    let vfs = Vfs::recording(fresh(), &journal, defect, true);
+    record_from((&fresh(), &Seen::default()), steps, defect)
+}
+
+fn record_from(start: (&Platter, &Seen), steps: &[Step], defect: Option<Defect>) -> Recorded {
+    let journal = Journal::new(start.1.clone());
+    let vfs = Vfs::recording(start.0.clone(), &journal, defect, true);
     let mut session = Session::new(vfs.clone(), journal);
     session.run(steps).unwrap();
     let end = session.die();
@@ -149,7 +157,7 @@ impl Matrix {
             }
         }
         if session.log.is_some() {
-            wrong.extend(session.judge());
+            wrong.extend(session.judge(&self.base));
         }
         if wrong.is_empty() && self.restarts.is_multiple_of(JUDGED) {
             wrong.extend(self.ask_outside(&session));

@@ -15,7 +15,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 const SECTOR: usize = 512;
 /// Sectors of a block, which is what a file system reserves and marks as written.
@@ -46,14 +46,28 @@ impl Hash for Sector {
 }
 
 /// A file's bytes. A sector that is not there is all zeros.
-#[derive(Clone, Default, Hash)]
+#[derive(Clone, Default)]
 struct Content {
     length: u64,
     sectors: BTreeMap<u64, Arc<Sector>>,
+    /// Of both, once it was asked for: most files are compared many times between two changes.
+    sum: OnceLock<u64>,
+}
+
+impl Hash for Content {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let sum = || {
+            let mut hasher = DefaultHasher::new();
+            (self.length, &self.sectors).hash(&mut hasher);
+            hasher.finish()
+        };
+        self.sum.get_or_init(sum).hash(state);
+    }
 }
 
 impl Content {
     fn set(&mut self, number: u64, sector: Option<Arc<Sector>>) {
+        self.sum = OnceLock::new();
         match sector {
             Some(sector) => self.sectors.insert(number, sector),
             None => self.sectors.remove(&number),
@@ -61,6 +75,7 @@ impl Content {
     }
 
     fn resize(&mut self, length: u64) {
+        self.sum = OnceLock::new();
         let whole = length / SECTOR as u64;
         let mut cut = self.sectors.split_off(&whole);
         if let Some(sector) = cut.remove(&whole) {
@@ -69,6 +84,16 @@ impl Content {
             self.set(whole, Sector::of(kept));
         }
         self.length = length;
+    }
+
+    /// Whether something stands behind the end, which a longer file would show.
+    fn has_rest(&self) -> bool {
+        let (whole, part) = (self.length / SECTOR as u64, (self.length % SECTOR as u64) as usize);
+        match self.sectors.last_key_value() {
+            Some((number, sector)) if *number == whole => sector.bytes[part..].iter().any(|byte| *byte != 0),
+            Some((number, _)) => *number > whole,
+            None => false,
+        }
     }
 
     fn read(&self, buffer: &mut [u8], offset: u64) -> usize {
@@ -94,7 +119,7 @@ enum Change {
     Length(u64),
 }
 
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct File {
     cache: Arc<Content>,
     durable: Arc<Content>,
@@ -102,7 +127,14 @@ struct File {
     /// Where the room ends, in sectors, that was reserved and not written: the end of a file, if it has any.
     reserved: u64,
     /// The name it has, for whoever tells of it.
-    name: PathBuf,
+    name: Arc<Path>,
+}
+
+impl File {
+    fn new(name: &Path) -> Self {
+        let (cache, durable) = <(Arc<Content>, Arc<Content>)>::default();
+        Self { cache, durable, unsynced: Vec::new(), reserved: 0, name: name.into() }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -202,7 +234,7 @@ impl Platter {
     /// Creates an empty file or empties the one that is there.
     pub(super) fn create(&mut self, path: &Path) -> u64 {
         if let Some(number) = self.file(path) {
-            let file = self.files.entry(number).or_default();
+            let file = self.files.get_mut(&number).unwrap();
             Arc::make_mut(&mut file.cache).resize(0);
             file.unsynced.push(Change::Length(0));
             file.reserved = 0;
@@ -210,7 +242,7 @@ impl Platter {
         }
         let number = self.next;
         self.next += 1;
-        self.files.insert(number, File { name: path.to_owned(), ..File::default() });
+        self.files.insert(number, File::new(path));
         self.change_names(parent(path), None, Some((path, Node::File(number))));
         number
     }
@@ -219,7 +251,7 @@ impl Platter {
         let Some(number) = self.file(from) else { return false };
         self.change_names(parent(to), Some(from), Some((to, Node::File(number))));
         if let Some(file) = self.files.get_mut(&number) {
-            file.name = to.to_owned();
+            file.name = to.into();
         }
         true
     }
@@ -236,6 +268,16 @@ impl Platter {
 
     pub(super) fn length(&self, file: u64) -> u64 {
         self.files[&file].cache.length
+    }
+
+    /// Whether a file is the same, unchanged, as in an earlier state of this file system.
+    pub(super) fn is_as_in(&self, path: &Path, earlier: &Platter) -> bool {
+        let content =
+            |platter: &Platter| platter.file(path).map(|file| Arc::clone(&platter.files[&file].cache));
+        match (content(self), content(earlier)) {
+            (Some(now), Some(then)) => Arc::ptr_eq(&now, &then),
+            _ => false,
+        }
     }
 
     pub(super) fn read_at(&self, file: u64, buffer: &mut [u8], offset: u64) -> usize {
@@ -354,19 +396,22 @@ impl Platter {
 
     /// What is found after a power cut that kept these of the unsynced changes. All of it is durable.
     pub(super) fn after_power_loss(&self, keeps: impl Fn(&Unit) -> bool) -> Platter {
-        let mut names = (*self.durable_names).clone();
+        let mut names = Arc::clone(&self.durable_names);
         for (position, change) in self.unsynced_names.iter().enumerate() {
             if keeps(&Unit::Name(position)) {
-                change.apply(&mut names);
+                change.apply(Arc::make_mut(&mut names));
             }
         }
         // A directory that is lost takes along what is in it.
-        while let Some(lost) = names.keys().find(|path| is_orphan(path, &names, &self.durable_names)).cloned()
+        let makes_dir = |change: &NameChange| matches!(change.put, Some((_, Node::Dir)));
+        while self.unsynced_names.iter().any(makes_dir)
+            && let Some(lost) =
+                names.keys().find(|path| is_orphan(path, &names, &self.durable_names)).cloned()
         {
-            names.remove(&lost);
+            Arc::make_mut(&mut names).remove(&lost);
         }
         let mut files = BTreeMap::new();
-        for (path, node) in &names {
+        for (path, node) in names.iter() {
             let Node::File(number) = node else { continue };
             let file = &self.files[number];
             let mut content = Arc::clone(&file.durable);
@@ -376,18 +421,19 @@ impl Platter {
                 }
             }
             // Beyond the end there is nothing, even if the file grows again.
-            let length = content.length;
-            Arc::make_mut(&mut content).resize(length);
+            if content.has_rest() {
+                let length = content.length;
+                Arc::make_mut(&mut content).resize(length);
+            }
             let found = File {
                 cache: Arc::clone(&content),
                 durable: content,
                 unsynced: Vec::new(),
                 reserved: file.reserved,
-                name: path.clone(),
+                name: if *file.name == **path { Arc::clone(&file.name) } else { path.as_path().into() },
             };
             files.insert(*number, found);
         }
-        let names = Arc::new(names);
         Platter {
             files,
             names: Arc::clone(&names),
@@ -401,7 +447,7 @@ impl Platter {
     pub(super) fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         for (path, node) in self.names.iter() {
-            path.hash(&mut hasher);
+            path.as_os_str().hash(&mut hasher);
             if let Node::File(number) = node {
                 self.files[number].cache.hash(&mut hasher);
             }
@@ -410,7 +456,7 @@ impl Platter {
             && self.files.values().all(|file| Arc::ptr_eq(&file.cache, &file.durable));
         if !is_clean {
             for (path, node) in self.durable_names.iter() {
-                path.hash(&mut hasher);
+                path.as_os_str().hash(&mut hasher);
                 if let Node::File(number) = node {
                     self.files[number].durable.hash(&mut hasher);
                 }

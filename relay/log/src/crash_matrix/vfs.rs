@@ -232,6 +232,11 @@ impl Vfs {
         look(&self.lock().platter)
     }
 
+    /// Changes the disk behind the engine's back.
+    pub(super) fn change(&self, change: impl FnOnce(&mut Platter)) {
+        change(&mut self.lock().platter);
+    }
+
     /// One call: counted, named, recorded, failed if it is the one to fail, done otherwise.
     fn call<T>(
         &self,
@@ -535,7 +540,8 @@ fn class_of(path: &Path) -> &'static str {
         inside if inside.starts_with("wal/") => "blank segment",
         inside if inside.starts_with("tile/entries/") => "bundle",
         "tile/entries" => "tile directory",
-        _ if is_tile_file => "tile",
+        inside if is_tile_file && inside.trim_start_matches("sha3/").starts_with("tile/0/") => "tile",
+        _ if is_tile_file => "upper tile",
         _ => "tile directory",
     }
 }
