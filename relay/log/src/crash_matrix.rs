@@ -5,9 +5,9 @@
 //!
 //! - the process is killed before it (so also: after the one before it) and in the middle of a write;
 //! - the machine loses power there: all that was not synced is lost, or kept, or any one sector or name is lost or
-//!   kept alone, or some subset;
+//!   kept alone, or any one block of reserved room, or some subset;
 //! - the process is killed, restarts on what the page cache still has, and the power fails at each call of the restart;
-//! - the call fails: `EIO`, `ENOSPC`, a short write; the engine goes on or ends itself; then a crash as above, and a
+//! - the call fails: `EIO`, `ENOSPC`, a short write, a reservation that is refused or half made; the engine goes on or ends itself; then a crash as above, and a
 //!   failed sync has left stale sectors behind that the page cache hides until the power fails;
 //! - the restart itself meets each of these faults.
 //!
@@ -16,6 +16,7 @@
 //! Each test runs in a process of its own, since [`turn`] has to know all threads.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod crossing;
 mod journal;
 mod oracle;
 mod planted;
@@ -25,6 +26,7 @@ mod vfs;
 mod workload;
 
 use journal::{Journal, Seen};
+use oracle::Base;
 use platter::{Platter, Unit};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
@@ -53,6 +55,8 @@ struct Matrix {
     /// What a planted defect is to be found by; nothing more is tried then.
     wanted: Option<&'static str>,
     failures: Vec<String>,
+    /// What each log began with.
+    base: Base,
 }
 
 /// One run of a workload with every call and every moment.
@@ -67,8 +71,12 @@ fn fresh() -> Platter {
 }
 
 fn record(steps: &[Step], defect: Option<Defect>) -> Recorded {
-    let journal = Journal::default();
-    let vfs = Vfs::recording(fresh(), &journal, defect, true);
+    record_from((&fresh(), &Seen::default()), steps, defect)
+}
+
+fn record_from(start: (&Platter, &Seen), steps: &[Step], defect: Option<Defect>) -> Recorded {
+    let journal = Journal::new(start.1.clone());
+    let vfs = Vfs::recording(start.0.clone(), &journal, defect, true);
     let mut session = Session::new(vfs.clone(), journal);
     session.run(steps).unwrap();
     let end = session.die();
@@ -98,6 +106,16 @@ fn after_power_loss(platter: &Platter, seed: u64) -> Vec<(String, Platter)> {
     for unit in units.iter().filter(|unit| counts(platter, unit)) {
         found.push((format!("{unit:?} lost"), platter.after_power_loss(|other| other != unit)));
         found.push((format!("only {unit:?} kept"), platter.after_power_loss(|other| other == unit)));
+    }
+    for block in platter.blocks() {
+        found.push((
+            format!("reserved block {block:?} lost"),
+            platter.after_power_loss(|unit| !block.contains(unit)),
+        ));
+        found.push((
+            format!("only reserved block {block:?} kept"),
+            platter.after_power_loss(|unit| block.contains(unit)),
+        ));
     }
     for subset in 0..SUBSETS {
         let mut random = Random(0x9E37_79B9_7F4A_7C15 ^ (seed * SUBSETS + subset + 1));
@@ -139,7 +157,7 @@ impl Matrix {
             }
         }
         if session.log.is_some() {
-            wrong.extend(session.judge());
+            wrong.extend(session.judge(&self.base));
         }
         if wrong.is_empty() && self.restarts.is_multiple_of(JUDGED) {
             wrong.extend(self.ask_outside(&session));

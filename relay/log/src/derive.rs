@@ -28,7 +28,7 @@ use std::time::Duration;
 /// Groups of 256 entries in one round: about 50 MB of temporary files at most, mostly far less.
 const GROUPS_PER_ROUND: u64 = 256;
 /// From this many files on, one `syncfs` is cheaper than a sync of each. The crash matrix gets there with less.
-const MANY_FILES: usize = if cfg!(test) { 5 } else { 16 };
+const MANY_FILES: usize = if cfg!(test) { 6 } else { 16 };
 /// How many directories are remembered as durable: tiles are written in order, so few are in use at a time.
 const KNOWN_DIRS: usize = 64;
 /// How long to wait after a failure that may pass, such as a full disk.

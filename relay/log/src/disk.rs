@@ -131,9 +131,11 @@ impl DiskFile for RealFile {
     }
 
     fn reserve(&self, length: u64) -> io::Result<bool> {
-        match rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::empty(), 0, length) {
+        use rustix::io::Errno;
+        let reserve = || rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::empty(), 0, length);
+        match rustix::io::retry_on_intr(reserve) {
             Ok(()) => Ok(true),
-            Err(rustix::io::Errno::OPNOTSUPP) => Ok(false),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
             Err(e) => Err(e.into()),
         }
     }

@@ -8,6 +8,9 @@ use sha2::Digest as _;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 
+/// Entries of a group, and nodes of a tile.
+const WIDTH: usize = 256;
+
 /// A tree of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Kind {
@@ -48,9 +51,29 @@ fn sha3(parts: &[&[u8]]) -> Hash {
     hasher.finalize().into()
 }
 
+/// What a log began with, judged before: only files that were changed since are looked at again.
+#[derive(Default)]
+pub(super) struct Base {
+    /// Entries that are in full groups, with their identities.
+    entries: Vec<Entry>,
+    ids: Vec<Id>,
+    image: Platter,
+}
+
+impl Base {
+    /// A closed log with these entries.
+    pub(super) fn new(ids: Vec<Id>, image: Platter) -> Self {
+        let ids: Vec<Id> = ids[..ids.len() / WIDTH * WIDTH].to_vec();
+        Self { entries: ids.iter().map(|id| entry(*id, 0)).collect(), ids, image }
+    }
+}
+
 /// The entries of a log with the identities they turned out to have.
 struct Leaves<'a> {
+    base: &'a Base,
+    /// Those behind the base.
     entries: &'a [Entry],
+    /// Of all.
     ids: &'a [Id],
     /// For each entry, where the run of consecutive entries of one life ends that it belongs to.
     run_ends: Vec<usize>,
@@ -59,7 +82,7 @@ struct Leaves<'a> {
 }
 
 impl<'a> Leaves<'a> {
-    fn new(entries: &'a [Entry], ids: &'a [Id]) -> Self {
+    fn new(base: &'a Base, entries: &'a [Entry], ids: &'a [Id]) -> Self {
         let mut run_ends: Vec<usize> = (1..=ids.len()).collect();
         for index in (1..ids.len()).rev() {
             let (before, after) = (ids[index - 1], ids[index]);
@@ -68,17 +91,21 @@ impl<'a> Leaves<'a> {
             }
         }
         let mut sums = vec![0u64];
-        for (entry, id) in entries.iter().zip(ids) {
+        for (entry, id) in base.entries.iter().chain(entries).zip(ids) {
             let weight = u64::from(id.serial) * 0x9E37_79B9 + 1;
             sums.push(sums[sums.len() - 1].wrapping_add(weight.wrapping_mul(entry.bytes.len() as u64)));
         }
-        Self { entries, ids, run_ends, sums }
+        Self { base, entries, ids, run_ends, sums }
+    }
+
+    fn entry(&self, index: usize) -> &Entry {
+        self.base.entries.get(index).unwrap_or_else(|| &self.entries[index - self.base.entries.len()])
     }
 
     fn leaf(&self, kind: Kind, index: usize) -> Hash {
         match kind {
-            Kind::Sha256 => sha256(&[&[0], &self.entries[index].bytes]),
-            Kind::Sha3 => self.entries[index].legacy_leaf,
+            Kind::Sha256 => sha256(&[&[0], &self.entry(index).bytes]),
+            Kind::Sha3 => self.entry(index).legacy_leaf,
         }
     }
 
@@ -120,23 +147,29 @@ impl<'a> Leaves<'a> {
             && self.root(Kind::Sha3, 0, size) == head.sha3_root
     }
 
-    /// A full tile of the lowest level, or a full bundle.
-    fn file(&self, path: &str, group: usize) -> Option<Vec<u8>> {
-        let range = group * 256..(group + 1) * 256;
-        if range.end > self.ids.len() {
+    /// A full tile, or a full bundle.
+    fn file(&self, path: &str, number: usize) -> Option<Vec<u8>> {
+        let (kind, level) = match path {
+            "tile/entries" => (None, 0),
+            "tile/0" => (Some(Kind::Sha256), 0),
+            "sha3/tile/0" => (Some(Kind::Sha3), 0),
+            "tile/1" => (Some(Kind::Sha256), 1),
+            "sha3/tile/1" => (Some(Kind::Sha3), 1),
+            _ => return None,
+        };
+        // Entries below one node of the tile.
+        let below = WIDTH.pow(level);
+        if (number + 1) * WIDTH * below > self.ids.len() {
             return None;
         }
         let mut bytes = Vec::new();
-        for index in range {
-            match path {
-                "tile/0" => bytes.extend(self.leaf(Kind::Sha256, index)),
-                "sha3/tile/0" => bytes.extend(self.leaf(Kind::Sha3, index)),
-                "tile/entries" => {
-                    let entry = &self.entries[index].bytes;
-                    bytes.extend((entry.len() as u16).to_be_bytes());
-                    bytes.extend(entry);
-                }
-                _ => return None,
+        for node in number * WIDTH..(number + 1) * WIDTH {
+            if let Some(kind) = kind {
+                bytes.extend(self.root(kind, node * below, (node + 1) * below));
+            } else {
+                let entry = &self.entry(node).bytes;
+                bytes.extend((entry.len() as u16).to_be_bytes());
+                bytes.extend(entry);
             }
         }
         Some(bytes)
@@ -145,25 +178,28 @@ impl<'a> Leaves<'a> {
 
 /// Everything that is wrong with an open log, given what the world was told before. `derived` was asked before `disk`
 /// was looked at.
-pub(super) fn judge(log: &Log, derived: u64, seen: &Seen, disk: &Platter) -> Vec<String> {
+pub(super) fn judge(log: &Log, derived: u64, seen: &Seen, disk: &Platter, base: &Base) -> Vec<String> {
     let mut wrong = seen.wrong.clone();
     let head = log.head();
-    let entries = match log.entries(0, usize::MAX) {
+    let first = base.entries.len();
+    let entries = match log.entries(first as u64, usize::MAX) {
         Ok(entries) => entries,
         Err(error) => return vec![format!("the entries cannot be read: {error}")],
     };
-    if entries.len() as u64 != head.size {
-        wrong.push(format!("{} entries under a head of size {}", entries.len(), head.size));
+    if (first + entries.len()) as u64 != head.size {
+        wrong.push(format!("{} entries under a head of size {}", first + entries.len(), head.size));
     }
-    let mut ids = Vec::new();
-    for (index, found) in entries.iter().enumerate() {
+    let mut ids = base.ids.clone();
+    for (index, found) in (first..).zip(&entries) {
         let Some(id) = identify(found, seen) else {
             wrong.push(format!("entry {index} was never handed in"));
             return wrong;
         };
         ids.push(id);
     }
-    if ids.iter().collect::<BTreeSet<_>>().len() != ids.len() {
+    let new = &ids[first..];
+    let is_new = |id: &&Id| base.ids.last().is_none_or(|last| *id > last);
+    if new.iter().filter(is_new).collect::<BTreeSet<_>>().len() != new.len() {
         wrong.push("an entry is there twice".to_owned());
     }
     for (index, id) in &seen.acknowledged {
@@ -172,7 +208,7 @@ pub(super) fn judge(log: &Log, derived: u64, seen: &Seen, disk: &Platter) -> Vec
             break;
         }
     }
-    let leaves = Leaves::new(&entries, &ids);
+    let leaves = Leaves::new(base, &entries, &ids);
     if !leaves.leads_to(&head) {
         wrong.push(format!("the head of size {} has other roots than its entries", head.size));
     }
@@ -199,7 +235,13 @@ fn judge_published(log: &Log, seen: &Seen, leaves: &Leaves<'_>) -> Vec<String> {
     if stated != Some(size) || !leaves.leads_to(&published.head) {
         wrong.push(format!("the checkpoint of size {size} does not state what the entries lead to"));
     }
-    for group in 0..(size / 256) as usize {
+    let groups = size as usize / WIDTH;
+    for number in 0..groups / WIDTH {
+        if log.tile(1, number as u64, 256).ok().flatten() != leaves.file("tile/1", number) {
+            wrong.push(format!("tile/1/{number:03} is not served as it should be"));
+        }
+    }
+    for group in leaves.base.entries.len() / WIDTH..groups {
         let expected = leaves.file("tile/0", group);
         if log.tile(0, group as u64, 256).ok().flatten() != expected {
             wrong.push(format!("tile/0/{group:03} is not served as it should be"));
@@ -223,15 +265,19 @@ fn judge_files(derived: u64, leaves: &Leaves<'_>, disk: &Platter) -> Vec<String>
         let name = name.to_string_lossy();
         let (Some(dir), Ok(group)) = (inside.parent(), name.parse::<usize>()) else { continue };
         let dir = dir.to_string_lossy().into_owned();
-        if leaves.file(&dir, group).as_ref() != Some(&disk.read(file)) {
+        let is_known = disk.is_as_in(path, &leaves.base.image);
+        if !is_known && leaves.file(&dir, group).as_ref() != Some(&disk.read(file)) {
             wrong.push(format!("{} is not what the entries lead to", inside.display()));
         }
         found.insert((dir, group));
     }
-    for group in 0..(derived / 256) as usize {
-        for dir in ["tile/0", "tile/entries", "sha3/tile/0"] {
-            if !found.contains(&(dir.to_owned(), group)) {
-                wrong.push(format!("{dir}/{group:03} is missing"));
+    let groups = derived as usize / WIDTH;
+    let lowest = ["tile/0", "tile/entries", "sha3/tile/0"].map(|dir| (dir, groups));
+    let upper = ["tile/1", "sha3/tile/1"].map(|dir| (dir, groups / WIDTH));
+    for (dir, count) in lowest.into_iter().chain(upper) {
+        for number in 0..count {
+            if !found.contains(&(dir.to_owned(), number)) {
+                wrong.push(format!("{dir}/{number:03} is missing"));
             }
         }
     }
@@ -250,7 +296,8 @@ mod tests {
     #[test]
     fn a_head_with_one_wrong_byte_or_another_order_of_entries_is_noticed() {
         let (entries, ids) = leaves(9);
-        let right = Leaves::new(&entries, &ids);
+        let base = Base::default();
+        let right = Leaves::new(&base, &entries, &ids);
         let head = |leaves: &Leaves<'_>| Head {
             size: 9,
             sha256_root: leaves.root(Kind::Sha256, 0, 9),
@@ -264,6 +311,6 @@ mod tests {
         let (mut swapped, mut swapped_ids) = (entries.clone(), ids.clone());
         swapped.swap(2, 3);
         swapped_ids.swap(2, 3);
-        assert!(!Leaves::new(&swapped, &swapped_ids).leads_to(&good));
+        assert!(!Leaves::new(&base, &swapped, &swapped_ids).leads_to(&good));
     }
 }

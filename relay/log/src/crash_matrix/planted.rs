@@ -71,3 +71,18 @@ fn segments_removed_before_their_tiles_are_durable_are_found() {
         }
     }
 }
+
+#[test]
+fn reserved_room_that_a_sync_does_not_make_durable_is_found() {
+    if alone("planted::reserved_room_that_a_sync_does_not_make_durable_is_found") {
+        assert_found(Defect::ReservedLengthNotSynced, LIFE, "Open: ");
+        assert_found(Defect::ReservedStaysUnwritten, LIFE, "was signed and is no prefix");
+    }
+}
+
+#[test]
+fn reserved_room_that_does_not_read_as_zeros_is_found() {
+    if alone("planted::reserved_room_that_does_not_read_as_zeros_is_found") {
+        assert_found(Defect::ReservedShowsOldBytes, LIFE, "says it was complete");
+    }
+}

@@ -2,6 +2,8 @@
 //!
 //! - Written bytes are durable after their file's sync. Until then each sector of 512 bytes, and each change of the
 //!   length, is on the platter or not, independently of every other.
+//! - Room that was reserved changes the length at once and reads as zeros. On the platter its blocks of 4096 bytes are
+//!   unwritten until their file's sync after a write; until then a whole block may be there or not, as well as a sector.
 //! - A name (created, given by a rename, removed) is durable after its directory's sync. Until then each change is on
 //!   the platter or not, independently of every other; a rename is one change.
 //! - After a failed sync of a file its pages count as clean: programs go on seeing them, a later sync has nothing to
@@ -10,12 +12,14 @@
 //!
 //! Pure: no threads, no faults; [`super::vfs`] adds those.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 const SECTOR: usize = 512;
+/// Sectors of a block, which is what a file system reserves and marks as written.
+const BLOCK: u64 = 8;
 
 /// The bytes of a sector, with a sum of them, so that disks are compared quickly.
 struct Sector {
@@ -42,14 +46,28 @@ impl Hash for Sector {
 }
 
 /// A file's bytes. A sector that is not there is all zeros.
-#[derive(Clone, Default, Hash)]
+#[derive(Clone, Default)]
 struct Content {
     length: u64,
     sectors: BTreeMap<u64, Arc<Sector>>,
+    /// Of both, once it was asked for: most files are compared many times between two changes.
+    sum: OnceLock<u64>,
+}
+
+impl Hash for Content {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let sum = || {
+            let mut hasher = DefaultHasher::new();
+            (self.length, &self.sectors).hash(&mut hasher);
+            hasher.finish()
+        };
+        self.sum.get_or_init(sum).hash(state);
+    }
 }
 
 impl Content {
     fn set(&mut self, number: u64, sector: Option<Arc<Sector>>) {
+        self.sum = OnceLock::new();
         match sector {
             Some(sector) => self.sectors.insert(number, sector),
             None => self.sectors.remove(&number),
@@ -57,6 +75,7 @@ impl Content {
     }
 
     fn resize(&mut self, length: u64) {
+        self.sum = OnceLock::new();
         let whole = length / SECTOR as u64;
         let mut cut = self.sectors.split_off(&whole);
         if let Some(sector) = cut.remove(&whole) {
@@ -65,6 +84,16 @@ impl Content {
             self.set(whole, Sector::of(kept));
         }
         self.length = length;
+    }
+
+    /// Whether something stands behind the end, which a longer file would show.
+    fn has_rest(&self) -> bool {
+        let (whole, part) = (self.length / SECTOR as u64, (self.length % SECTOR as u64) as usize);
+        match self.sectors.last_key_value() {
+            Some((number, sector)) if *number == whole => sector.bytes[part..].iter().any(|byte| *byte != 0),
+            Some((number, _)) => *number > whole,
+            None => false,
+        }
     }
 
     fn read(&self, buffer: &mut [u8], offset: u64) -> usize {
@@ -90,13 +119,22 @@ enum Change {
     Length(u64),
 }
 
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct File {
     cache: Arc<Content>,
     durable: Arc<Content>,
     unsynced: Vec<Change>,
+    /// Where the room ends, in sectors, that was reserved and not written: the end of a file, if it has any.
+    reserved: u64,
     /// The name it has, for whoever tells of it.
-    name: PathBuf,
+    name: Arc<Path>,
+}
+
+impl File {
+    fn new(name: &Path) -> Self {
+        let (cache, durable) = <(Arc<Content>, Arc<Content>)>::default();
+        Self { cache, durable, unsynced: Vec::new(), reserved: 0, name: name.into() }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -131,6 +169,16 @@ pub(super) enum Unit {
     Name(usize),
     /// A sector or a length of a file: the file's number and the position among its unsynced changes.
     Data(u64, usize),
+}
+
+/// What becomes of reserved room; all but the first are defects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reserved {
+    Sound,
+    /// No sync makes the new length durable.
+    LengthForgotten,
+    /// After a power cut it shows what lay there before.
+    OldBytes,
 }
 
 /// All files and names.
@@ -186,14 +234,15 @@ impl Platter {
     /// Creates an empty file or empties the one that is there.
     pub(super) fn create(&mut self, path: &Path) -> u64 {
         if let Some(number) = self.file(path) {
-            let file = self.files.entry(number).or_default();
+            let file = self.files.get_mut(&number).unwrap();
             Arc::make_mut(&mut file.cache).resize(0);
             file.unsynced.push(Change::Length(0));
+            file.reserved = 0;
             return number;
         }
         let number = self.next;
         self.next += 1;
-        self.files.insert(number, File { name: path.to_owned(), ..File::default() });
+        self.files.insert(number, File::new(path));
         self.change_names(parent(path), None, Some((path, Node::File(number))));
         number
     }
@@ -202,7 +251,7 @@ impl Platter {
         let Some(number) = self.file(from) else { return false };
         self.change_names(parent(to), Some(from), Some((to, Node::File(number))));
         if let Some(file) = self.files.get_mut(&number) {
-            file.name = to.to_owned();
+            file.name = to.into();
         }
         true
     }
@@ -219,6 +268,16 @@ impl Platter {
 
     pub(super) fn length(&self, file: u64) -> u64 {
         self.files[&file].cache.length
+    }
+
+    /// Whether a file is the same, unchanged, as in an earlier state of this file system.
+    pub(super) fn is_as_in(&self, path: &Path, earlier: &Platter) -> bool {
+        let content =
+            |platter: &Platter| platter.file(path).map(|file| Arc::clone(&platter.files[&file].cache));
+        match (content(self), content(earlier)) {
+            (Some(now), Some(then)) => Arc::ptr_eq(&now, &then),
+            _ => false,
+        }
     }
 
     pub(super) fn read_at(&self, file: u64, buffer: &mut [u8], offset: u64) -> usize {
@@ -253,6 +312,27 @@ impl Platter {
             cache.set(number, sector.clone());
             file.unsynced.push(Change::Sector(number, sector));
         }
+    }
+
+    /// Takes room up to a length without writing it.
+    pub(super) fn reserve(&mut self, file: u64, length: u64, how: Reserved) {
+        let file = self.files.get_mut(&file).unwrap();
+        let end = length.div_ceil(SECTOR as u64);
+        if how == Reserved::OldBytes {
+            let old = Sector::of([0xA5; SECTOR]);
+            file.unsynced.extend((0..end).map(|number| Change::Sector(number, old.clone())));
+        }
+        if length > file.cache.length {
+            Arc::make_mut(&mut file.cache).resize(length);
+            if how != Reserved::LengthForgotten {
+                file.unsynced.push(Change::Length(length));
+            }
+        }
+        file.reserved = end;
+    }
+
+    pub(super) fn is_reserved(&self, file: u64) -> bool {
+        self.files[&file].reserved > 0
     }
 
     pub(super) fn sync(&mut self, file: u64) {
@@ -295,21 +375,43 @@ impl Platter {
         names.chain(self.files.iter().flat_map(data)).collect()
     }
 
+    /// The unsynced sectors of each block of reserved room: a file system that marks a block as written does so for all of it.
+    pub(super) fn blocks(&self) -> Vec<BTreeSet<Unit>> {
+        let mut blocks: BTreeMap<(u64, u64), BTreeSet<Unit>> = BTreeMap::new();
+        for (number, file) in self.files.iter().filter(|(_, file)| file.reserved > 0) {
+            for (position, change) in file.unsynced.iter().enumerate() {
+                if let Change::Sector(sector, _) = change
+                    && *sector < file.reserved
+                {
+                    blocks
+                        .entry((*number, sector / BLOCK))
+                        .or_default()
+                        .insert(Unit::Data(*number, position));
+                }
+            }
+        }
+        // One of a single sector is tried as such.
+        blocks.into_values().filter(|units| units.len() > 1).collect()
+    }
+
     /// What is found after a power cut that kept these of the unsynced changes. All of it is durable.
     pub(super) fn after_power_loss(&self, keeps: impl Fn(&Unit) -> bool) -> Platter {
-        let mut names = (*self.durable_names).clone();
+        let mut names = Arc::clone(&self.durable_names);
         for (position, change) in self.unsynced_names.iter().enumerate() {
             if keeps(&Unit::Name(position)) {
-                change.apply(&mut names);
+                change.apply(Arc::make_mut(&mut names));
             }
         }
         // A directory that is lost takes along what is in it.
-        while let Some(lost) = names.keys().find(|path| is_orphan(path, &names, &self.durable_names)).cloned()
+        let makes_dir = |change: &NameChange| matches!(change.put, Some((_, Node::Dir)));
+        while self.unsynced_names.iter().any(makes_dir)
+            && let Some(lost) =
+                names.keys().find(|path| is_orphan(path, &names, &self.durable_names)).cloned()
         {
-            names.remove(&lost);
+            Arc::make_mut(&mut names).remove(&lost);
         }
         let mut files = BTreeMap::new();
-        for (path, node) in &names {
+        for (path, node) in names.iter() {
             let Node::File(number) = node else { continue };
             let file = &self.files[number];
             let mut content = Arc::clone(&file.durable);
@@ -319,17 +421,19 @@ impl Platter {
                 }
             }
             // Beyond the end there is nothing, even if the file grows again.
-            let length = content.length;
-            Arc::make_mut(&mut content).resize(length);
+            if content.has_rest() {
+                let length = content.length;
+                Arc::make_mut(&mut content).resize(length);
+            }
             let found = File {
                 cache: Arc::clone(&content),
                 durable: content,
                 unsynced: Vec::new(),
-                name: path.clone(),
+                reserved: file.reserved,
+                name: if *file.name == **path { Arc::clone(&file.name) } else { path.as_path().into() },
             };
             files.insert(*number, found);
         }
-        let names = Arc::new(names);
         Platter {
             files,
             names: Arc::clone(&names),
@@ -343,7 +447,7 @@ impl Platter {
     pub(super) fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         for (path, node) in self.names.iter() {
-            path.hash(&mut hasher);
+            path.as_os_str().hash(&mut hasher);
             if let Node::File(number) = node {
                 self.files[number].cache.hash(&mut hasher);
             }
@@ -352,7 +456,7 @@ impl Platter {
             && self.files.values().all(|file| Arc::ptr_eq(&file.cache, &file.durable));
         if !is_clean {
             for (path, node) in self.durable_names.iter() {
-                path.hash(&mut hasher);
+                path.as_os_str().hash(&mut hasher);
                 if let Node::File(number) = node {
                     self.files[number].durable.hash(&mut hasher);
                 }

@@ -1,7 +1,7 @@
 //! A disk in memory that counts and names every call, fails the one it is told to, and keeps what each left behind.
 
 use super::journal::{Journal, Seen};
-use super::platter::Platter;
+use super::platter::{Platter, Reserved};
 use super::turn::{Turns, thread_name};
 use crate::disk::{DirLock, Disk, DiskFile, LockError};
 use std::collections::BTreeMap;
@@ -21,6 +21,7 @@ pub(super) enum Operation {
     Read,
     ReadAt,
     WriteAt,
+    Reserve,
     Sync,
     Length,
     Rename,
@@ -33,8 +34,11 @@ pub(super) enum Operation {
 
 impl Operation {
     pub(super) fn changes_something(self) -> bool {
-        use Operation::{Create, CreateDir, Remove, Rename, Sync, SyncDir, SyncFileSystem, WriteAt};
-        matches!(self, CreateDir | Create | WriteAt | Sync | Rename | Remove | SyncDir | SyncFileSystem)
+        use Operation::{Create, CreateDir, Remove, Rename, Reserve, Sync, SyncDir, SyncFileSystem, WriteAt};
+        matches!(
+            self,
+            CreateDir | Create | WriteAt | Reserve | Sync | Rename | Remove | SyncDir | SyncFileSystem
+        )
     }
 }
 
@@ -60,20 +64,23 @@ impl fmt::Display for Call {
 pub(super) enum Fault {
     /// Nothing is done. A sync leaves the platter stale.
     Eio,
-    /// Nothing is done. A sync writes every second sector and leaves the others stale.
+    /// Nothing is done. A sync writes every second sector and leaves the others stale; half of a reservation is made.
     Enospc,
     /// A write that gets half way, then finds no room.
     Short,
+    /// A file system that cannot reserve: no error, but nothing is done.
+    Unsupported,
 }
 
 impl Fault {
-    pub(super) const ALL: [Fault; 3] = [Fault::Eio, Fault::Enospc, Fault::Short];
+    pub(super) const ALL: [Fault; 4] = [Fault::Eio, Fault::Enospc, Fault::Short, Fault::Unsupported];
 
     pub(super) fn fits(self, operation: Operation) -> bool {
         match self {
             Fault::Eio => true,
             Fault::Enospc => operation.changes_something() && operation != Operation::Remove,
             Fault::Short => operation == Operation::WriteAt,
+            Fault::Unsupported => operation == Operation::Reserve,
         }
     }
 
@@ -102,6 +109,12 @@ pub(super) enum Defect {
     TilesNotSynced,
     /// Names of tiles and bundles are not made durable.
     TileNamesNotSynced,
+    /// The length that a reservation gave a file is not made durable by its sync.
+    ReservedLengthNotSynced,
+    /// Batches in reserved room count as unwritten after a power cut, synced or not.
+    ReservedStaysUnwritten,
+    /// Reserved room that was never written shows what lay there before instead of zeros.
+    ReservedShowsOldBytes,
 }
 
 /// What stood on disk just before a call, and what the world knew by then.
@@ -217,6 +230,11 @@ impl Vfs {
 
     pub(super) fn look<T>(&self, look: impl FnOnce(&Platter) -> T) -> T {
         look(&self.lock().platter)
+    }
+
+    /// Changes the disk behind the engine's back.
+    pub(super) fn change(&self, change: impl FnOnce(&mut Platter)) {
+        change(&mut self.lock().platter);
     }
 
     /// One call: counted, named, recorded, failed if it is the one to fail, done otherwise.
@@ -446,6 +464,28 @@ impl DiskFile for VfsFile {
         })
     }
 
+    fn reserve(&self, length: u64) -> io::Result<bool> {
+        let half = |platter: &Platter| {
+            let mut torn = platter.clone();
+            torn.reserve(self.file, length / 2, Reserved::Sound);
+            vec![torn]
+        };
+        self.call(Operation::Reserve, half, |inner, fault| {
+            let how = match inner.defect {
+                Some(Defect::ReservedLengthNotSynced) => Reserved::LengthForgotten,
+                Some(Defect::ReservedShowsOldBytes) => Reserved::OldBytes,
+                _ => Reserved::Sound,
+            };
+            match fault {
+                None => inner.platter.reserve(self.file, length, how),
+                Some(Fault::Unsupported) => return Ok(false),
+                Some(Fault::Enospc) => inner.platter.reserve(self.file, length / 2, how),
+                Some(_) => {}
+            }
+            fault.map_or(Ok(true), |fault| Err(fault.error()))
+        })
+    }
+
     fn sync(&self) -> io::Result<()> {
         self.call(
             Operation::Sync,
@@ -460,6 +500,8 @@ impl DiskFile for VfsFile {
                 match inner.defect {
                     Some(Defect::BatchSyncSkipped) if class == "segment" => {}
                     Some(Defect::BatchSyncLate) if class == "segment" => inner.late = Some(self.file),
+                    Some(Defect::ReservedStaysUnwritten)
+                        if class == "segment" && inner.platter.is_reserved(self.file) => {}
                     Some(Defect::CopiedTailNotSynced) if is_start => {}
                     Some(Defect::TilesNotSynced) if class == "tile" || class == "bundle" => {}
                     Some(Defect::CheckpointRenamedBeforeSync) if class == "checkpoint" => {
@@ -498,7 +540,8 @@ fn class_of(path: &Path) -> &'static str {
         inside if inside.starts_with("wal/") => "blank segment",
         inside if inside.starts_with("tile/entries/") => "bundle",
         "tile/entries" => "tile directory",
-        _ if is_tile_file => "tile",
+        inside if is_tile_file && inside.trim_start_matches("sha3/").starts_with("tile/0/") => "tile",
+        _ if is_tile_file => "upper tile",
         _ => "tile directory",
     }
 }

@@ -1,7 +1,7 @@
 //! What the logs of the matrix go through, one step at a time, so that each run makes the same calls.
 
 use super::journal::{Id, Journal, Seen};
-use super::oracle;
+use super::oracle::{self, Base};
 use super::platter::Platter;
 use super::vfs::Vfs;
 use crate::{AppendError, CloseError, Log, Options, PublishError, start};
@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 /// Segments so small that a few batches fill one.
-const SEGMENT: u64 = 48 * 1024;
+pub(super) const SEGMENT: u64 = 48 * 1024;
 
 /// One thing that happens to a log.
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +42,10 @@ pub(super) const LIFE: &[Step] = {
         Long,
         Together(160),
         Publish,
+        // A segment whose room was only reserved: small, large, many.
         One,
+        Long,
+        Together(40),
         Close,
         Open,
         Together(120),
@@ -74,6 +77,8 @@ pub(super) struct Session {
     pub(super) journal: Journal,
     pub(super) log: Option<Log>,
     life: u32,
+    /// Size of its segments.
+    pub(super) segment_bytes: u64,
 }
 
 /// The process had to end: a start that failed, or an engine that did.
@@ -85,7 +90,7 @@ type Outcome = Receiver<Result<(), AppendError>>;
 
 impl Session {
     pub(super) fn new(vfs: Vfs, journal: Journal) -> Self {
-        Self { vfs, journal, log: None, life: 0 }
+        Self { vfs, journal, log: None, life: 0, segment_bytes: SEGMENT }
     }
 
     pub(super) fn run(&mut self, steps: &[Step]) -> Result<(), Ended> {
@@ -115,11 +120,11 @@ impl Session {
         left
     }
 
-    /// What the oracle has to say about the open log.
-    pub(super) fn judge(&self) -> Vec<String> {
+    /// What the oracle has to say about the open log, which may have begun with entries that were judged before.
+    pub(super) fn judge(&self, base: &Base) -> Vec<String> {
         let Some(log) = &self.log else { return vec!["the log is not open".to_owned()] };
         let derived = log.derived();
-        oracle::judge(log, derived, &self.journal.seen(), &self.vfs.look(Platter::clone))
+        oracle::judge(log, derived, &self.journal.seen(), &self.vfs.look(Platter::clone), base)
     }
 
     pub(super) fn step(&mut self, step: Step) -> Result<(), Ended> {
@@ -137,7 +142,7 @@ impl Session {
         self.life = self.journal.begin_life();
         let options = Options {
             checkpoint_every: Duration::from_secs(3600),
-            segment_bytes: SEGMENT,
+            segment_bytes: self.segment_bytes,
             ..Options::new(PathBuf::from(super::DIR))
         };
         let signer = Arc::new(self.journal.clone());

@@ -26,8 +26,8 @@ const LONG: u64 = 18;
 const SMALL: u64 = 250;
 
 /// Calls that write, as `strace` names them; a question mark for those that not every processor has.
-const CALLS: [&str; 8] =
-    ["pwrite64", "fdatasync", "fsync", "?rename", "renameat", "?unlink", "unlinkat", "?mkdir"];
+const CALLS: [&str; 9] =
+    ["pwrite64", "fallocate", "fdatasync", "fsync", "?rename", "renameat", "?unlink", "unlinkat", "?mkdir"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Strike {
@@ -258,12 +258,16 @@ fn a_system_call_that_fails_or_is_the_last_one_takes_nothing_back() {
     for call in ["pwrite64", "fdatasync", "fsync"] {
         assert!(counts.get(call).is_some_and(|count| *count >= 4), "{call}: {counts:?}");
     }
+    assert!(counts.contains_key("fallocate"), "no segment is reserved: {counts:?}");
 
     let mut cases = Vec::new();
     for (call, count) in &counts {
         for when in 1..=*count {
             for strike in [Strike::Error("EIO"), Strike::Error("ENOSPC"), Strike::Kill] {
                 cases.push((*call, when, strike));
+            }
+            if *call == "fallocate" {
+                cases.push((*call, when, Strike::Error("EOPNOTSUPP")));
             }
         }
     }

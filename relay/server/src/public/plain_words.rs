@@ -65,9 +65,10 @@ pub(super) fn told(kind: Kind) -> Told {
             "A verified message of the vendor asked for something that it may not do.",
         ),
         Kind::AdminChanged => ("Administration changed", "A credential or a key was changed by the admin."),
-        Kind::ClockCorrected => {
-            ("Clock corrected", "The earliest time that licences are judged by was moved.")
-        }
+        Kind::ClockCorrected => (
+            "Clock corrected",
+            "The clock of the relay's machine was set back, or the earliest time that licences are judged by was moved.",
+        ),
         Kind::LogKeyRotated => {
             ("Log key rotated", "A key that signs this log came or went. Both sign during the overlap.")
         }

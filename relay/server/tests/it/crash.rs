@@ -1,8 +1,5 @@
 //! The relay killed while uploads run: what was acknowledged is there, what was not is whole or absent, nothing is left over.
 
-use std::io::{BufRead as _, BufReader};
-use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,66 +9,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::relay::{ADMIN, User, hash, keys_left, noise, payload_files};
+use crate::spawned::Process;
 
 const UPLOADS: usize = 200;
-
-/// A relay in a process of its own.
-struct Process {
-    child: Child,
-    url: String,
-    /// Kept open: what the relay still prints must go somewhere.
-    _stdout: BufReader<ChildStdout>,
-}
-
-impl Process {
-    /// Starts with an admin token, over whatever is in `dir`.
-    fn start(dir: &Path) -> Self {
-        std::fs::write(dir.join("admin-token"), ADMIN).unwrap();
-        Self::with(dir, &format!("admin: {{ tokenFile: {}/admin-token }}\n", dir.display()))
-    }
-
-    /// The relay chooses its ports and says which: one chosen here could be another test's by the time it is used.
-    fn with(dir: &Path, more: &str) -> Self {
-        let config = format!(
-            "listen: {{ public: \"127.0.0.1:0\", probes: \"127.0.0.1:0\" }}\n{more}\
-             limits: {{ requestsPerMinute: 1000000, connectionsPerAddress: 5000, minFreeDisk: 1Mi }}\n"
-        );
-        std::fs::write(dir.join("relay.yaml"), config).unwrap();
-        let log = std::fs::File::create(dir.join("log")).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_paramant-relay"))
-            .arg("--data")
-            .arg(dir.join("data"))
-            .arg("--config")
-            .arg(dir.join("relay.yaml"))
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let url = loop {
-            let mut line = String::new();
-            let read = stdout.read_line(&mut line).unwrap();
-            assert!(read > 0, "it did not start: {}", std::fs::read_to_string(dir.join("log")).unwrap());
-            if let Some(url) = line.trim().strip_prefix("clients") {
-                break url.trim().to_owned();
-            }
-        };
-        Self { child, url, _stdout: stdout }
-    }
-
-    /// As the power cut would: no signal handler runs.
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_killed_in_mid_upload_keeps_what_it_acknowledged_and_nothing_else() {

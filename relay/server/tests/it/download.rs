@@ -217,18 +217,26 @@ fn holds(bytes: &[u8], needle: &[u8]) -> bool {
     bytes[..end].windows(needle.len()).any(|window| window == needle)
 }
 
-/// Names of the files at or below `dir` that hold `needle`.
+/// Names of the files at or below `dir` that hold `needle`. The relay may run: what vanishes meanwhile holds nothing.
 fn files_with(dir: &std::path::Path, needle: &[u8]) -> Vec<String> {
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(dir).unwrap() {
+    for entry in unless_gone(std::fs::read_dir(dir)).into_iter().flatten() {
         let entry = entry.unwrap();
-        if entry.file_type().unwrap().is_dir() {
+        let Some(kind) = unless_gone(entry.file_type()) else { continue };
+        if kind.is_dir() {
             found.extend(files_with(&entry.path(), needle));
-        } else if holds(&std::fs::read(entry.path()).unwrap(), needle) {
+        } else if unless_gone(std::fs::read(entry.path())).is_some_and(|bytes| holds(&bytes, needle)) {
             found.push(entry.file_name().into_string().unwrap());
         }
     }
     found
+}
+
+fn unless_gone<T>(result: std::io::Result<T>) -> Option<T> {
+    match result {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        other => Some(other.unwrap()),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,78 @@
+//! A relay in a process of its own, to be killed, and traced if need be.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+
+use crate::relay::ADMIN;
+
+pub struct Process {
+    child: Child,
+    pub url: String,
+    /// Kept open: what the relay still prints must go somewhere.
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Process {
+    /// Starts with an admin token, over whatever is in `dir`.
+    pub fn start(dir: &Path) -> Self {
+        Self::with(dir, &admin(dir))
+    }
+
+    pub fn with(dir: &Path, more: &str) -> Self {
+        let command = Command::new(env!("CARGO_BIN_EXE_paramant-relay"));
+        Self::spawn(dir, more, command).unwrap_or_else(|_| panic!("it did not start: {}", said(dir)))
+    }
+
+    /// The same under a tracer that becomes the relay; how the relay ended, if it did before it listened.
+    pub fn traced(dir: &Path, mut tracer: Command) -> Result<Self, ExitStatus> {
+        tracer.arg(env!("CARGO_BIN_EXE_paramant-relay"));
+        Self::spawn(dir, &admin(dir), tracer)
+    }
+
+    /// The relay chooses its ports and says which: one chosen here could be another test's by the time it is used.
+    fn spawn(dir: &Path, more: &str, mut command: Command) -> Result<Self, ExitStatus> {
+        let config = format!(
+            "listen: {{ public: \"127.0.0.1:0\", probes: \"127.0.0.1:0\" }}\n{more}\
+             limits: {{ requestsPerMinute: 1000000, connectionsPerAddress: 5000, minFreeDisk: 1Mi }}\n"
+        );
+        std::fs::write(dir.join("relay.yaml"), config).unwrap();
+        let log = std::fs::File::create(dir.join("log")).unwrap();
+        command.arg("--data").arg(dir.join("data")).arg("--config").arg(dir.join("relay.yaml"));
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        loop {
+            let mut line = String::new();
+            if stdout.read_line(&mut line).unwrap() == 0 {
+                return Err(child.wait().unwrap());
+            }
+            if let Some(url) = line.trim().strip_prefix("clients") {
+                return Ok(Self { child, url: url.trim().to_owned(), stdout });
+            }
+        }
+    }
+
+    /// As the power cut would: no signal handler runs. Returns when a tracer has written all it saw.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.stdout.read_to_end(&mut Vec::new()).unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What the relay over this directory wrote into its own log.
+pub fn said(dir: &Path) -> String {
+    std::fs::read_to_string(dir.join("log")).unwrap()
+}
+
+fn admin(dir: &Path) -> String {
+    std::fs::write(dir.join("admin-token"), ADMIN).unwrap();
+    format!("admin: {{ tokenFile: {}/admin-token }}\n", dir.display())
+}
