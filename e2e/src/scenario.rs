@@ -56,7 +56,7 @@ const ALL: &[Scenario] = scenarios![
     Cluster "interop", "the published client and our command line exchange files both ways", interop::run;
     Cluster "kubectl", "get, describe, explain, wait and patch behave as documented", gitops::run;
     Cluster "bad-input", "wrong manifests, missing Secrets and bad images become clear conditions", bad_input::run;
-    Bed "deletion", "a deleted relay closes its log and leaves its data", deletion::run;
+    Bed "deletion", "a deleted relay closes its log, and one made again over its volume begins another", deletion::run;
     Cluster "drain", "drain toggles reach the relay; downloads go on", drain::run;
     Cluster "template", "an evicted pod comes back with the old template while a new one waits", template::run;
     Bed "network", "the relay pod originates no packet", network::run;

@@ -172,6 +172,15 @@ impl Log {
         self.shared.export(to)
     }
 
+    /// Makes the log's own directory a whole copy in that layout, whose checkpoint lies there already: adds the partial tiles
+    /// that its files leave out. For the end of a log's life; returns its size.
+    ///
+    /// # Errors
+    /// As [`Log::export`].
+    pub fn complete_directory(&self) -> Result<u64, ReadError> {
+        self.shared.complete_directory()
+    }
+
     /// Whether a sync failed: the log takes and signs nothing any more, and the process must end.
     #[must_use]
     pub fn has_failed(&self) -> bool {

@@ -1,12 +1,14 @@
-//! `paramant-relay log adopt`: retires a log that cannot be continued and begins a new one in its place.
+//! Retires a log that cannot be continued and begins a new one in its place: at the next start after `log_closed`, and by
+//! `paramant-relay log adopt`.
 //!
-//! For a log whose newest copy is lost: what was signed beyond this copy can never be honoured again, so origin and log keys
+//! After `log_closed` nothing may follow, and a relay that is created again over its old volume has such a log. The command is
+//! for a log whose newest copy is lost: what was signed beyond this copy can never be honoured again, so origin and log keys
 //! are retired and the new log's first entry names the old log and its last known checkpoint. The identity, accounts and
 //! devices stay; each unread transfer gets its entry, byte for byte, in the new log, so receipts go on being proven.
 //!
 //! Offline: it holds the lock of the data directory. Order of steps; each may be taken again, and each is durable before
-//! the next. `adoption.json` says how far it came; while it is there the relay does not start, and running the command again
-//! goes on:
+//! the next. `adoption.json` says how far it came. While it is there a relay goes on with what a start began, and does not
+//! start over what the command began; running the command again goes on:
 //!
 //! | step | a crash after it leaves |
 //! |---|---|
@@ -29,7 +31,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use self::plan::Plan;
-pub use self::plan::{Unfinished, refuse_unfinished};
+pub use self::plan::Unfinished;
 use crate::data_dir::{DataDir, DataDirError};
 use crate::identity::KeyError;
 use crate::log_service::Names;
@@ -89,6 +91,9 @@ pub enum AdoptError {
         /// What is wrong with it.
         why: String,
     },
+    /// A person began one.
+    #[error(transparent)]
+    Unfinished(#[from] Unfinished),
     /// A key.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -140,11 +145,39 @@ impl Step {
 /// [`AdoptError`]; running it again goes on where it stopped.
 pub fn adopt(root: &Path, request: Request<'_>) -> Result<Adopted, AdoptError> {
     let (data, plan) = begin(root, request)?;
+    finish(&data, plan)
+}
+
+/// Begins another log after one that ended with `log_closed`, in a directory that no relay uses yet.
+///
+/// # Errors
+/// [`AdoptError`]; the next start goes on where it stopped.
+pub fn follow_closed(data: &DataDir) -> Result<Adopted, AdoptError> {
+    let names = Names::read(data).map_err(io_at(&data.log_origin()))?;
+    let names = names.ok_or_else(|| AdoptError::NoLog(data.root().to_owned()))?;
+    let plan = Plan { after_close: true, ..Plan::new(data, &names, None)? };
+    plan.write(data)?;
+    finish(data, plan)
+}
+
+/// Goes on with what an earlier start began.
+///
+/// # Errors
+/// [`AdoptError`]; [`AdoptError::Unfinished`] when it was a person who began.
+pub fn go_on(data: &DataDir) -> Result<(), AdoptError> {
+    match Plan::read(data)? {
+        None => Ok(()),
+        Some(plan) if plan.after_close => finish(data, plan).map(drop),
+        Some(plan) => Err(Unfinished(plan.old_origin).into()),
+    }
+}
+
+fn finish(data: &DataDir, plan: Plan) -> Result<Adopted, AdoptError> {
     for step in Step::ALL.into_iter().filter(|step| *step >= plan.next()) {
-        take(step, &data, &plan)?;
+        take(step, data, &plan)?;
     }
     Ok(Adopted {
-        kept_in: plan.retired_to(&data),
+        kept_in: plan.retired_to(data),
         retired: plan.old_origin,
         origin: plan.new_origin,
         size: plan.size,

@@ -8,17 +8,17 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use crate::adoption::{self, Unfinished};
+use crate::adoption::{self, AdoptError};
 use crate::data_dir::DataDir;
 use crate::directives::DirectiveBook;
 use crate::drain::Drain;
 use crate::identity::{ControlKey, Identity};
-use crate::log_service::LogService;
 use crate::log_service::key_book::KeyBook;
+use crate::log_service::{LogService, ReadError};
 use crate::metrics::Metrics;
 use crate::outbound::Couriers;
 use crate::probes::Readiness;
-use crate::settings::{Payload, SettingsHandle};
+use crate::settings::{Payload, Settings, SettingsHandle};
 use crate::store::{self, Store};
 use crate::witnesses::Witnesses;
 
@@ -71,9 +71,12 @@ pub enum OpenError {
     /// The directory.
     #[error(transparent)]
     Data(#[from] crate::data_dir::DataDirError),
-    /// `log adopt` did not come to its end.
+    /// A log could not be put in the place of another, or `log adopt` did not come to its end.
     #[error(transparent)]
-    Adoption(#[from] Unfinished),
+    Adoption(#[from] AdoptError),
+    /// The log's end.
+    #[error("the log's last entry cannot be read: {0}")]
+    LastEntry(#[from] ReadError),
     /// A key.
     #[error(transparent)]
     Key(#[from] crate::identity::KeyError),
@@ -102,12 +105,11 @@ impl Core {
     pub fn open(root: &std::path::Path, settings: SettingsHandle) -> Result<Self, OpenError> {
         let started_at = Timestamp::now();
         let data = DataDir::open(root)?;
-        adoption::refuse_unfinished(&data)?;
+        adoption::go_on(&data)?;
         let identity = Arc::new(Identity::open(&data)?);
-        let log_keys = KeyBook::open(&data)?;
         let control_key = Arc::new(ControlKey::open(&data)?);
         let now = settings.current();
-        let log = LogService::open(&data, &now, &identity, log_keys)?;
+        let log = open_log(&data, &now, &identity)?;
         let drain = Drain::new(now.payload == Payload::Memory);
         let directives = DirectiveBook::open(&data, drain.clone()).map_err(OpenError::Directives)?;
         log.arm(directives.held().as_ref());
@@ -136,6 +138,23 @@ impl Core {
             closing: CancellationToken::new(),
         })
     }
+}
+
+/// Opens the log; in place of one that was closed, another that names it.
+fn open_log(data: &DataDir, settings: &Settings, identity: &Arc<Identity>) -> Result<LogService, OpenError> {
+    let log = LogService::open(data, settings, identity, KeyBook::open(data)?)?;
+    if !log.is_closed()? {
+        return Ok(log);
+    }
+    log.close();
+    drop(log);
+    let adopted = adoption::follow_closed(data)?;
+    tracing::warn!(
+        closed = adopted.retired,
+        log = adopted.origin,
+        "the log was closed when this relay was deleted, so another one begins, which names it"
+    );
+    Ok(LogService::open(data, settings, identity, KeyBook::open(data)?)?)
 }
 
 impl App {

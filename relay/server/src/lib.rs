@@ -21,6 +21,7 @@ pub mod identity;
 pub mod license;
 pub mod listener;
 pub mod log_command;
+mod log_copy;
 mod log_search;
 pub mod log_service;
 pub mod metrics;

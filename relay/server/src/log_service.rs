@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use paramant_log::{AppendError, Log, Options};
-use paramant_protocol::entry::{self, Body, EntryError};
+use paramant_protocol::entry::{self, Body, EntryError, Kind};
 use paramant_protocol::sth::SignedSth;
 use paramant_tlog::vkey::VerifierKey;
 use tokio::sync::{oneshot, watch};
@@ -260,6 +260,17 @@ impl LogService {
     /// The durable head.
     pub fn head(&self) -> Head {
         self.engine().head()
+    }
+
+    /// Whether the last entry says that nothing follows it. Reads the disk.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn is_closed(&self) -> Result<bool, ReadError> {
+        let Some(last) = self.head().size.checked_sub(1) else { return Ok(false) };
+        let entry = self.engine().entry(last)?;
+        let kind = entry.as_ref().and_then(|entry| entry::peek(&entry.bytes)).map(|(kind, _)| kind);
+        Ok(kind == Some(Kind::LogClosed.name()))
     }
 
     /// The newest published checkpoint.

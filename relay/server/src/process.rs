@@ -23,7 +23,7 @@ use crate::control::{self, ControlTls};
 use crate::listener::{Listener, PerAddress, TlsSource};
 use crate::log_service::LogError;
 use crate::settings::SettingsHandle;
-use crate::{probes, public};
+use crate::{log_copy, probes, public};
 
 /// Connections of the public listener altogether: a few KiB of memory and one descriptor each.
 const MAX_PUBLIC: usize = 8192;
@@ -168,7 +168,9 @@ impl Running {
         // First a head over everything, then the anchor over that head: nothing signed stays outside the chain for long.
         core.log.settle_heads(LAST_HEAD).await;
         log_tasks::anchor(&core).await;
-        if core.directives.held().is_some_and(|held| held.deleting) {
+        // Heard by this process: what an earlier one heard was about another life of these data.
+        let deleting = core.directives.heard().borrow().as_ref().is_some_and(|heard| heard.deleting);
+        if deleting {
             core.witnesses.settle_calls().await;
             let closed = Body::LogClosed(LogClosed { cause: CloseCause::Deleted });
             if let Err(error) = core.log.record(closed).await {
@@ -178,9 +180,15 @@ impl Running {
             core.witnesses.finish(LAST_WITNESSES).await;
         }
         core.couriers.close();
-        let log = core.log.clone();
-        if tokio::task::spawn_blocking(move || log.close()).await.is_err() {
-            tracing::error!("closing the log ended badly");
+        let (log, directory, policy) = (core.log.clone(), core.data.log(), core.witnesses.policy());
+        let closed = tokio::task::spawn_blocking(move || {
+            log.close();
+            if deleting { log_copy::complete(&log, &directory, &policy) } else { Ok(()) }
+        });
+        match closed.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the log is safe, but its directory is no whole copy"),
+            Err(_) => tracing::error!("closing the log ended badly"),
         }
         core.data.release();
     }

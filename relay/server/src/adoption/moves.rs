@@ -48,7 +48,10 @@ pub(super) fn install(data: &DataDir) -> Result<(), AdoptError> {
             rename(&built, &data.root().join(part))?;
         }
     }
-    Ok(())
+    // The new log has no tree heads yet; a start that goes on right away wants their place.
+    let heads = data.tree_heads();
+    make_directory(&heads).map_err(io_at(&heads))?;
+    durable::sync_directory(data.root()).map_err(io_at(data.root()))
 }
 
 pub(super) fn name(data: &DataDir, plan: &Plan) -> Result<(), AdoptError> {

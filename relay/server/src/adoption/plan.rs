@@ -1,4 +1,4 @@
-//! `adoption.json`: what is being adopted, and how far it came. While it is there the relay does not start.
+//! `adoption.json`: what is being adopted, and how far it came.
 
 use std::io;
 use std::path::PathBuf;
@@ -27,7 +27,10 @@ pub(super) struct Plan {
     pub(super) size: u64,
     pub(super) root: Digest,
     /// The new log and the rows are written: only moving is left.
-    built: bool,
+    pub(super) built: bool,
+    /// A start began it, after `log_closed`; otherwise a person.
+    #[serde(default)]
+    pub(super) after_close: bool,
 }
 
 /// An adoption that did not come to its end.
@@ -35,19 +38,7 @@ pub(super) struct Plan {
 #[error(
     "the adoption of a new log in place of {0} did not come to its end: run 'paramant-relay log adopt' again, which goes on where it stopped"
 )]
-pub struct Unfinished(String);
-
-/// A relay must not run over a directory in which a log is half adopted.
-///
-/// # Errors
-/// [`Unfinished`].
-pub fn refuse_unfinished(data: &DataDir) -> Result<(), Unfinished> {
-    match Plan::read(data) {
-        Ok(None) => Ok(()),
-        Ok(Some(plan)) => Err(Unfinished(plan.old_origin)),
-        Err(error) => Err(Unfinished(format!("the old one ({error})"))),
-    }
-}
+pub struct Unfinished(pub(super) String);
 
 impl Plan {
     pub(super) fn new(data: &DataDir, names: &Names, wanted: Option<&str>) -> Result<Self, AdoptError> {
@@ -69,6 +60,7 @@ impl Plan {
             size,
             root: root.into(),
             built: false,
+            after_close: false,
         })
     }
 

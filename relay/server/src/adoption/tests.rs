@@ -1,4 +1,5 @@
-//! An adoption that is cut off after, or inside, any step: the relay refuses to run, and another run brings it to its end.
+//! An adoption that is cut off after, or inside, any step: the relay refuses to run, and another run brings it to its end. One that
+//! a start began is brought to its end by the next start.
 
 use std::collections::BTreeMap;
 
@@ -72,8 +73,16 @@ enum Cut {
     MidSeal,
 }
 
+fn cuts() -> impl Iterator<Item = Cut> {
+    (0..Step::ALL.len()).map(Cut::After).chain([Cut::MidRetire, Cut::MidInstall, Cut::MidSeal])
+}
+
 fn cut_off(root: &Path, request: Request<'_>, cut: Cut) {
     let (data, plan) = begin(root, request).unwrap();
+    cut_off_after(&data, &plan, cut);
+}
+
+fn cut_off_after(data: &DataDir, plan: &Plan, cut: Cut) {
     let steps = match cut {
         Cut::After(steps) => steps,
         Cut::MidRetire => 3,
@@ -81,9 +90,9 @@ fn cut_off(root: &Path, request: Request<'_>, cut: Cut) {
         Cut::MidSeal => 6,
     };
     for step in &Step::ALL[..steps] {
-        take(*step, &data, &plan).unwrap();
+        take(*step, data, plan).unwrap();
     }
-    let place = plan.retired_to(&data);
+    let place = plan.retired_to(data);
     match cut {
         Cut::After(_) => {}
         Cut::MidRetire => {
@@ -92,7 +101,7 @@ fn cut_off(root: &Path, request: Request<'_>, cut: Cut) {
         }
         Cut::MidInstall => {
             let _ = std::fs::remove_dir(data.log());
-            std::fs::rename(adopting(&data).join("log"), data.log()).unwrap();
+            std::fs::rename(adopting(data).join("log"), data.log()).unwrap();
         }
         Cut::MidSeal => {
             std::fs::remove_file(place.join("log-keys/ed25519.seed")).unwrap();
@@ -106,8 +115,7 @@ async fn a_run_that_is_cut_off_anywhere_is_brought_to_its_end_by_the_next() {
     let (original, name) = with_one_unread().await;
     let request = Request { retire: &name, origin: Some("new.example/log") };
     let old_log = files(&original.path().join("log"));
-    let cuts = (0..Step::ALL.len()).map(Cut::After).chain([Cut::MidRetire, Cut::MidInstall, Cut::MidSeal]);
-    for cut in cuts {
+    for cut in cuts() {
         let dir = copied(original.path());
         cut_off(dir.path(), request, cut);
         assert!(refuses_to_start(dir.path()), "{cut:?}");
@@ -136,6 +144,28 @@ async fn a_run_that_is_cut_off_anywhere_is_brought_to_its_end_by_the_next() {
         assert_eq!(leased.blob.log_index, Some(1), "{cut:?}");
         assert_eq!(read(leased).await, PAYLOAD, "{cut:?}");
         relay.stop().await;
+    }
+}
+
+/// A start after `log_closed` goes on by itself, and no other log begins on the way.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_start_began_is_brought_to_its_end_by_the_next_start() {
+    let (original, name) = with_one_unread().await;
+    for cut in cuts() {
+        let dir = copied(original.path());
+        {
+            let data = DataDir::open(dir.path()).unwrap();
+            let names = Names::read(&data).unwrap().unwrap();
+            let plan = Plan { after_close: true, ..Plan::new(&data, &names, None).unwrap() };
+            plan.write(&data).unwrap();
+            cut_off_after(&data, &plan, cut);
+        }
+        let relay = TestRelay::over(dir).await;
+        let log = relay.app.core.log.clone();
+        let expected = (format!("{name}/2"), [name.clone()]);
+        assert_eq!((log.origin(), log.retired()), (expected.0.as_str(), expected.1.as_slice()), "{cut:?}");
+        assert_eq!(read(relay.lease(PAYLOAD).await).await, PAYLOAD, "{cut:?}");
+        assert!(!adopting_left(relay.stop().await.path()), "{cut:?}");
     }
 }
 

@@ -361,17 +361,36 @@ async fn the_token_is_read_anew_for_each_proof() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_relay_that_is_being_deleted_closes_its_log() {
+async fn a_relay_that_is_deleted_closes_its_log_and_another_follows_if_it_comes_back() {
     let authority = Authority::new();
     let relay = relay(&authority).await;
     let operator = authority.client(&relay, &OPERATOR());
-    put(&operator, &relay, &Directives { deleting: true, ..directives(1, spec(true)) }).await;
-    let relay = relay_over(relay.stop().await, &authority).await;
-    let page: serde_json::Value =
-        relay.http.get(format!("{}/v2/ct", relay.url)).send().await.unwrap().json().await.unwrap();
-    let kinds: Vec<_> =
-        page["entries"].as_array().unwrap().iter().map(|e| e["type"].as_str().unwrap()).collect();
-    assert_eq!(kinds.iter().filter(|kind| **kind == "log_closed").count(), 1, "{kinds:?}");
-    assert!(kinds.contains(&"drain_changed"));
-    relay.stop().await;
+    let closed = relay.running.app.core.log.origin().to_owned();
+    let log_identity = Some(fingerprint(&relay));
+    let directives = Directives { deleting: true, log_identity, ..directives(1, spec(true)) };
+    put(&operator, &relay, &directives).await;
+    let dir = relay.stop().await;
+    let copy = dir.path().join("data/log");
+    let last = std::fs::read_to_string(copy.join("checkpoint")).unwrap();
+    let size: u64 = last.lines().nth(1).unwrap().parse().unwrap();
+    assert!(copy.join(format!("tile/entries/000.p/{size}")).is_file(), "the copy has its partial bundle");
+    for part in ["vkeys", "policy", "sth.ndjson"] {
+        assert!(copy.join(part).is_file(), "{part}");
+    }
+
+    // Created again over the same volume, it is not being deleted, whatever the last directives said.
+    let mut dir = dir;
+    for life in ["/2", "/2"] {
+        let relay = relay_over(dir, &authority).await;
+        assert_eq!(relay.running.app.core.log.origin(), format!("{closed}{life}"));
+        let page: serde_json::Value =
+            relay.http.get(format!("{}/v2/ct", relay.url)).send().await.unwrap().json().await.unwrap();
+        let kinds: Vec<_> =
+            page["entries"].as_array().unwrap().iter().map(|e| e["type"].as_str().unwrap()).collect();
+        assert_eq!(kinds[0], "log_adopted", "{kinds:?}");
+        assert!(!kinds.contains(&"log_closed"), "{kinds:?}");
+        dir = relay.stop().await;
+    }
+    let kept = dir.path().join("data/retired-logs/0/log");
+    assert_eq!(std::fs::read_to_string(kept.join("checkpoint")).unwrap(), last);
 }
