@@ -421,6 +421,13 @@ async fn keys_seen_first_are_followed_through_a_rotation_that_the_log_bears_out(
         "{error}"
     );
     assert_eq!(state.seen().unwrap().relays[relay.address().as_str()].log_keys.len(), swapped.len());
+    // The key that was retired, back in another's place.
+    change(|made| {
+        made.swap_first_key(1);
+        made.transfers(1, "");
+    });
+    let error = logged::keys(&relay, &[], &late).await.unwrap_err().to_string();
+    assert!(error.contains("has retired"), "{error}");
     // Another log with keys of its own.
     let mut other = MadeLog::with_seed(70);
     other.transfers(3, "");
