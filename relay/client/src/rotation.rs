@@ -2,7 +2,7 @@
 //!
 //! A key that is new must have been added, one that is gone must have been retired by a `log_key_rotated` entry, and each such
 //! entry must lie under a checkpoint that every seen key which is still shown has signed; the relay's identity always is one of
-//! those. Where the entries are is what the relay says; what they say is proven.
+//! those. No key that was retired may be shown. Where the entries are is what the relay says; what they say is proven.
 
 use paramant_protocol::entry::body::LogKeyRotated;
 use paramant_protocol::entry::{Body, Kind};
@@ -33,13 +33,18 @@ pub(crate) async fn follow(
     let said = |key: &VerifierKey, of: fn(&LogKeyRotated) -> &Option<String>| {
         changes.iter().any(|change| of(change).as_deref() == Some(key.to_string().as_str()))
     };
+    let brief = |key: &VerifierKey| format!("{} {}+{:08x}", key.algorithm(), key.name(), key.key_id());
     let unsaid = |key: &VerifierKey, what: &str| {
-        let (name, id) = (key.name(), key.key_id());
-        ClientError::NotLogged(format!(
-            "the relay shows other log keys than before, and no entry of the log {what} {} {name}+{id:08x}",
-            key.algorithm()
-        ))
+        let key = brief(key);
+        let text =
+            format!("the relay shows other log keys than before, and no entry of the log {what} {key}");
+        ClientError::NotLogged(text)
     };
+    if let Some(back) = shown.iter().find(|key| said(key, |change| &change.retired)) {
+        let text =
+            format!("the relay shows the log key {}, which an entry of the log has retired", brief(back));
+        return Err(ClientError::NotLogged(text));
+    }
     if let Some(new) = shown.iter().find(|key| !seen.contains(key) && !said(key, |change| &change.added)) {
         return Err(unsaid(new, "adds"));
     }

@@ -131,6 +131,21 @@ impl Witnesses {
         self.settled()?.witnessed.as_ref().map(book::Cosigned::whole)
     }
 
+    /// The checkpoint that the proof of an entry leads to, and its size: the newest with a quorum, so that a proof says what
+    /// witnesses saw, if the entry lies under it and all keys that sign now have signed it; else the newest published.
+    pub fn proving(&self, index: u64) -> Option<(u64, String)> {
+        let published = self.0.log.published().filter(|published| index < published.head.size)?;
+        let newest = published.head.size;
+        let keys = self.0.log.verifiers();
+        let witnessed = self.settled().and_then(|book| {
+            let witnessed = book.witnessed.as_ref()?;
+            let (size, _) = witnessed.checkpoint()?;
+            let fits = index < size && size < newest && witnessed.is_signed_by(&keys);
+            fits.then(|| (size, witnessed.whole()))
+        });
+        Some(witnessed.unwrap_or_else(|| (newest, self.shown(&published))))
+    }
+
     /// The book, while it is settled by the settings in force. Readers never verify: that was done when a line came, and again when
     /// the settings changed.
     fn settled(&self) -> Option<Arc<book::Book>> {

@@ -60,7 +60,7 @@ pub enum NoteError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
     /// A line of a known key does not verify.
-    #[error("the {algorithm} signature of {name} does not verify")]
+    #[error("the {algorithm} line of {name} does not verify")]
     Invalid {
         /// Name of the key.
         name: String,

@@ -9,7 +9,7 @@ use paramant_tlog::Checkpoint;
 use paramant_tlog::note::Note;
 use paramant_tlog::vkey::{Algorithm, VerifierKey};
 
-use super::report::{Check, Finding, finding};
+use super::report::{Check, Finding, counted, finding};
 use super::rules::Rules;
 use super::{Baggage, Source, Stop, source};
 use crate::error::ClientError;
@@ -217,7 +217,9 @@ impl Keys {
     pub(super) fn checkpoint(&self, opened: &Opened) -> Check {
         let unknown = match opened.unknown {
             0 => String::new(),
-            count => format!("; {count} lines of keys nobody named"),
+            count => {
+                format!("; it also bears {} of others, such as witnesses", counted(count as u64, "line"))
+            }
         };
         let Checkpoint { origin, size, .. } = &opened.checkpoint;
         let text = format!("{origin}: {size} entries, signed by {}{unknown}", algorithms(&opened.signers));

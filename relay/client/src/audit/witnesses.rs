@@ -40,9 +40,11 @@ impl Witnesses {
     pub(super) async fn fetch<S: Source>(source: &S, keys: &Keys, baggage: &Baggage) -> Result<Self, Stop> {
         let witnessed = source::optional(source, "/log/checkpoint.witnessed").await?;
         let witnessed = witnessed.map(|bytes| read(&bytes, &keys.origin)).transpose()?;
+        // Asked for in any case, so that a copy that is being made holds it.
+        let shown = source::optional(source, "/log/policy").await?;
         let (policy, pinned) = match &baggage.policy {
             Some(policy) => (Some(policy.clone()), true),
-            None => (shown(source).await?, false),
+            None => (shown.map(|bytes| parsed(&bytes)).transpose()?, false),
         };
         Ok(Self { policy, pinned, witnessed, limit: baggage.max_witness_age, now: baggage.now() })
     }
@@ -165,10 +167,8 @@ fn read(bytes: &[u8], origin: &str) -> Result<(Checkpoint, Note), Finding> {
     Ok((checkpoint, note))
 }
 
-async fn shown<S: Source>(source: &S) -> Result<Option<Policy>, Stop> {
-    let Some(bytes) = source::optional(source, "/log/policy").await? else { return Ok(None) };
-    let policy = Policy::parse(&bytes);
-    Ok(Some(policy.map_err(|error| finding(NAME, format!("/log/policy cannot be read: {error}")))?))
+fn parsed(bytes: &[u8]) -> Result<Policy, Finding> {
+    Policy::parse(bytes).map_err(|error| finding(NAME, format!("/log/policy cannot be read: {error}")))
 }
 
 fn text_of(seconds: u64) -> String {

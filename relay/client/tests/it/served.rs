@@ -20,6 +20,7 @@ use paramant_protocol::path;
 use paramant_protocol::transparency::{LogEntry, LogPage, ProofAnswer, SthAnswer, SthHistory, TreeHeadPage};
 use paramant_tlog::Tree;
 use paramant_tlog::keys::Signer as _;
+use paramant_tlog::policy;
 use paramant_tlog::tlog_proof::TlogProof;
 use serde::Serialize;
 
@@ -232,6 +233,22 @@ async fn tree_heads_that_are_kept_back_are_found() {
     holds(&audited_url(&relay, &Baggage::default()).await.0);
 }
 
+#[tokio::test]
+async fn a_copy_holds_the_relays_policy_also_when_another_is_pinned() {
+    let made = busy();
+    made.log.publish_now().unwrap();
+    let policy = policy::Policy::threshold(made.policy().logs().to_vec(), [], 0).unwrap();
+    let (_served, relay) = Served::start(made).await;
+    let root = tempfile::tempdir().unwrap();
+    let archive = Archive::open(&relay, root.path()).unwrap();
+    let baggage = Baggage { policy: Some(policy), ..Baggage::default() };
+    let (report, remembered) = audit(&archive, &baggage, &Progress::silent()).await.unwrap();
+    holds(&report);
+    archive.finish(&remembered.unwrap()).unwrap();
+    let kept = std::fs::read_to_string(root.path().join("policy")).unwrap();
+    assert!(kept.contains("witness w2"), "{kept}");
+}
+
 async fn archived(relay: &Relay, root: &std::path::Path) -> Option<Remembered> {
     let archive = Archive::open(relay, root).unwrap();
     let (report, remembered) = audit(&archive, &Baggage::default(), &Progress::silent()).await.ok()?;
@@ -404,6 +421,13 @@ async fn keys_seen_first_are_followed_through_a_rotation_that_the_log_bears_out(
         "{error}"
     );
     assert_eq!(state.seen().unwrap().relays[relay.address().as_str()].log_keys.len(), swapped.len());
+    // The key that was retired, back in another's place.
+    change(|made| {
+        made.swap_first_key(1);
+        made.transfers(1, "");
+    });
+    let error = logged::keys(&relay, &[], &late).await.unwrap_err().to_string();
+    assert!(error.contains("has retired"), "{error}");
     // Another log with keys of its own.
     let mut other = MadeLog::with_seed(70);
     other.transfers(3, "");

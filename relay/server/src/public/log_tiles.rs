@@ -95,7 +95,7 @@ fn representation(resource: Resource, bytes: Vec<u8>) -> Representation {
     }
 }
 
-/// A `.tlog-proof`: the entry, its path, and the published checkpoint it leads to, in one file for offline verification.
+/// A `.tlog-proof`: the entry, its path, and the checkpoint it leads to, in one file for offline verification.
 async fn proof(State(app): State<Shared>, Path(index): Path<String>, conditions: Conditions) -> Response {
     let digits = index.strip_suffix(".tlog-proof").unwrap_or(&index);
     let Some(index) = number(digits) else { return absent() };
@@ -122,18 +122,14 @@ pub(crate) fn vkeys_text(log: &LogService) -> String {
     log.verifiers().iter().map(|key| format!("{key}\n")).collect()
 }
 
-/// The proof of an entry under the newest published checkpoint, if it lies there; with the lines of witnesses that `/log/checkpoint`
-/// shows at this moment.
+/// The proof of an entry under a published checkpoint, if it lies there; with the lines of witnesses where they have cosigned it.
 ///
 /// # Errors
 /// When the disk fails. Blocks.
 pub fn tlog_proof(app: &Shared, index: u64) -> Result<Option<String>, ReadError> {
     let log = &app.core.log;
-    let Some(published) = log.published().filter(|published| index < published.head.size) else {
-        return Ok(None);
-    };
+    let Some((size, checkpoint)) = app.core.witnesses.proving(index) else { return Ok(None) };
     let Some(entry) = log.engine().entry(index)? else { return Ok(None) };
-    let path = log.engine().inclusion(Tree::Sha256, index, published.head.size)?;
-    let checkpoint = app.core.witnesses.shown(&published);
+    let path = log.engine().inclusion(Tree::Sha256, index, size)?;
     Ok(Some(TlogProof { extra: Some(entry.bytes), index, path, checkpoint }.to_text()))
 }

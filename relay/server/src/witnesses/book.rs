@@ -72,6 +72,13 @@ impl Cosigned {
         with_lines(&self.note, &self.lines)
     }
 
+    /// Whether the log's own lines are those of all these keys.
+    pub(super) fn is_signed_by(&self, keys: &[VerifierKey]) -> bool {
+        let Ok(note) = Note::parse(self.note.as_bytes()) else { return false };
+        let lines = &note.signatures;
+        keys.iter().all(|key| lines.iter().any(|line| line.name == key.name() && line.key_id == key.key_id()))
+    }
+
     /// Whether there is a line under this key's name and id. It was verified when it came.
     pub(super) fn has_line_of(&self, key: &VerifierKey) -> bool {
         self.signatures().iter().any(|line| line.name == key.name() && line.key_id == key.key_id())

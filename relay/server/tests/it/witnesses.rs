@@ -8,8 +8,8 @@ use paramant_relay::witnesses::WitnessVerdict;
 use paramant_tlog::note::Note;
 use paramant_tlog::policy::{Policy, Verdict};
 use paramant_tlog::tlog_proof::TlogProof;
-use paramant_tlog::{Checkpoint, Tree};
-use reqwest::StatusCode;
+use paramant_tlog::{Checkpoint, Tree, entry_leaf, verify};
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::control::{directives, spec};
@@ -93,6 +93,40 @@ async fn a_quorum_cosigns_what_the_log_says_and_a_reader_with_the_policy_accepts
     ] {
         assert!(metrics.contains(series), "{series}\n{metrics}");
     }
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proof_leads_to_what_witnesses_saw_as_far_as_that_reaches() {
+    let (one, two) = (FakeWitness::start(1).await, FakeWitness::start(2).await);
+    let relay = Relay::with(witnessed_by(2, &[&one, &two])).await;
+    let size = upload(&relay, 1).await;
+    witnessed_at_least(&relay, size).await;
+    // The log goes on while they are away: what they cosigned is what proofs lead to, as far as it reaches.
+    for witness in [&one, &two] {
+        witness.behave(Manner::Status(503));
+    }
+    let grown = upload(&relay, 2).await;
+    until("the log went on", async || {
+        judged(&relay, "/log/checkpoint").await.unwrap().checkpoint.size >= grown
+    })
+    .await;
+    let proven = async |index: u64| {
+        let proof = TlogProof::parse(&text(&relay, &format!("/log/proof/{index}")).await.unwrap()).unwrap();
+        let note = Note::parse(proof.checkpoint.as_bytes()).unwrap();
+        let checkpoint = Checkpoint::parse(&note.text).unwrap();
+        let leaf = entry_leaf(&proof.extra.unwrap());
+        verify::inclusion(Tree::Sha256, &leaf, index, checkpoint.size, &proof.path, &checkpoint.root)
+            .unwrap();
+        (checkpoint.size, note.signatures.len())
+    };
+    let (witnessed, lines) = proven(0).await;
+    assert!(witnessed < grown && lines == 5, "{witnessed} {lines}");
+    assert_eq!(proven(grown - 1).await, (grown, 3));
+    // Keys that a reader learns now have not signed that checkpoint.
+    let rotate = relay.admin(Method::POST, "/v2/admin/log/rotate").send().await.unwrap();
+    assert_eq!(rotate.status(), StatusCode::OK);
+    until("both pairs sign", async || proven(0).await.1 == 5 && proven(0).await.0 > grown).await;
     relay.stop().await;
 }
 
