@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::control::{Authority, OPERATOR, directives, fingerprint, put, relay_over, spec, state};
 use crate::log::copy;
-use crate::relay::{Relay, noise};
+use crate::relay::{Relay, noise, until};
 
 /// A relay with its operator.
 struct Pair {
@@ -39,14 +39,16 @@ impl Pair {
 
     /// Waits for a state of the fence and answers its reason.
     async fn until(&self, wanted: FenceState) -> String {
-        for _ in 0..200 {
+        let mut reason = None;
+        until(&format!("the fence is {wanted:?}"), async || {
             let fence = state(&self.operator, &self.relay).await.log.fence;
-            if fence.state == wanted {
-                return fence.reason.unwrap_or_default();
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        panic!("never {wanted:?}: {:?}", state(&self.operator, &self.relay).await.log.fence);
+            reason = fence.reason;
+            // The readiness follows the fence a moment later.
+            let serves = self.ready().await.0 == StatusCode::OK;
+            fence.state == wanted && serves == (wanted != FenceState::Refused)
+        })
+        .await;
+        reason.unwrap_or_default()
     }
 
     /// The newest head, as an operator marks it.
@@ -116,7 +118,7 @@ async fn in_a_cluster_nothing_is_signed_before_the_operator_has_judged_the_log()
     assert_eq!(pair.metric("Signing").await, "1");
     pair.upload(2).await;
     let log = pair.relay.running.app.core.log.clone();
-    log.settle_heads(Duration::from_secs(5)).await;
+    log.settle_heads(Duration::from_secs(60)).await;
     assert_eq!(log.tree_heads().newest().unwrap().tree_size, log.head().size);
     assert_eq!(pair.relay.http.get(&path).send().await.unwrap().status(), StatusCode::OK);
     pair.relay.stop().await;
