@@ -26,6 +26,7 @@ struct GateState {
     /// What held syncs answer afterwards.
     failing: bool,
     held: usize,
+    passed: usize,
 }
 
 impl Gate {
@@ -41,12 +42,19 @@ impl Gate {
         self.changed.notify_all();
         let mut state = self.changed.wait_while(state, |state| state.closed).unwrap();
         state.held -= 1;
+        state.passed += 1;
+        self.changed.notify_all();
         if state.failing { Err(io::Error::other("planted")) } else { Ok(()) }
     }
 
     fn wait_until_held(&self) {
-        let wait = self.changed.wait_timeout_while(self.state.lock().unwrap(), PATIENCE, |s| s.held == 0);
-        assert!(!wait.unwrap().1.timed_out(), "no sync is held");
+        self.wait_until("no sync is held", |state| state.held > 0);
+    }
+
+    fn wait_until(&self, failure: &str, holds: impl Fn(&GateState) -> bool) {
+        let wait =
+            self.changed.wait_timeout_while(self.state.lock().unwrap(), PATIENCE, |state| !holds(state));
+        assert!(!wait.unwrap().1.timed_out(), "{failure}");
     }
 }
 
@@ -88,8 +96,8 @@ impl Held {
         let log =
             start::open(options(dir), Arc::new(Nobody), Arc::new(HookedDisk(Arc::clone(&gate)))).unwrap();
         log.append_blocking(entry(0)).unwrap();
-        // The blank segment's own sync is over before the gate closes.
-        std::thread::sleep(Duration::from_millis(100));
+        // The next sync is that of a batch: those of the start, of entry 0 and of the blank segment are over.
+        gate.wait_until("a sync of the start is missing", |state| state.passed >= 3);
         let (sender, answers) = channel();
         let append = |number: u64| {
             let sender = sender.clone();

@@ -78,8 +78,9 @@ impl Publisher {
             }
         }
         let published = Arc::new(Published { head, note, at: SystemTime::now() });
-        *self.shared.published.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&published));
+        // First: whoever sees the checkpoint finds it counted.
         self.shared.counters.checkpoints.fetch_add(1, Ordering::Relaxed);
+        *self.shared.published.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&published));
         self.shared.derive_bell.ring();
         Ok(published)
     }

@@ -14,7 +14,7 @@ use paramant_tlog::vkey::VerifierKey;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::relay::{Relay, User, hash, noise};
+use crate::relay::{Relay, User, hash, noise, until};
 
 fn checkpoint(data: &Path) -> Checkpoint {
     let note = Note::parse(&std::fs::read(data.join("log/checkpoint")).unwrap()).unwrap();
@@ -47,9 +47,7 @@ async fn what_is_unread_stays_and_is_proven_by_the_new_log() {
     for payload in [&half_read, &read] {
         assert_eq!(user.download(&hash(payload)).await.bytes().await.unwrap(), *payload);
     }
-    while relay.payload_files() > 2 {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    until("what was read is burned", async || relay.payload_files() == 2).await;
     let old_name = relay.running.app.core.log.origin().to_owned();
     let identity = relay.running.app.core.identity.public_key().to_vec();
     let dir = relay.stop().await;

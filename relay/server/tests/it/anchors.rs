@@ -28,7 +28,7 @@ fn chain(log: &LogService, count: u64) -> [u8; 32] {
 }
 
 async fn anchor(log: &LogService) -> bool {
-    log.settle_heads(Duration::from_secs(2)).await;
+    log.settle_heads(Duration::from_secs(60)).await;
     let log = log.clone();
     tokio::task::spawn_blocking(move || log.anchor()).await.unwrap().unwrap()
 }

@@ -8,7 +8,7 @@ use paramant_protocol::leaf::sha3;
 use paramant_protocol::transparency::{SthHistory, TreeHeadPage};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 
-use crate::log::{filled, get, json_of, published, text};
+use crate::log::{filled, get, json_of, published, settled, text};
 use crate::relay::Relay;
 
 fn ask(relay: &Relay, method: Method, path: &str) -> RequestBuilder {
@@ -35,7 +35,7 @@ async fn grown() -> Relay {
     }
     filled(&relay, 0).await;
     // The last tree head is signed a little later.
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    settled(&relay).await;
     relay
 }
 
@@ -279,7 +279,7 @@ async fn rates_never_hit_what_the_log_serves() {
 async fn every_tree_head_has_its_number() {
     let relay = Relay::start().await;
     filled(&relay, 4).await;
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    settled(&relay).await;
     let history: SthHistory = json_of(&relay, "/v2/sth/history").await;
     let page: TreeHeadPage = json_of(&relay, "/log/sth").await;
     assert_eq!((page.total, page.from, &page.sths), (history.total, 0, &history.sths));

@@ -19,7 +19,7 @@ use rustls::{ClientConfig, RootCertStore};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::relay::{Relay, noise};
+use crate::relay::{Relay, noise, until};
 
 /// A CA as the operator keeps one.
 pub struct Authority {
@@ -183,7 +183,10 @@ async fn a_new_operator_ca_takes_effect_without_a_restart() {
     let before = state(&old.client(&relay, &OPERATOR()), &relay).await.ca_bundle_sha256;
     let both = format!("{}{}", old.pem, new.pem);
     std::fs::write(relay.dir.path().join("operator-ca.pem"), both).unwrap();
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    until("the new bundle is in force", async || {
+        new.client(&relay, &OPERATOR()).get(at(&relay, "state")).send().await.is_ok()
+    })
+    .await;
     let during = state(&new.client(&relay, &OPERATOR()), &relay).await.ca_bundle_sha256;
     assert_ne!(before, during);
     assert_eq!(state(&old.client(&relay, &OPERATOR()), &relay).await.ca_bundle_sha256, during);
@@ -239,13 +242,14 @@ async fn the_event_stream_begins_with_the_state_and_pushes_a_drain_at_once() {
     while seen.drain.state == DrainState::Serving {
         seen = next_state(&mut events, &mut buffer).await;
     }
-    assert!(asked.elapsed() < Duration::from_millis(500), "{:?}", asked.elapsed());
+    // Growth of the log alone would be told ten seconds later.
+    assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
     assert_eq!(seen.drain.state, DrainState::Drained);
     assert_eq!(seen.directives.unwrap().seq, 1);
     // An endless answer must not hold up the end of the process.
     let began = std::time::Instant::now();
     relay.stop().await;
-    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -256,7 +260,8 @@ async fn traffic_alone_does_not_wake_the_operator() {
     let user = relay.user().await;
     let judged = Directives { log_identity: Some(fingerprint(&relay)), ..directives(1, spec(false)) };
     put(&operator, &relay, &judged).await;
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    until("a checkpoint is published", async || state(&operator, &relay).await.log.checkpoint.is_some())
+        .await;
     let mut events = operator.get(at(&relay, "events")).send().await.unwrap();
     let mut buffer = String::new();
     next_state(&mut events, &mut buffer).await;
@@ -310,12 +315,13 @@ async fn an_update_drain_ends_alone_when_the_operator_is_gone() {
     let relay = relay(&authority).await;
     let operator = authority.client(&relay, &OPERATOR());
     let user = relay.user().await;
-    let update_until = Some(Timestamp::now() + SignedDuration::from_millis(800));
+    let update_until = Some(Timestamp::now() + SignedDuration::from_secs(5));
     put(&operator, &relay, &directives(1, DrainDirective { update_until, ..DrainDirective::default() }))
         .await;
     assert_eq!(user.upload(&noise(1, 100), json!({})).await.status(), StatusCode::SERVICE_UNAVAILABLE);
-    tokio::time::sleep(Duration::from_millis(900)).await;
-    assert_eq!(user.upload(&noise(1, 100), json!({})).await.status(), StatusCode::OK);
+    let taken = async || user.upload(&noise(1, 100), json!({})).await.status() == StatusCode::OK;
+    until("uploads are taken again", taken).await;
+    assert!(Some(Timestamp::now()) >= update_until, "not before its time");
     relay.stop().await;
 }
 
@@ -327,13 +333,14 @@ async fn the_reported_log_continues_the_mark_it_was_given() {
     let user = relay.user().await;
     let judged = Directives { log_identity: Some(fingerprint(&relay)), ..directives(1, spec(false)) };
     put(&operator, &relay, &judged).await;
-    tokio::time::sleep(Duration::from_millis(1200)).await;
+    until("a checkpoint is published", async || state(&operator, &relay).await.log.checkpoint.is_some())
+        .await;
     let old = state(&operator, &relay).await.log;
     assert!(old.size > 0 && old.consistency.is_none() && old.checkpoint.is_some());
     for round in 0..5 {
         user.upload(&noise(round, 100), json!({})).await;
     }
-    tokio::time::sleep(Duration::from_millis(1200)).await;
+    until("the uploads are published", async || state(&operator, &relay).await.log.size > old.size).await;
     let mark = LogMark { origin: Some(old.origin.clone()), size: old.size, root: old.root.clone() };
     put(&operator, &relay, &Directives { seq: 2, log_high_water: Some(mark), ..judged }).await;
     let new = state(&operator, &relay).await.log;

@@ -8,7 +8,7 @@ use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::relay::{ADMIN, User, hash, keys_left, noise, payload_files};
+use crate::relay::{ADMIN, User, hash, keys_left, noise, payload_files, until};
 use crate::spawned::Process;
 
 const UPLOADS: usize = 200;
@@ -101,13 +101,8 @@ async fn a_relay_killed_in_mid_upload_keeps_what_it_acknowledged_and_nothing_els
             }
         }
         assert_eq!(files, whole, "round {round}: after the start, as many files as uploads that can be read");
-        for _ in 0..200 {
-            if payload_files(dir.path()) == 0 && !keys_left(dir.path()) {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
-        assert_eq!((payload_files(dir.path()), keys_left(dir.path())), (0, false), "round {round}");
+        let nothing = async || payload_files(dir.path()) == 0 && !keys_left(dir.path());
+        until("nothing of any payload is left", nothing).await;
         println!("round {round}: {count} acknowledged, {whole} whole, {} absent", UPLOADS - whole);
     }
 }
@@ -173,10 +168,17 @@ async fn without_a_token_the_code_in_the_log_is_good_until_its_token_is_used() {
     };
     assert_eq!(make_key(&process.url).await, StatusCode::OK);
     // The code is spent a moment after the answer; redeeming it meanwhile would replace the token.
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    until("the code is spent", async || !awaits_setup(dir.path())).await;
     assert_eq!(redeem(&process.url, &code).await.0, StatusCode::FORBIDDEN);
     process.kill();
     let process = Process::with(dir.path(), "");
     assert!(!std::fs::read_to_string(dir.path().join("log")).unwrap().contains("setup_code"));
     assert_eq!(make_key(&process.url).await, StatusCode::OK);
+}
+
+/// Whether the relay over this directory still remembers a token that was not used.
+fn awaits_setup(dir: &std::path::Path) -> bool {
+    let meta = rusqlite::Connection::open(dir.join("data/meta.db")).unwrap();
+    let unused = "SELECT EXISTS (SELECT 1 FROM settings WHERE name = 'admin_token_unused')";
+    meta.query_row(unused, [], |row| row.get(0)).unwrap()
 }

@@ -8,7 +8,7 @@ use paramant_relay::store::now_ms;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::relay::{Relay, hash, noise};
+use crate::relay::{Relay, hash, noise, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_sixty_four_racing_readers_exactly_one_gets_the_bytes() {
@@ -52,7 +52,7 @@ async fn a_view_that_broke_off_can_be_leased_again_three_times_and_no_more() {
         assert!(!pieces.next().await.unwrap().unwrap().is_empty());
         drop(pieces);
         if lease < 4 {
-            until(|| async { user.available(&hash).await }, "the view to come back").await;
+            until("the view to come back", async || user.available(&hash).await).await;
         }
     }
     relay.all_burned().await;
@@ -67,16 +67,16 @@ async fn a_view_that_broke_off_is_whole_the_next_time() {
     user.upload(&payload, json!({})).await;
     let hash = hash(&payload);
     drop(user.download(&hash).await.bytes_stream().next().await);
-    for _ in 0..200 {
+    until("the view comes back", async || {
         let answer = user.download(&hash).await;
-        if answer.status() == StatusCode::OK {
-            assert_eq!(answer.bytes().await.unwrap(), payload);
-            relay.all_burned().await;
-            return;
+        if answer.status() != StatusCode::OK {
+            return false;
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("the view never came back");
+        assert_eq!(answer.bytes().await.unwrap(), payload);
+        true
+    })
+    .await;
+    relay.all_burned().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -129,9 +129,8 @@ async fn what_nobody_read_in_time_is_gone_from_disk_too() {
     let relay = Relay::start().await;
     let user = relay.user().await;
     let payload = noise(1, 100_000);
-    user.upload(&payload, json!({ "ttl_ms": 1 })).await;
-    assert!(user.available(&hash(&payload)).await, "the shortest life is a second, whatever was asked");
-    assert_eq!(relay.payload_files(), 1);
+    let kept: Value = user.upload(&payload, json!({ "ttl_ms": 1 })).await.json().await.unwrap();
+    assert_eq!(kept["ttl_ms"], 1000, "the shortest life is a second, whatever was asked");
     tokio::time::sleep(Duration::from_millis(1100)).await;
     assert_eq!(user.download(&hash(&payload)).await.status(), StatusCode::NOT_FOUND);
     relay.all_burned().await;
@@ -252,8 +251,7 @@ async fn payloads_in_memory_leave_the_disk_alone_and_end_with_the_process() {
     assert!(!crate::relay::keys_left(relay.dir.path()));
     assert_eq!(relay.running.app.core.drain.report().unclaimed, 2);
     assert_eq!(user.download(&hash(&read)).await.bytes().await.unwrap(), read);
-    until(|| async { relay.running.app.core.drain.report().unclaimed == 1 }, "the read one to be burned")
-        .await;
+    until("the read one is burned", async || relay.running.app.core.drain.report().unclaimed == 1).await;
     let key = user.key;
     let relay = Relay::over(relay.stop().await, |settings| settings.payload = Payload::Memory).await;
     let user =
@@ -287,14 +285,4 @@ async fn a_claim_and_a_burn_are_entries_of_the_log() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("{:?}", kinds().await);
-}
-
-async fn until<F: Future<Output = bool>>(mut happened: impl FnMut() -> F, what: &str) {
-    for _ in 0..200 {
-        if happened().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("waited in vain for {what}");
 }

@@ -2,14 +2,14 @@
 //!
 //! Needs a small file system of its own, which only root can mount; without that right the test says so and passes.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use reqwest::StatusCode;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::relay::{Relay, hash, noise};
+use crate::relay::{Relay, hash, noise, until};
 
 /// A file system of 256 MiB in memory, unmounted when dropped. The log alone prepares 64 MiB of it.
 struct SmallVolume {
@@ -61,7 +61,11 @@ async fn a_full_volume_is_507_and_loses_nothing_that_was_acknowledged() {
     let relay = Relay::over(volume.relay_dir(), |settings| settings.limits.min_free_disk = 0).await;
     let user = relay.user().await;
     // The log prepares its next segment in the background; what it takes later is not ours to fill.
-    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    let segments = || -> u64 {
+        let found = std::fs::read_dir(relay.dir.path().join("data/log/wal")).unwrap();
+        found.filter_map(|file| file.ok()?.metadata().ok()).map(|file| file.len()).sum()
+    };
+    until("the next segment is ready", async || segments() >= 64 << 20).await;
     let ballast = volume.leave(3 << 20);
 
     let mut kept = Vec::new();
@@ -107,18 +111,5 @@ async fn a_full_volume_is_507_and_loses_nothing_that_was_acknowledged() {
 }
 
 async fn nothing_new(relay: &Relay, files: usize) {
-    for _ in 0..200 {
-        if relay.payload_files() <= files {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-    panic!("a refused upload left a file: {:?}", names(relay.dir.path()));
-}
-
-fn names(dir: &Path) -> Vec<PathBuf> {
-    let blobs = std::fs::read_dir(dir.join("data/blobs")).unwrap();
-    blobs
-        .flat_map(|ab| std::fs::read_dir(ab.unwrap().path()).unwrap().map(|entry| entry.unwrap().path()))
-        .collect()
+    until("a refused upload leaves no file", async || relay.payload_files() <= files).await;
 }

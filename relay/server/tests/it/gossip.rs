@@ -11,7 +11,7 @@ use paramant_tlog::note::Note;
 use paramant_tlog::{Checkpoint, Tree, verify};
 use reqwest::{Response, StatusCode};
 
-use crate::log::{filled, json_of, published, text};
+use crate::log::{filled, json_of, published, settled, text};
 use crate::relay::Relay;
 
 async fn tell(relay: &Relay, document: impl Into<reqwest::Body>) -> Response {
@@ -50,7 +50,7 @@ async fn an_older_head_is_consistent_and_the_proof_leads_on_to_ours() {
     let (old_note, old) = (text(&relay, "/log/checkpoint").await, published(&relay).await.1);
     let history: SthHistory = json_of(&relay, "/v2/sth/history").await;
     filled(&relay, 3).await;
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    settled(&relay).await;
     let judged = verdict(&relay, old_note).await;
     assert_eq!(judged.verdict, GossipVerdict::Consistent);
     let hash = |text: &String| parse_hash(text).unwrap();

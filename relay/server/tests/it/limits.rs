@@ -3,7 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::relay::{Relay, hash, noise};
+use crate::relay::{Relay, hash, noise, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_over_its_rate_is_told_to_wait_and_the_log_is_read_all_the_same() {
@@ -37,13 +37,8 @@ async fn more_unread_bytes_than_allowed_are_refused_until_some_are_read() {
         assert_eq!(answer.headers()["retry-after"], "10");
     }
     user.download(&hash(&blobs[0])).await.bytes().await.unwrap();
-    for _ in 0..100 {
-        if user.upload(&blobs[2], json!({})).await.status() == StatusCode::OK {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-    panic!("the room was not given back");
+    let taken = async || user.upload(&blobs[2], json!({})).await.status() == StatusCode::OK;
+    until("the room is given back", taken).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,5 @@
 //! The public log from outside: what is published verifies with nothing but the tree mathematics and the published keys.
 
-use std::time::Duration;
-
 use paramant_protocol::entry::Entry;
 use paramant_protocol::path;
 use paramant_protocol::sth::SignedSth;
@@ -15,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::relay::{Relay, noise};
+use crate::relay::{Relay, noise, until};
 
 pub async fn get(relay: &Relay, path: &str) -> reqwest::Response {
     relay.http.get(format!("{}{path}", relay.url)).send().await.unwrap()
@@ -41,6 +39,13 @@ pub async fn filled(relay: &Relay, uploads: u64) {
         assert_eq!(user.upload(&noise(seed, 300), json!({})).await.status(), StatusCode::OK);
     }
     relay.running.app.core.log.engine().publish_now().unwrap();
+}
+
+/// Waits until the newest head is signed, which is done beside appending.
+pub async fn settled(relay: &Relay) {
+    let log = &relay.running.app.core.log;
+    let signed = async || log.tree_heads().newest().is_some_and(|sth| sth.tree_size == log.head().size);
+    until("the newest head is signed", signed).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -171,7 +176,7 @@ async fn legacy_proofs_lead_from_each_leaf_to_the_root_they_name() {
 async fn tree_heads_verify_grow_and_are_all_served() {
     let relay = Relay::start().await;
     filled(&relay, 4).await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    settled(&relay).await;
     let identity = relay.running.app.core.identity.public_key().to_vec();
     let signed_by_relay = move |message: &[u8], signature: &[u8]| {
         let key = aws_lc_rs::signature::UnparsedPublicKey::new(&aws_lc_rs::signature::ML_DSA_65, &identity);
@@ -229,7 +234,7 @@ async fn a_restart_keeps_identity_origin_entries_and_tree_heads() {
     let page: LogPage = json_of(&relay, "/v2/ct?limit=1000").await;
     let starts = page.entries.iter().filter(|entry| entry.kind.as_deref() == Some("relay_started")).count();
     assert_eq!(starts, 2);
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    settled(&relay).await;
     let history: SthHistory = json_of(&relay, "/v2/sth/history").await;
     let (first, last) = (history.sths.first().unwrap(), history.sths.last().unwrap());
     assert!(first.tree_size < last.tree_size && last.tree_size == core.log.head().size);
@@ -309,7 +314,7 @@ async fn the_log_needs_no_key_and_every_answer_carries_the_published_headers() {
 async fn the_pages_for_people_show_the_newest_entries_and_no_exact_time() {
     let relay = Relay::start().await;
     filled(&relay, 3).await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    settled(&relay).await;
     let feed: serde_json::Value = json_of(&relay, "/ct/feed").await;
     let entries = feed["entries"].as_array().unwrap();
     assert_eq!(feed["tree_size"].as_u64().unwrap(), relay.running.app.core.log.head().size);

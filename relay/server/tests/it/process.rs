@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::relay::{hash, inbound, noise};
+use crate::relay::{hash, inbound, noise, until};
 
 const ADMIN: &str = "token of the process tests";
 
@@ -48,6 +48,16 @@ impl Process {
             }
         }
         Self { child, url: url.unwrap(), probes: probes.unwrap(), _stdout: stdout }
+    }
+
+    /// Waits until an upload is under way.
+    async fn takes_an_upload(&self, http: &reqwest::Client) {
+        let metrics = format!("{}/metrics", self.probes);
+        until("the upload is under way", async || {
+            let text = http.get(&metrics).send().await.unwrap().text().await.unwrap();
+            text.contains("paramant_in_flight{kind=\"uploads\"} 1")
+        })
+        .await;
     }
 
     fn signal(&self, signal: Signal) {
@@ -110,7 +120,7 @@ fn a_data_directory_is_all_it_needs_and_sigterm_ends_it_with_zero() {
     let temp = TempDir::new().unwrap();
     let mut relay = Process::start(command(&temp.path().join("data")));
     relay.signal(Signal::TERM);
-    assert_eq!(relay.end(Duration::from_secs(10)).code(), Some(0));
+    assert_eq!(relay.end(Duration::from_secs(60)).code(), Some(0));
     let said = relay.said();
     assert!(said.contains("setup_code"), "{said}");
     for line in said.lines() {
@@ -150,7 +160,7 @@ fn a_damaged_log_ends_it_with_exit_code_70() {
     let temp = TempDir::new().unwrap();
     let mut relay = Process::start(command(temp.path()));
     relay.signal(Signal::TERM);
-    relay.end(Duration::from_secs(10));
+    relay.end(Duration::from_secs(60));
     std::fs::write(temp.path().join("log/checkpoint"), "not a checkpoint").unwrap();
     let refused = command(temp.path()).output().unwrap();
     assert_eq!(refused.status.code(), Some(70), "{}", String::from_utf8_lossy(&refused.stderr));
@@ -167,7 +177,7 @@ async fn one_upload(temp: &TempDir) -> (PathBuf, PathBuf) {
     };
     let end = |mut relay: Process| {
         relay.signal(Signal::TERM);
-        assert_eq!(relay.end(Duration::from_secs(10)).code(), Some(0));
+        assert_eq!(relay.end(Duration::from_secs(60)).code(), Some(0));
     };
     let relay = start();
     let key = key(&relay.url).await;
@@ -197,7 +207,7 @@ fn copy(from: &Path, to: &Path) {
 
 fn refused_with_70(data: &Path) -> String {
     let mut refused = command(data).spawn().unwrap();
-    let code = end_of(&mut refused, Duration::from_secs(10)).code();
+    let code = end_of(&mut refused, Duration::from_secs(60)).code();
     let mut said = String::new();
     refused.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     assert_eq!(code, Some(70), "{said}");
@@ -245,32 +255,21 @@ async fn sigterm_refuses_uploads_and_waits_for_the_one_in_progress() {
     let upload = tokio::spawn(upload);
     let (first, second) = body.split_at(body.len() / 2);
     sender.send(Ok(first.to_vec())).await.unwrap();
-    let metrics = format!("{}/metrics", relay.probes);
-    loop {
-        let text = http.get(&metrics).send().await.unwrap().text().await.unwrap();
-        if text.contains("paramant_in_flight{kind=\"uploads\"} 1") {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    relay.takes_an_upload(&http).await;
 
     relay.signal(Signal::TERM);
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    let other = inbound(&hash(b"x"), b"x", json!({})).to_string();
-    let refused = http
-        .post(format!("{}/v2/inbound", relay.url))
-        .header("X-Api-Key", &key)
-        .body(other)
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    until("other uploads are refused", async || {
+        let other = inbound(&hash(b"x"), b"x", json!({})).to_string();
+        let other = http.post(format!("{}/v2/inbound", relay.url)).header("X-Api-Key", &key).body(other);
+        other.send().await.unwrap().status() == StatusCode::SERVICE_UNAVAILABLE
+    })
+    .await;
     assert!(relay.child.try_wait().unwrap().is_none(), "it waits for the upload");
 
     sender.send(Ok(second.to_vec())).await.unwrap();
     drop(sender);
     assert_eq!(upload.await.unwrap().unwrap().status(), StatusCode::OK);
-    assert_eq!(relay.end(Duration::from_secs(15)).code(), Some(0));
+    assert_eq!(relay.end(Duration::from_secs(60)).code(), Some(0));
 
     let mut again = command(&temp.path().join("data"));
     again.arg("--config").arg(&path);
@@ -294,12 +293,19 @@ async fn a_second_signal_ends_it_at_once() {
     let upload = reqwest::Client::new().post(url).header("X-Api-Key", &key).body(endless).send();
     let upload = tokio::spawn(upload);
     sender.send(Ok(b"{\"hash\":".to_vec())).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    let http = reqwest::Client::new();
+    relay.takes_an_upload(&http).await;
     relay.signal(Signal::TERM);
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    until("the first signal is heard", async || {
+        let other = inbound(&hash(b"x"), b"x", json!({})).to_string();
+        let other = http.post(format!("{}/v2/inbound", relay.url)).header("X-Api-Key", &key).body(other);
+        other.send().await.unwrap().status() == StatusCode::SERVICE_UNAVAILABLE
+    })
+    .await;
     assert!(relay.child.try_wait().unwrap().is_none());
     relay.signal(Signal::TERM);
-    assert_eq!(relay.end(Duration::from_secs(3)).code(), Some(130));
+    // Long before the grace is over.
+    assert_eq!(relay.end(Duration::from_secs(30)).code(), Some(130));
     upload.abort();
 }
 
@@ -320,8 +326,7 @@ async fn a_changed_limit_takes_effect_and_a_broken_file_changes_nothing() {
     };
     assert_eq!(upload(1).await, StatusCode::PAYLOAD_TOO_LARGE);
     config(temp.path(), "limits: { maxBlob: 1Mi, minFreeDisk: 0 }\n");
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_eq!(upload(1).await, StatusCode::OK);
+    until("the new limit is in force", async || upload(1).await == StatusCode::OK).await;
     config(temp.path(), "limits: { maxBlob: 1Ki\n");
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(upload(2).await, StatusCode::OK, "the last good settings stay in force");

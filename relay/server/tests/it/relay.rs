@@ -1,6 +1,7 @@
 //! A relay started for one test, and the few things every test does with it.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -14,6 +15,15 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 pub const ADMIN: &str = "the admin token of a test";
+
+/// Waits until something holds that comes by itself, however busy the machine is.
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !holds().await {
+        assert!(began.elapsed() < Duration::from_secs(60), "waited a minute until {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
 
 /// A relay that runs in this process.
 pub struct Relay {
@@ -53,10 +63,10 @@ impl Relay {
             public_tls: None,
         };
         let mut started = Running::start(options()).await;
-        for _ in 0..200 {
+        for _ in 0..1200 {
             // The relay before may still be closing its last connections, which hold the directory.
             let Err(StartError::Open(OpenError::Data(DataDirError::Locked(_)))) = started else { break };
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
             started = Running::start(options()).await;
         }
         let running = started.unwrap();
@@ -92,13 +102,8 @@ impl Relay {
 
     /// Waits until nothing of any payload is left on disk: files and keys.
     pub async fn all_burned(&self) {
-        for _ in 0..200 {
-            if self.payload_files() == 0 && !keys_left(self.dir.path()) {
-                return;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(25)).await;
-        }
-        panic!("{} payload files, keys left: {}", self.payload_files(), keys_left(self.dir.path()));
+        let burned = async || self.payload_files() == 0 && !keys_left(self.dir.path());
+        until("all payloads and keys are gone", burned).await;
     }
 }
 

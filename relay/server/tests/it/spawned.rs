@@ -40,16 +40,18 @@ impl Process {
         let log = std::fs::File::create(dir.join("log")).unwrap();
         command.arg("--data").arg(dir.join("data")).arg("--config").arg(dir.join("relay.yaml"));
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        loop {
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut process = Self { child, url: String::new(), stdout };
+        while process.url.is_empty() {
             let mut line = String::new();
-            if stdout.read_line(&mut line).unwrap() == 0 {
-                return Err(child.wait().unwrap());
+            if process.stdout.read_line(&mut line).unwrap() == 0 {
+                return Err(process.child.wait().unwrap());
             }
             if let Some(url) = line.trim().strip_prefix("clients") {
-                return Ok(Self { child, url: url.trim().to_owned(), stdout });
+                url.trim().clone_into(&mut process.url);
             }
         }
+        Ok(process)
     }
 
     /// As the power cut would: no signal handler runs. Returns when a tracer has written all it saw.

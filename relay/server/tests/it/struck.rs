@@ -187,8 +187,7 @@ async fn clients(url: &str) -> Told {
     }
     done.store(true, Ordering::SeqCst);
     watcher.await.unwrap();
-    let told = told.lock().await.clone();
-    told
+    told.lock().await.clone()
 }
 
 async fn send(user: User, told: Arc<Mutex<Told>>, sender: u64) {

@@ -3,7 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::relay::{Relay, hash, inbound, noise};
+use crate::relay::{Relay, hash, inbound, noise, until};
 
 async fn refusal(response: reqwest::Response) -> (u16, String) {
     let status = response.status().as_u16();
@@ -256,14 +256,10 @@ async fn a_cut_upload_leaves_nothing() {
     let path = format!("/v3/blobs/{}", hash(&payload));
     let cut = user.request(Method::PUT, &path).body(reqwest::Body::wrap_stream(pieces)).send().await;
     assert!(cut.is_err());
-    for _ in 0..200 {
-        if relay.running.app.store.transfers.in_flight().bytes == 0 && relay.payload_files() == 0 {
-            assert!(!user.available(&hash(&payload)).await);
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
-    }
-    panic!("{:?}, {} files", relay.running.app.store.transfers.in_flight(), relay.payload_files());
+    let nothing =
+        async || relay.running.app.store.transfers.in_flight().bytes == 0 && relay.payload_files() == 0;
+    until("nothing of it is left", nothing).await;
+    assert!(!user.available(&hash(&payload)).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -188,17 +188,6 @@ pub fn witnessed_by(quorum: u32, witnesses: &[&FakeWitness]) -> impl FnOnce(&mut
     move |settings| settings.witnesses = Some(witnesses)
 }
 
-/// Waits until something holds.
-pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    for _ in 0..400 {
-        if holds().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("waited 20 s until {what}");
-}
-
 async fn add_checkpoint(State(shared): State<Arc<Shared>>, request: axum::extract::Request) -> Response {
     assert_eq!(request.uri().path(), "/prefix/add-checkpoint");
     assert_eq!(request.method(), "POST");

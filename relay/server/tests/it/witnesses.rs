@@ -13,8 +13,8 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::control::{directives, spec};
-use crate::relay::{Relay, noise};
-use crate::witness::{FakeWitness, Manner, settings, until, witnessed_by};
+use crate::relay::{Relay, noise, until};
+use crate::witness::{FakeWitness, Manner, settings, witnessed_by};
 
 async fn text(relay: &Relay, path: &str) -> Option<String> {
     let answer = relay.http.get(format!("{}{path}", relay.url)).send().await.unwrap();
@@ -150,9 +150,8 @@ async fn each_hostile_answer_is_named_and_delays_nobody_else() {
     let mut all = vec![&good];
     all.extend(&others);
     let relay = Relay::with(witnessed_by(1, &all)).await;
-    let began = std::time::Instant::now();
     witnessed_at_least(&relay, 1).await;
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(verdict(&relay, others.last().unwrap()).is_none(), "nobody waits for the silent one");
     for other in others.iter().take(5) {
         until("the answer was judged", async || verdict(&relay, other).is_some()).await;
         let verdict = verdict(&relay, other);

@@ -219,11 +219,11 @@ async fn ask_outside(http: &Client, url: &str) -> Result<Option<String>, String>
     let Some(judges) = std::env::var_os("PARAMANT_JUDGES") else { return Ok(None) };
     // The newest pair stands behind the one it replaces.
     let keys = text(http, format!("{url}/log/vkeys")).await?;
-    let ed25519 = keys.lines().filter(|line| {
+    let mut ed25519 = keys.lines().filter(|line| {
         let key = line.parse::<VerifierKey>();
         key.is_ok_and(|key| key.algorithm() == paramant_tlog::vkey::Algorithm::Ed25519)
     });
-    let key = ed25519.last().ok_or("no Ed25519 key is shown")?.to_owned();
+    let key = ed25519.next_back().ok_or("no Ed25519 key is shown")?.to_owned();
     let log = format!("{url}/log/");
     let asked = move || {
         let judge = Path::new(&judges).join("judge-fsck");
