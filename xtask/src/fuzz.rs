@@ -2,6 +2,7 @@
 //! What LLVM needs for that are ordinary compiler flags; no sanitiser is involved, since no unsafe code is written here.
 //! Corpus and findings stay in the cache, so the next run goes on where this one ended.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::arguments::Arguments;
@@ -11,7 +12,7 @@ use crate::run::Run;
 use crate::step::step;
 
 const PACKAGE: &str = "paramant-fuzz";
-/// One minute for each target, a quarter of an hour for all.
+/// One minute for each target, half an hour for all.
 const SECONDS: usize = 60;
 /// An input that takes longer is a finding.
 const SLOW_SECONDS: usize = 5;
@@ -34,18 +35,23 @@ pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<bool> {
     let wanted = arguments.word();
     arguments.end()?;
     let folder = cache.root().join("fuzz");
-    let targets = seeds(cache, &folder, wanted.as_deref())?;
-    let program = step("compile the targets with counters", |_| compile(cache))?;
+    let groups = seeds(cache, &folder, wanted.as_deref())?;
     let mut found = Vec::new();
-    for target in &targets {
-        let outcome = step(target, |evidence| {
-            let told = long(&program, cache, &folder.join(target), target, seconds)?;
-            evidence.say(told);
-            Ok(())
-        });
-        if let Err(failure) = outcome {
-            println!("{failure}");
-            found.push(target.as_str());
+    // What needs few crates is compiled and run first; the relay itself takes minutes.
+    for (feature, targets) in &groups {
+        let with = if feature.is_empty() { "the formats" } else { feature };
+        let program =
+            step(&format!("compile the targets of {with} with counters"), |_| compile(cache, feature))?;
+        for target in targets {
+            let outcome = step(target, |evidence| {
+                let told = long(&program, cache, &folder.join(target), target, seconds)?;
+                evidence.say(told);
+                Ok(())
+            });
+            if let Err(failure) = outcome {
+                println!("{failure}");
+                found.push(target.as_str());
+            }
         }
     }
     if found.is_empty() {
@@ -59,8 +65,8 @@ pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<bool> {
     Ok(false)
 }
 
-/// Writes seeds and dictionaries; the targets' names.
-fn seeds(cache: &Cache, folder: &Path, wanted: Option<&str>) -> Result<Vec<String>> {
+/// Writes seeds and dictionaries; the targets' names by the feature that has them.
+fn seeds(cache: &Cache, folder: &Path, wanted: Option<&str>) -> Result<BTreeMap<String, Vec<String>>> {
     step("write the seeds", |evidence| {
         let run = Run::new("cargo")
             .args(["run", "--locked", "--quiet", "-p", PACKAGE, "--bin", "fuzz-seeds", "--"])
@@ -69,13 +75,23 @@ fn seeds(cache: &Cache, folder: &Path, wanted: Option<&str>) -> Result<Vec<Strin
             .dir(cache.checkout())
             .env("CARGO_TARGET_DIR", cache.target())
             .log(cache.log("fuzz-seeds"));
-        let names: Vec<String> = run.output()?.lines().map(str::to_owned).collect();
-        evidence.say(names.join(" "));
-        Ok(names)
+        let groups = grouped(&run.output()?);
+        evidence.say(groups.values().flatten().map(String::as_str).collect::<Vec<_>>().join(" "));
+        Ok(groups)
     })
 }
 
-fn compile(cache: &Cache) -> Result<PathBuf> {
+/// Lines of a name, a space, and a feature or nothing.
+fn grouped(lines: &str) -> BTreeMap<String, Vec<String>> {
+    let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for line in lines.lines() {
+        let (name, feature) = line.split_once(' ').unwrap_or((line, ""));
+        groups.entry(feature.to_owned()).or_default().push(name.to_owned());
+    }
+    groups
+}
+
+fn compile(cache: &Cache, feature: &str) -> Result<PathBuf> {
     if !Run::new("c++").arg("--version").succeeds() {
         return fail("libFuzzer is C++: install a C++ compiler (apt-get install g++), then run again");
     }
@@ -84,7 +100,8 @@ fn compile(cache: &Cache) -> Result<PathBuf> {
     let target = cache.root().join("fuzz-target");
     Run::new("cargo")
         .args(["build", "--locked", "--profile", "fuzz", "-p", PACKAGE])
-        .args(["--features", "libfuzzer", "--bin", "fuzz-long", "--target", triple.as_str()])
+        .args(["--no-default-features", "--features", &format!("libfuzzer,{feature}")])
+        .args(["--bin", "fuzz-long", "--target", triple.as_str()])
         .dir(cache.checkout())
         .env("CARGO_TARGET_DIR", &target)
         .env("RUSTFLAGS", COVERAGE.join(" "))
@@ -133,6 +150,16 @@ fn summary(log: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn targets_are_compiled_with_what_they_need_and_the_lightest_first() {
+        let groups = grouped("settings server\nnote \narchive client\nvkey \n");
+        let expected =
+            [("", vec!["note", "vkey"]), ("client", vec!["archive"]), ("server", vec!["settings"])];
+        let expected = expected
+            .map(|(feature, names)| (feature.to_owned(), names.into_iter().map(str::to_owned).collect()));
+        assert_eq!(groups, BTreeMap::from(expected));
+    }
 
     #[test]
     fn the_last_words_of_a_run_are_read() {

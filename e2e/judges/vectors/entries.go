@@ -297,6 +297,8 @@ func refusedEntries() ([]refusedVector, error) {
 		{Name: "one more field in the body", Text: with("log_closed", object{"cause": "deleted", "more": number(1)}, exampleHour)},
 		{Name: "a field that may be null is missing", Text: with("license_checkin", object{"request": digest, "result": "unreachable"}, exampleHour)},
 		{Name: "both fields of a rotation are missing", Text: with("log_key_rotated", object{}, exampleHour)},
+		{Name: "a rotation that neither adds nor retires a key", Text: with("log_key_rotated", object{"added": nil, "retired": nil}, exampleHour)},
+		{Name: "a rotation that adds a key and retires one", Text: with("log_key_rotated", object{"added": newLogKeys().vkey(), "retired": oldLogKey().vkey()}, exampleHour)},
 		{Name: "a digest in upper case", Text: with("key_registered", object{"key": strings.Repeat("AB", 32)}, exampleHour)},
 		{Name: "a digest that is null", Text: with("key_registered", object{"key": nil}, exampleHour)},
 		{Name: "a number as text", Text: with("transfer_claimed", object{"id": digest, "generation": "1"}, exampleHour)},

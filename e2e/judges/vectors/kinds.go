@@ -88,6 +88,9 @@ func (k *kind) checkBody(body object) error {
 			return fmt.Errorf("%s of %s is not %s", field.name, k.name, field.typ)
 		}
 	}
+	if k.name == "log_key_rotated" && (body["added"] == nil) == (body["retired"] == nil) {
+		return fmt.Errorf("%s has not exactly one of added and retired", k.name)
+	}
 	return nil
 }
 

@@ -73,6 +73,7 @@ func all() ([]file, error) {
 		func() ([]file, error) { return receiptFiles(story) },
 		func() ([]file, error) { return tlogProofFiles(story) },
 		func() ([]file, error) { return witnessFiles(story) },
+		func() ([]file, error) { return archiveFile(story) },
 		func() ([]file, error) { return storyFile(story) },
 	}
 	var files []file

@@ -169,6 +169,10 @@ async fn examine<S: Source>(
 
     let mut nodes = Nodes::new(source, checkpoint.size);
     let span = source.span(checkpoint.size);
+    if span.is_empty() && checkpoint.size > 0 {
+        let text = format!("this copy holds none of the {} entries under its checkpoint", checkpoint.size);
+        return Err(ClientError::Address(text).into());
+    }
     if let Some(seen) = baggage.remembered.as_ref().and_then(Remembered::seen)
         && span == (0..checkpoint.size)
     {

@@ -10,10 +10,10 @@ pub mod run;
 pub mod seeds;
 mod targets;
 
-pub use targets::ALL;
+pub use targets::{GROUPS, Group};
 
 /// One reader under test.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub struct Target {
     /// As `cargo xtask fuzz` names it, and the folder of its own seeds.
     pub name: &'static str,
@@ -49,8 +49,13 @@ impl Memory {
     }
 }
 
+/// Every target.
+pub fn all() -> impl Iterator<Item = &'static Target> {
+    GROUPS.iter().flat_map(|group| group.targets)
+}
+
 /// The target of that name.
 #[must_use]
 pub fn named(name: &str) -> Option<&'static Target> {
-    ALL.iter().find(|target| target.name == name)
+    all().find(|target| target.name == name)
 }

@@ -9,8 +9,11 @@ use crate::{Target, seeds};
 
 /// Mutations of the short run.
 pub const MUTATIONS: u64 = 20_000;
-/// When the short run stops all the same: machines differ, and there are sixteen targets on two cores.
-pub const PATIENCE: Duration = Duration::from_secs(3);
+/// When the short run stops all the same: machines differ, and all targets together are to take no longer than a quarter of a
+/// minute on two cores.
+pub const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a finding is made smaller.
+const SHRINKING: Duration = Duration::from_secs(10);
 
 /// Checks one input.
 ///
@@ -89,10 +92,11 @@ fn attempt(target: &Target, input: &[u8]) -> Result<(), Broken> {
     let Some(why) = breaks(target, input) else { return Ok(()) };
     let mut smallest = input.to_vec();
     let mut step = smallest.len();
-    // Cut out ever smaller pieces while what is left still breaks.
+    let started = Instant::now();
+    // Cut out ever smaller pieces while what is left still breaks, and there is time.
     while step > 0 {
         let mut at = 0;
-        while at < smallest.len() {
+        while at < smallest.len() && started.elapsed() < SHRINKING {
             let mut shorter = smallest.clone();
             shorter.drain(at..(at + step).min(smallest.len()));
             if breaks(target, &shorter).is_some() {

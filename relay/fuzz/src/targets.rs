@@ -1,16 +1,49 @@
-//! The targets, by what they read.
+//! The targets, by the crate whose readers they check.
+//!
+//! Most need only the formats, which compile in a minute. Those of the auditor and of the relay itself bring HTTP, TLS and a
+//! store with them, so each stands behind a feature of its own: the long run compiles what it needs.
 
+mod answers;
+#[cfg(feature = "client")]
+mod auditor;
 mod control;
 mod documents;
+mod licence;
+mod names;
 mod notes;
 mod proofs;
+mod requests;
+#[cfg(feature = "server")]
+mod settings;
 mod tiles;
+mod token;
+mod uploads;
 mod witnesses;
 
 use crate::Target;
 
-/// Every target.
-pub const ALL: &[Target] = &[
+/// Targets that need the same crates.
+#[derive(Debug, Clone, Copy)]
+pub struct Group {
+    /// The feature of this crate that has them; none for those that are always there.
+    pub feature: Option<&'static str>,
+    /// The targets.
+    pub targets: &'static [Target],
+}
+
+/// Every target that was compiled in.
+pub const GROUPS: &[Group] = &[
+    Group { feature: None, targets: FORMATS },
+    #[cfg(feature = "client")]
+    Group {
+        feature: Some("client"),
+        targets: &[auditor::ARCHIVE, auditor::LOGGED, auditor::STATE, auditor::VKEYS],
+    },
+    #[cfg(feature = "server")]
+    Group { feature: Some("server"), targets: &[settings::SETTINGS] },
+];
+
+const FORMATS: &[Target] = &[
     notes::NOTE,
     notes::CHECKPOINT,
     notes::VKEY,
@@ -26,5 +59,11 @@ pub const ALL: &[Target] = &[
     witnesses::WITNESS,
     witnesses::POLICY,
     control::CONTROL,
-    control::SETTINGS,
+    answers::ANSWERS,
+    licence::LICENCE,
+    names::NAMES,
+    requests::CONDITIONS,
+    requests::GOSSIP,
+    token::TOKEN,
+    uploads::UPLOAD,
 ];

@@ -6,12 +6,14 @@
 
 pub mod bound_token;
 pub mod canonical;
+pub mod conditions;
 pub mod control;
 pub mod device;
 pub mod discovery;
 pub mod download;
 pub mod entry;
 pub mod fingerprint;
+pub mod gossip;
 pub mod id;
 pub mod leaf;
 pub mod moment;

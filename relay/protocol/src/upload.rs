@@ -1,6 +1,10 @@
 //! `POST /v2/inbound` and its answer (protocol §4.1).
 //!
-//! A relay decodes large uploads as a stream and does not use [`UploadRequest`] for the payload; clients and tests do.
+//! A relay decodes large uploads as a stream ([`json_body`], [`base64_stream`]) and does not use [`UploadRequest`] for the
+//! payload; clients and tests do.
+
+pub mod base64_stream;
+pub mod json_body;
 
 use serde::{Deserialize, Serialize};
 

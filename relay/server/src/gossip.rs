@@ -5,10 +5,9 @@
 
 use aws_lc_rs::signature::{ML_DSA_65, UnparsedPublicKey};
 use paramant_log::ReadError;
-use paramant_protocol::sth::SignedSth;
+use paramant_protocol::gossip::{Document, Malformed};
 use paramant_protocol::transparency::{GossipAnswer, GossipHead, GossipVerdict};
-use paramant_tlog::note::Note;
-use paramant_tlog::{Checkpoint, Hash, Tree};
+use paramant_tlog::{Hash, Tree};
 
 use crate::log_service::LogService;
 
@@ -16,10 +15,8 @@ use crate::log_service::LogService;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum GossipError {
     /// Neither form.
-    #[error(
-        "the body is neither a signed checkpoint (C2SP tlog-checkpoint) nor a signed tree head (JSON with six keys): {0}"
-    )]
-    Malformed(String),
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
     /// The log.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -42,31 +39,27 @@ struct Claimed {
 
 /// Judges a document. Blocks.
 pub(crate) fn judge(log: &LogService, identity: &[u8], document: &[u8]) -> Result<Judged, GossipError> {
-    if document.trim_ascii_start().starts_with(b"{") {
-        let head: SignedSth =
-            serde_json::from_slice(document).map_err(|e| GossipError::Malformed(e.to_string()))?;
-        let key = UnparsedPublicKey::new(&ML_DSA_65, identity);
-        match head.verify(&|message, signature| key.verify(message, signature).is_ok()) {
-            Ok(sth) => match sth.root() {
-                Ok(root) => compare(log, &Claimed { tree: Tree::Sha3, size: sth.tree_size, root }),
+    match Document::parse(document)? {
+        Document::TreeHead(head) => {
+            let key = UnparsedPublicKey::new(&ML_DSA_65, identity);
+            match head.verify(&|message, signature| key.verify(message, signature).is_ok()) {
+                Ok(sth) => match sth.root() {
+                    Ok(root) => compare(log, &Claimed { tree: Tree::Sha3, size: sth.tree_size, root }),
+                    Err(error) => Ok(unverifiable(log, Tree::Sha3, error.to_string())),
+                },
                 Err(error) => Ok(unverifiable(log, Tree::Sha3, error.to_string())),
-            },
-            Err(error) => Ok(unverifiable(log, Tree::Sha3, error.to_string())),
+            }
         }
-    } else {
-        let note = Note::parse(document).map_err(|error| GossipError::Malformed(error.to_string()))?;
-        let checkpoint =
-            Checkpoint::parse(&note.text).map_err(|error| GossipError::Malformed(error.to_string()))?;
-        if checkpoint.origin != log.origin() {
+        Document::Checkpoint(_, checkpoint) if checkpoint.origin != log.origin() => {
             let why = format!("this log is {}, the checkpoint is of another", log.origin());
-            return Ok(unverifiable(log, Tree::Sha256, why));
+            Ok(unverifiable(log, Tree::Sha256, why))
         }
-        match note.open(&log.all_verifiers()) {
+        Document::Checkpoint(note, checkpoint) => match note.open(&log.all_verifiers()) {
             Ok(_) => {
                 compare(log, &Claimed { tree: Tree::Sha256, size: checkpoint.size, root: checkpoint.root })
             }
             Err(error) => Ok(unverifiable(log, Tree::Sha256, error.to_string())),
-        }
+        },
     }
 }
 

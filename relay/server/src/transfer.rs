@@ -5,11 +5,9 @@
 //! `sending`, whose stream is a response body.
 
 mod accept;
-pub mod base64_stream;
 mod burn;
 mod claim;
 mod in_flight;
-pub mod json_body;
 mod receive;
 mod recovery;
 mod sending;

@@ -159,9 +159,6 @@ impl Rules {
     }
 
     fn rotated(&mut self, index: u64, body: &LogKeyRotated, origin: &str) -> Result<(), Finding> {
-        if body.added.is_none() && body.retired.is_none() {
-            return Err(wrong(index, "neither adds nor retires a key"));
-        }
         if let Some(text) = &body.added {
             let key = log_key(index, text, origin)?;
             if self.added.contains(text) || self.retired.contains(text) {

@@ -9,3 +9,4 @@ mod made_log;
 mod sdk;
 mod served;
 mod tampering;
+mod vectors;

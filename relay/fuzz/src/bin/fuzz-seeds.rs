@@ -1,11 +1,11 @@
-//! `fuzz-seeds DIRECTORY [TARGET]`: writes the seeds and the dictionary of each target for a run under libFuzzer, and prints the
-//! targets' names.
+//! `fuzz-seeds DIRECTORY [TARGET]`: writes the seeds and the dictionary of each target for a run under libFuzzer, and prints a
+//! line for each: its name, and the feature of this crate that has it, if it takes one.
 
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
-use paramant_fuzz::{ALL, Target, seeds};
+use paramant_fuzz::{GROUPS, Target, all, seeds};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -14,19 +14,20 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let wanted = arguments.next();
-    let chosen: Vec<&Target> =
-        ALL.iter().filter(|target| wanted.as_ref().is_none_or(|wanted| wanted == target.name)).collect();
-    if chosen.is_empty() {
-        let names: Vec<&str> = ALL.iter().map(|target| target.name).collect();
+    let is_wanted = |target: &Target| wanted.as_ref().is_none_or(|wanted| wanted == target.name);
+    if !all().any(is_wanted) {
+        let names: Vec<&str> = all().map(|target| target.name).collect();
         eprintln!("there is no such target; there are: {}", names.join(", "));
         return ExitCode::FAILURE;
     }
-    for target in chosen {
-        if let Err(error) = write(target, &Path::new(&directory).join(target.name)) {
-            eprintln!("{}: {error}", target.name);
-            return ExitCode::FAILURE;
+    for group in GROUPS {
+        for target in group.targets.iter().filter(|target| is_wanted(target)) {
+            if let Err(error) = write(target, &Path::new(&directory).join(target.name)) {
+                eprintln!("{}: {error}", target.name);
+                return ExitCode::FAILURE;
+            }
+            println!("{} {}", target.name, group.feature.unwrap_or_default());
         }
-        println!("{}", target.name);
     }
     ExitCode::SUCCESS
 }

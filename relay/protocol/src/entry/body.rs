@@ -97,6 +97,10 @@ impl Body {
                 let reason = format!("until is {:?}, expected an hour as in t", body.until);
                 Err(EntryError::Body { kind: self.kind().name(), reason })
             }
+            Self::LogKeyRotated(body) if body.added.is_some() == body.retired.is_some() => {
+                let reason = "expected a key in either added or retired, and null in the other".to_owned();
+                Err(EntryError::Body { kind: self.kind().name(), reason })
+            }
             _ => Ok(()),
         }
     }
@@ -301,7 +305,7 @@ body_structs! {
         /// By what.
         by: ClockAuthority,
     }
-    /// Body of `log_key_rotated`.
+    /// Body of `log_key_rotated`: one of the two, never both.
     LogKeyRotated {
         /// The verifier key (`name+id+key`) that is valid from here on.
         added: Option<String>,

@@ -106,6 +106,28 @@ fn a_body_leaf_is_recomputed_as_the_protocol_says() {
 }
 
 #[test]
+fn a_rotation_of_both_keys_or_of_none_is_neither_written_nor_read() {
+    let of = |added: bool, retired: bool| {
+        let key = |there: bool| there.then(|| "o+00000000+AQ==".to_owned());
+        LogKeyRotated { added: key(added), retired: key(retired) }
+    };
+    for (added, retired) in [(false, false), (true, true)] {
+        let body = of(added, retired);
+        let value = serde_json::to_value(&body).unwrap();
+        let hour = "2026-01-02T03:00:00.000Z";
+        let leaf = hex::encode(crate::leaf::body_leaf("log_key_rotated", &value, hour).unwrap());
+        let entry = serde_json::json!({"b": value, "k": "log_key_rotated", "l": leaf, "t": hour});
+        let read = Entry::parse(&canonical::value_to_vec(&entry).unwrap()).unwrap_err();
+        assert!(read.to_string().contains("either added or retired"), "{read}");
+        assert!(Entry::with_body(Body::LogKeyRotated(body), at()).is_err());
+    }
+    for (added, retired) in [(false, true), (true, false)] {
+        let entry = Entry::with_body(Body::LogKeyRotated(of(added, retired)), at()).unwrap();
+        assert_eq!(Entry::parse(entry.bytes()).unwrap(), entry);
+    }
+}
+
+#[test]
 fn what_two_readers_could_see_differently_is_refused() {
     let good = Entry::with_body(Body::LogClosed(LogClosed { cause: CloseCause::Deleted }), at()).unwrap();
     let text = String::from_utf8(good.into_bytes()).unwrap();

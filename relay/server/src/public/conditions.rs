@@ -1,46 +1,25 @@
-//! What a request asks of a cached or partial answer: `If-None-Match`, `If-Modified-Since`, `Range`, `If-Range` (RFC 9110 §13, §14).
-//!
-//! [`Conditions::select`] is pure: given the validators and the length of what there is, it says what is to be sent. One range
-//! is served; several at once, and what is no byte range at all, are ignored, as the RFC allows: the whole is always right.
+//! What a request asks of a cached or partial answer, out of its headers. What follows from it is [`paramant_protocol::conditions`].
+
+use std::convert::Infallible;
+use std::ops::Deref;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, header};
-use jiff::Timestamp;
-use jiff::fmt::rfc2822;
-use std::convert::Infallible;
+use axum::http::{HeaderMap, HeaderValue, Method, header};
+use paramant_protocol::conditions;
 
-/// By what an answer is recognised later.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Validators {
-    /// A strong entity tag, with its quotes.
-    pub(super) etag: String,
-    /// When it last changed, to the second.
-    pub(super) modified: Option<Timestamp>,
-}
-
-/// What is to be sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Selection {
-    /// 304: the client has it.
-    NotModified,
-    /// 200.
-    Whole,
-    /// 206: from the first to the last byte, both included.
-    Part { first: u64, last: u64 },
-    /// 416: the range lies beyond the end.
-    Beyond,
-}
+pub(super) use paramant_protocol::conditions::{Selection, Validators, http_date};
 
 /// The conditions of one request. Absent headers ask for the whole.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Conditions {
-    /// Only the header is wanted, for which ranges mean nothing.
-    pub(super) head: bool,
-    if_none_match: Option<String>,
-    if_modified_since: Option<Timestamp>,
-    range: Option<String>,
-    if_range: Option<String>,
+pub(super) struct Conditions(conditions::Conditions);
+
+impl Deref for Conditions {
+    type Target = conditions::Conditions;
+
+    fn deref(&self) -> &conditions::Conditions {
+        &self.0
+    }
 }
 
 impl<S: Sync> FromRequestParts<S> for Conditions {
@@ -53,200 +32,51 @@ impl<S: Sync> FromRequestParts<S> for Conditions {
 
 impl Conditions {
     fn of(method: &Method, headers: &HeaderMap) -> Self {
-        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        let mut conditions = conditions::Conditions::default();
+        conditions.head = method == Method::HEAD;
+        conditions.range(text(header::RANGE), text(header::IF_RANGE));
+        conditions.if_modified_since(text(header::IF_MODIFIED_SINCE));
         // A list may be spread over several lines.
-        let tags: Vec<_> =
-            headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).collect();
-        Self {
-            head: method == Method::HEAD,
-            if_none_match: (!tags.is_empty()).then(|| tags.join(",")),
-            if_modified_since: text(header::IF_MODIFIED_SINCE).and_then(|date| parse_date(&date)),
-            range: text(header::RANGE),
-            if_range: text(header::IF_RANGE),
+        for line in headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()) {
+            conditions.if_none_match(line);
         }
+        Self(conditions)
     }
-
-    /// The entity tag that a broken-off download names to go on with.
-    pub(super) fn continued(&self) -> Option<&str> {
-        self.if_range.as_deref()
-    }
-
-    /// What of a representation of this length is to be sent.
-    pub(super) fn select(&self, validators: &Validators, length: u64) -> Selection {
-        if self.has_it(validators) {
-            return Selection::NotModified;
-        }
-        match &self.range {
-            Some(range) if !self.head && self.may_continue(validators) => byte_range(range, length),
-            _ => Selection::Whole,
-        }
-    }
-
-    fn has_it(&self, validators: &Validators) -> bool {
-        match (&self.if_none_match, self.if_modified_since, validators.modified) {
-            // Weak comparison: a compressed answer carried the same tag behind `W/`.
-            (Some(tags), ..) => tags
-                .split(',')
-                .map(str::trim)
-                .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == validators.etag),
-            (None, Some(since), Some(modified)) => modified.as_second() <= since.as_second(),
-            _ => false,
-        }
-    }
-
-    /// Strong comparison: what the client holds must be byte for byte the beginning of what there is.
-    fn may_continue(&self, validators: &Validators) -> bool {
-        match &self.if_range {
-            None => true,
-            Some(validator) if validator.starts_with('"') => *validator == validators.etag,
-            Some(date) => {
-                let same = |date: Timestamp| {
-                    validators.modified.is_some_and(|modified| modified.as_second() == date.as_second())
-                };
-                parse_date(date).is_some_and(same)
-            }
-        }
-    }
-}
-
-/// An instant as HTTP writes it; `None` outside the years HTTP can write.
-pub(super) fn http_date(at: Timestamp) -> Option<String> {
-    rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&at).ok()
-}
-
-fn parse_date(text: &str) -> Option<Timestamp> {
-    rfc2822::DateTimeParser::new().parse_timestamp(text).ok()
-}
-
-fn byte_range(text: &str, length: u64) -> Selection {
-    let part = |first: u64, last: u64| {
-        if first < length { Selection::Part { first, last: last.min(length - 1) } } else { Selection::Beyond }
-    };
-    let spec = text.split_once('=').filter(|(unit, _)| unit.eq_ignore_ascii_case("bytes"));
-    let Some((first, last)) = spec.and_then(|(_, spec)| spec.trim().split_once('-')) else {
-        return Selection::Whole;
-    };
-    match (number(first), number(last)) {
-        (Some(first), Some(last)) if first <= last => part(first, last),
-        (Some(first), None) if last.is_empty() => part(first, u64::MAX),
-        (None, Some(0)) if first.is_empty() => Selection::Beyond,
-        (None, Some(count)) if first.is_empty() => part(length.saturating_sub(count), u64::MAX),
-        _ => Selection::Whole,
-    }
-}
-
-/// A run of digits, however long: what exceeds 64 bits is beyond any end.
-fn number(digits: &str) -> Option<u64> {
-    (!digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
-        .then(|| digits.parse().unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use proptest::prelude::*;
-
     use super::*;
 
-    const LENGTH: u64 = 1000;
-
-    fn conditions(lines: &[(&str, &str)]) -> Conditions {
+    fn select(method: &Method, lines: &[(&str, &str)]) -> Selection {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
             headers.append(name.parse::<header::HeaderName>().unwrap(), value.parse().unwrap());
         }
-        Conditions::of(&Method::GET, &headers)
-    }
-
-    fn validators() -> Validators {
-        let modified = "2026-01-02T03:04:05.678Z".parse().unwrap();
-        Validators { etag: "\"abc\"".into(), modified: Some(modified) }
-    }
-
-    fn select(lines: &[(&str, &str)]) -> Selection {
-        conditions(lines).select(&validators(), LENGTH)
+        let modified = "2026-01-02T03:04:05Z".parse().unwrap();
+        let validators = Validators { etag: "\"abc\"".into(), modified: Some(modified) };
+        Conditions::of(method, &headers).select(&validators, 1000)
     }
 
     #[test]
-    fn ranges_are_read_as_the_rfc_says() {
-        use Selection::{Beyond, Part, Whole};
-        for (range, expected) in [
-            ("bytes=0-0", Part { first: 0, last: 0 }),
-            ("bytes=0-", Part { first: 0, last: 999 }),
-            ("BYTES=10-19", Part { first: 10, last: 19 }),
-            ("bytes=990-5000", Part { first: 990, last: 999 }),
-            ("bytes=0-99999999999999999999999", Part { first: 0, last: 999 }),
-            ("bytes=-1", Part { first: 999, last: 999 }),
-            ("bytes=-99999999999999999999999", Part { first: 0, last: 999 }),
-            ("bytes=1000-", Beyond),
-            ("bytes=99999999999999999999999-", Beyond),
-            ("bytes=-0", Beyond),
-            // Not one byte range: ignored.
-            ("bytes=5-1", Whole),
-            ("bytes=0-1,5-6", Whole),
-            ("bytes=a-b", Whole),
-            ("bytes=--1", Whole),
-            ("bytes=+1-2", Whole),
-            ("bytes", Whole),
-            ("items=0-1", Whole),
-            ("", Whole),
-        ] {
-            assert_eq!(select(&[("range", range)]), expected, "{range}");
-        }
-        assert_eq!(conditions(&[("range", "bytes=0-")]).select(&validators(), 0), Beyond);
-    }
-
-    #[test]
-    fn a_client_that_has_it_is_not_sent_it_again() {
-        use Selection::{NotModified, Whole};
-        for (name, value, expected) in [
-            ("if-none-match", "\"abc\"", NotModified),
-            ("if-none-match", "W/\"abc\"", NotModified),
-            ("if-none-match", "\"x\", \"abc\"", NotModified),
-            ("if-none-match", "*", NotModified),
-            ("if-none-match", "\"abcd\"", Whole),
-            ("if-none-match", "abc", Whole),
-            ("if-modified-since", "Fri, 02 Jan 2026 03:04:05 GMT", NotModified),
-            ("if-modified-since", "Fri, 02 Jan 2026 03:04:04 GMT", Whole),
-            ("if-modified-since", "yesterday", Whole),
-        ] {
-            assert_eq!(select(&[(name, value)]), expected, "{name}: {value}");
-        }
-        let both = [("if-none-match", "\"x\""), ("if-modified-since", "Fri, 02 Jan 2099 03:04:05 GMT")];
-        assert_eq!(select(&both), Whole, "the tag wins over the date");
-        assert_eq!(select(&[("if-none-match", "\"x\""), ("if-none-match", "\"abc\"")]), NotModified);
-    }
-
-    #[test]
-    fn a_download_goes_on_only_over_the_same_bytes() {
+    fn each_header_is_read_under_its_name_and_a_list_over_all_its_lines() {
+        let (old, now) = ("Fri, 02 Jan 2026 03:04:04 GMT", "Fri, 02 Jan 2026 03:04:05 GMT");
         let part = Selection::Part { first: 5, last: 999 };
-        for (validator, expected) in [
-            ("\"abc\"", part),
-            ("Fri, 02 Jan 2026 03:04:05 GMT", part),
-            ("\"other\"", Selection::Whole),
-            ("W/\"abc\"", Selection::Whole),
-            ("Fri, 02 Jan 2026 03:04:06 GMT", Selection::Whole),
+        for (lines, expected) in [
+            (vec![], Selection::Whole),
+            (vec![("range", "bytes=5-")], part),
+            (vec![("range", "bytes=5-"), ("if-range", now)], part),
+            (vec![("range", "bytes=5-"), ("if-range", old)], Selection::Whole),
+            (vec![("if-modified-since", now)], Selection::NotModified),
+            (vec![("if-modified-since", old)], Selection::Whole),
+            (vec![("if-none-match", "\"x\""), ("if-none-match", "\"abc\"")], Selection::NotModified),
+            (vec![("if-none-match", "\"x\""), ("if-modified-since", now)], Selection::Whole),
         ] {
-            let asked = [("range", "bytes=5-"), ("if-range", validator)];
-            assert_eq!(select(&asked), expected, "{validator}");
+            assert_eq!(select(&Method::GET, &lines), expected, "{lines:?}");
         }
-    }
-
-    #[test]
-    fn dates_are_written_as_http_writes_them() {
-        let at = "2026-01-02T03:04:05.678Z".parse().unwrap();
-        assert_eq!(http_date(at).unwrap(), "Fri, 02 Jan 2026 03:04:05 GMT");
-    }
-
-    proptest! {
-        #[test]
-        fn whatever_is_asked_a_part_lies_within(text in any::<String>(), a in any::<u64>(), b in any::<u64>(), length in 0..5000u64) {
-            for range in [text, format!("bytes={a}-{b}"), format!("bytes=-{a}"), format!("bytes={b}-")] {
-                if let Selection::Part { first, last } = byte_range(&range, length) {
-                    prop_assert!(first <= last && last < length, "{range}");
-                }
-            }
-        }
+        assert_eq!(select(&Method::HEAD, &[("range", "bytes=5-")]), Selection::Whole);
     }
 }

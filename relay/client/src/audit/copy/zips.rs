@@ -145,10 +145,17 @@ impl Zip {
         if archive.len() > MAX_MEMBERS {
             return Err(wrong(format!("it has more than {MAX_MEMBERS} members")));
         }
+        // Two readers may take two members of one name differently.
+        if archive.has_duplicate_names() {
+            return Err(wrong("it holds a name twice".into()));
+        }
         let mut members = HashMap::with_capacity(archive.len());
         for number in 0..archive.len() {
             let member = archive.by_index_raw(number).map_err(|error| wrong(error.to_string()))?;
             let name = member.name().map_err(|error| wrong(error.to_string()))?.into_owned();
+            if name.starts_with('/') || name.split(['/', '\\']).any(|part| part == "..") {
+                return Err(wrong(format!("{name:?} leads out of it")));
+            }
             if member.is_dir() {
                 continue;
             }
@@ -156,6 +163,10 @@ impl Zip {
                 let advice =
                     "members of a log's archive are stored as they are: unpack it and name the directory";
                 return Err(wrong(format!("{name} is compressed or encrypted; {advice}")));
+            }
+            // For what is stored as it is both say how long; a reader that goes by the other one would read something else.
+            if member.compressed_size() != member.size() {
+                return Err(wrong(format!("{name} has two lengths")));
             }
             let start = member.data_start().ok_or_else(|| wrong(format!("{name} cannot be found in it")))?;
             let end = start.checked_add(member.size()).filter(|end| *end <= length);

@@ -12,6 +12,8 @@ use axum::http::StatusCode;
 use paramant_protocol::id::BlobHash;
 use paramant_protocol::path::parse_hash;
 use paramant_protocol::refusal::HASH_MISMATCH;
+use paramant_protocol::upload::base64_stream::{Base64Stream, NotBase64};
+use paramant_protocol::upload::json_body::{BodyError, JsonBody};
 use paramant_protocol::upload::{DEFAULT_TTL_MS, MAX_ENC_META, MIN_TTL_MS, UploadAnswer};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -23,8 +25,6 @@ use crate::public::errors::Refused;
 use crate::receipts;
 use crate::store::blob_rows::Space;
 use crate::store::{AccountId, Digest};
-use crate::transfer::base64_stream::{Base64Stream, NotBase64};
-use crate::transfer::json_body::{BodyError, JsonBody};
 use crate::transfer::{Received, Receiving, Terms, Unfinished, UploadError};
 
 /// Views a blob may have at most.

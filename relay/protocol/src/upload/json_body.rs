@@ -21,6 +21,7 @@ pub struct JsonBody {
     string: usize,
     /// The last string read at depth 1 in a key's place was `payload`.
     payload_key: bool,
+    payload_named: bool,
     payload_seen: bool,
 }
 
@@ -167,9 +168,6 @@ impl JsonBody {
     fn between<E>(&mut self, byte: u8) -> Result<(), BodyError<E>> {
         match byte {
             b'"' if self.depth == 1 && self.payload_key => {
-                if self.payload_seen {
-                    return Err(BodyError::TwoPayloads);
-                }
                 self.payload_seen = true;
                 self.payload_key = false;
                 self.place = Place::Payload;
@@ -186,7 +184,15 @@ impl JsonBody {
                 self.depth = self.depth.saturating_sub(1);
                 self.payload_key = false;
             }
-            // A colon stands between `payload` and its value; white space may stand anywhere.
+            // A colon stands between `payload` and its value. A second one of that name is refused whatever it is: readers
+            // differ in which of two they take.
+            b':' if self.payload_key => {
+                if self.payload_named {
+                    return Err(BodyError::TwoPayloads);
+                }
+                self.payload_named = true;
+            }
+            // White space may stand anywhere.
             b':' | b' ' | b'\t' | b'\n' | b'\r' => {}
             _ => self.payload_key = false,
         }
@@ -267,7 +273,14 @@ mod tests {
 
     #[test]
     fn two_payloads_and_endless_fields_are_refused() {
-        assert!(matches!(scan(br#"{"payload":"a","payload":"b"}"#, 4), Err(BodyError::TwoPayloads)));
+        for twice in [
+            r#"{"payload":"a","payload":"b"}"#,
+            r#"{"payload":"a","payload":1}"#,
+            r#"{"payload":null,"payload":"b"}"#,
+            r#"{"payload":"a","p\u0061yload" : {}}"#,
+        ] {
+            assert!(matches!(scan(twice.as_bytes(), 4), Err(BodyError::TwoPayloads)), "{twice}");
+        }
         let endless = format!(r#"{{"x":"{}"}}"#, "y".repeat(REST));
         assert!(matches!(scan(endless.as_bytes(), 4096), Err(BodyError::TooMuchBesides)));
         let long = format!(r#"{{"payload":"{}","x":1}}"#, "y".repeat(10 * REST));
