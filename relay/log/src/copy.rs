@@ -1,11 +1,11 @@
 //! Copying entries of the write-ahead log, batch by batch, when a log is opened. See `start` for why.
 
 use crate::error::{OpenError, ReadError, open_io};
+use crate::pending::Pending;
 use crate::read::{near, show_entries_at};
 use crate::record::{self, State};
 use crate::replay::{Location, corrupt};
 use crate::shared::Segment;
-use paramant_tlog::{Hash, entry_leaf};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -15,12 +15,12 @@ pub(crate) struct Copier<'a> {
     /// Number of the new segment.
     pub(crate) epoch: u64,
     read: Vec<u8>,
-    leaves: [Vec<Hash>; 2],
+    pending: Pending,
 }
 
 impl<'a> Copier<'a> {
     pub(crate) fn new(segments: &'a BTreeMap<u64, Segment>, epoch: u64) -> Self {
-        Self { segments, epoch, read: Vec::new(), leaves: Default::default() }
+        Self { segments, epoch, read: Vec::new(), pending: Pending::default() }
     }
 
     /// Reads the entries at these places back, adds them to the state, and appends their records and a trailer to
@@ -32,9 +32,7 @@ impl<'a> Copier<'a> {
         state: &mut State,
         bytes: &mut Vec<u8>,
     ) -> Result<(), OpenError> {
-        let (epoch, Self { segments, read, leaves, .. }) = (self.epoch, self);
-        leaves.iter_mut().for_each(Vec::clear);
-        let [sha256_leaves, sha3_leaves] = leaves;
+        let (epoch, Self { segments, read, pending, .. }) = (self.epoch, self);
         let mut copies = Vec::with_capacity(places.len());
         let mut index = state.size();
         let mut rest: &[Location] = places;
@@ -49,16 +47,13 @@ impl<'a> Copier<'a> {
                 record::push_entry(bytes, epoch, index, &legacy_leaf, entry);
                 let length = (bytes.len() - start) as u32;
                 copies.push(Location { epoch, offset: offset + start as u64, length });
-                sha256_leaves.push(entry_leaf(entry));
-                sha3_leaves.push(legacy_leaf);
+                pending.push(legacy_leaf, entry);
                 index += 1;
             })
             .map_err(not_read)?;
             rest = after;
         }
-        for (range, leaves) in state.ranges.iter_mut().zip(leaves) {
-            range.extend(leaves, |_, _| ());
-        }
+        pending.grow(&mut state.ranges, [&mut |_, _| (), &mut |_, _| ()]);
         state.push_trailer(bytes, epoch);
         places.copy_from_slice(&copies);
         Ok(())

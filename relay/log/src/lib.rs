@@ -26,6 +26,7 @@ mod error;
 mod export;
 mod handle;
 mod mend;
+mod pending;
 mod publish;
 mod queue;
 mod read;

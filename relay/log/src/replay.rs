@@ -12,11 +12,12 @@
 use crate::disk::Disk;
 use crate::edge::Edge;
 use crate::error::{Corruption, OpenError, open_io};
+use crate::pending::Pending;
 use crate::record::{self, Kind, Origin, State};
 use crate::segment::{self, DATA_START, SegmentReader};
 use paramant_tlog::hash::sha256;
 use paramant_tlog::tile::HEIGHT;
-use paramant_tlog::{Hash, Node, entry_leaf};
+use paramant_tlog::{Hash, Node};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -137,8 +138,8 @@ pub(crate) fn replay(
 struct Batch {
     start: u64,
     state: State,
-    /// Leaves of entries that `state` does not hold yet.
-    leaves: [Vec<Hash>; 2],
+    /// Entries that `state` does not hold yet.
+    pending: Pending,
     /// Runs of completed nodes of tile levels.
     nodes: [Vec<(Node, Vec<Hash>)>; 2],
     locations: Vec<Location>,
@@ -148,28 +149,20 @@ struct Batch {
 impl Batch {
     fn after(state: &State, offset: u64) -> Self {
         let state = state.clone();
-        let (leaves, nodes) = Default::default();
-        Self { start: offset, state, leaves, nodes, locations: Vec::new(), snapshots: BTreeMap::new() }
+        let (pending, nodes) = Default::default();
+        Self { start: offset, state, pending, nodes, locations: Vec::new(), snapshots: BTreeMap::new() }
     }
 
     /// Tree size after the last entry read.
     fn size(&self) -> u64 {
-        let [sha256, _] = &self.leaves;
-        self.state.size() + sha256.len() as u64
+        self.state.size() + self.pending.len()
     }
 
     /// Adds the entries read so far to both trees.
     fn grow(&mut self) {
-        for ((range, leaves), nodes) in
-            self.state.ranges.iter_mut().zip(&mut self.leaves).zip(&mut self.nodes)
-        {
-            range.extend(leaves, |first, run| {
-                if first.level.is_multiple_of(HEIGHT) {
-                    nodes.push((first, run.to_vec()));
-                }
-            });
-            leaves.clear();
-        }
+        let [sha256, sha3] = &mut self.nodes;
+        let (mut keep_sha256, mut keep_sha3) = (keep(sha256), keep(sha3));
+        self.pending.grow(&mut self.state.ranges, [&mut keep_sha256, &mut keep_sha3]);
     }
 
     /// Adds what was read to the log.
@@ -187,6 +180,15 @@ impl Batch {
         replayed.locations.extend(self.locations);
         replayed.snapshots.extend(self.snapshots);
         Ok(())
+    }
+}
+
+/// Keeps the nodes that tiles hold.
+fn keep(nodes: &mut Vec<(Node, Vec<Hash>)>) -> impl FnMut(Node, &[Hash]) + Send {
+    |first, run| {
+        if first.level.is_multiple_of(HEIGHT) {
+            nodes.push((first, run.to_vec()));
+        }
     }
 }
 
@@ -224,9 +226,7 @@ fn replay_segment(
             Some(record) if record.kind == Kind::Entry && record.index == batch.size() => {
                 let (leaf, bytes) = record::entry(record.payload)
                     .ok_or_else(|| corrupt(path, offset, "an entry without leaf"))?;
-                let [sha256_leaves, sha3_leaves] = &mut batch.leaves;
-                sha256_leaves.push(entry_leaf(bytes));
-                sha3_leaves.push(leaf);
+                batch.pending.push(leaf, bytes);
                 if record.index >= replayed.first_location {
                     batch.locations.push(Location { epoch, offset, length: length as u32 });
                 }

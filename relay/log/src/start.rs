@@ -14,7 +14,7 @@
 use crate::backlog::Backlog;
 use crate::copy::Copier;
 use crate::derive::Deriver;
-use crate::disk::{self, Disk, LockError};
+use crate::disk::{self, Disk, DiskFile, LockError};
 use crate::edge::Edge;
 use crate::error::{Corruption, OpenError, ReadError, open_io};
 use crate::handle::{Guard, Log};
@@ -29,9 +29,11 @@ use crate::{CheckpointSigner, Options, Published, publish, tiles};
 use paramant_tlog::note::Note;
 use paramant_tlog::tile::{Coordinates, WIDTH, nodes_at};
 use paramant_tlog::{Checkpoint, Hash, Node, Tree};
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::SystemTime;
 
 /// Segments hold at least a few of the longest entries. The crash matrix fills smaller ones.
@@ -288,6 +290,37 @@ fn tile_nodes(disk: &dyn Disk, dir: &Path, tree: Tree, tile: Coordinates) -> Res
     })
 }
 
+/// Lets the disk work while a long copy is still being made: what was written is synced in between, by another thread. A copy
+/// of usual length is synced once, at its end.
+struct SyncAhead<'scope> {
+    bell: mpsc::SyncSender<()>,
+    rung_at: Cell<u64>,
+    thread: std::thread::ScopedJoinHandle<'scope, io::Result<()>>,
+}
+
+impl<'scope> SyncAhead<'scope> {
+    const EVERY: u64 = 64 << 20;
+
+    fn begin<'env>(scope: &'scope std::thread::Scope<'scope, 'env>, file: &'env dyn DiskFile) -> Self {
+        let (bell, rings) = mpsc::sync_channel(1);
+        let thread = scope.spawn(move || rings.iter().try_for_each(|()| file.sync()));
+        Self { bell, rung_at: Cell::new(0), thread }
+    }
+
+    fn written_to(&self, offset: u64) {
+        // A bell that still rings, or that nobody hears any more, is left alone: the end tells.
+        if offset - self.rung_at.get() >= Self::EVERY && self.bell.try_send(()).is_ok() {
+            self.rung_at.set(offset);
+        }
+    }
+
+    /// A sync that failed counts, whatever a later one says.
+    fn end(self) -> io::Result<()> {
+        drop(self.bell);
+        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
 /// Name of the segment that a start writes, until it is complete.
 const START_NAME: &str = "start.tmp";
 
@@ -333,12 +366,17 @@ fn copy_tail(
 
     let mut offset = DATA_START;
     let (mut copier, mut buffer) = (Copier::new(segments, epoch), Vec::new());
-    for batch in copied.chunks_mut(options.max_batch) {
-        buffer.clear();
-        copier.batch(batch, offset, &mut state, &mut buffer)?;
-        blank.file.write_at(&buffer, offset).map_err(failed())?;
-        offset += buffer.len() as u64;
-    }
+    std::thread::scope(|scope| {
+        let ahead = SyncAhead::begin(scope, blank.file.as_ref());
+        for batch in copied.chunks_mut(options.max_batch) {
+            buffer.clear();
+            copier.batch(batch, offset, &mut state, &mut buffer)?;
+            blank.file.write_at(&buffer, offset).map_err(failed())?;
+            offset += buffer.len() as u64;
+            ahead.written_to(offset);
+        }
+        ahead.end().map_err(failed())
+    })?;
     segment::write_zeros(blank.file.as_ref(), offset, capacity).map_err(failed())?;
     if state.size() != last || state.ranges != replayed.state.ranges {
         return Err(corrupt(&blank.path, 0, "the copy differs from what was read a moment ago").into());
