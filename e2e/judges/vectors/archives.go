@@ -258,7 +258,7 @@ func archiveFile(s *story) ([]file, error) {
 		refuse("a compressed member", 1, with(member{name: "notes.txt", content: []byte("text"), deflate: true}), 0),
 		refuse("cut off", 1, slices.Clone[[]member], 1),
 		refuse("no checkpoint", 1, without("checkpoint"), 0),
-		refuse("no keys", 1, without("vkeys"), 0),
+		refuse("keys without the last newline", 1, instead("vkeys", []byte(strings.Join(vkeysOf(s.at(1).keys), "\n"))), 0),
 		refuse("no bundle", 1, without(bundle1), 0),
 		refuse("no tile", 1, without(tile1), 0),
 		refuse("another entry", 1, instead(bundle1, bundle([]entry{other})), 0),

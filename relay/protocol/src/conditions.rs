@@ -45,6 +45,11 @@ pub struct Conditions {
 }
 
 impl Conditions {
+    /// A request without conditions; `head`: only the header is wanted.
+    pub fn new(head: bool) -> Self {
+        Self { head, ..Self::default() }
+    }
+
     /// Takes `Range` and `If-Range`.
     pub fn range(&mut self, range: Option<&str>, if_range: Option<&str>) {
         self.range = range.map(str::to_owned);

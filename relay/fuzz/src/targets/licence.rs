@@ -23,7 +23,15 @@ pub(super) const LICENCE: Target = Target {
             r#"{"max_keys":0,"expires_at":"soon","issued_to":""}"#,
         ];
         let mut seeds: Vec<Vec<u8>> = payloads.iter().map(|payload| payload.as_bytes().to_vec()).collect();
-        seeds.extend(payloads.iter().map(|payload| signed(payload.as_bytes()).into_bytes()));
+        for text in payloads.map(|payload| signed(payload.as_bytes())) {
+            // Other spellings: padding, and a bit that stands for nothing.
+            let (start, last) = text.split_at(text.len() - 1);
+            let next = char::from(last.as_bytes()[0] + 1);
+            seeds.extend(
+                [format!("{start}{next}"), format!("{text}="), format!("{text}==")].map(String::into_bytes),
+            );
+            seeds.push(text.into_bytes());
+        }
         seeds.push(format!("plk_{}", "ab".repeat(32)).into_bytes());
         seeds
     },

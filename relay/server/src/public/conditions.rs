@@ -33,8 +33,7 @@ impl<S: Sync> FromRequestParts<S> for Conditions {
 impl Conditions {
     fn of(method: &Method, headers: &HeaderMap) -> Self {
         let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-        let mut conditions = conditions::Conditions::default();
-        conditions.head = method == Method::HEAD;
+        let mut conditions = conditions::Conditions::new(method == Method::HEAD);
         conditions.range(text(header::RANGE), text(header::IF_RANGE));
         conditions.if_modified_since(text(header::IF_MODIFIED_SINCE));
         // A list may be spread over several lines.
