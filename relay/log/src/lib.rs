@@ -24,6 +24,7 @@ mod disk;
 mod edge;
 mod error;
 mod export;
+mod folded;
 mod handle;
 mod mend;
 mod pending;

@@ -74,6 +74,9 @@ impl ReadNode for TileReader<'_> {
 
     fn node(&mut self, node: Node) -> Result<Hash, ReadError> {
         let (tile, run) = Coordinates::holding(node);
+        if let Some(hash) = self.shared.upper_tiles.over(self.tree, tile, &run) {
+            return Ok(hash);
+        }
         if let Some((_, nodes)) = self.tiles.iter().find(|(known, _)| *known == tile) {
             return Ok(self.tree.fold(nodes.get(run).unwrap_or_default()));
         }
@@ -162,6 +165,9 @@ impl Shared {
         let mut reader = self.reader(tree);
         let (path, holds) = prove(&mut reader, root)?;
         if holds {
+            if root.is_some() {
+                self.upper_tiles.keep(tree, &reader.tiles);
+            }
             return Ok(path);
         }
         for (tile, _) in &reader.tiles {

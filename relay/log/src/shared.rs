@@ -6,6 +6,7 @@
 
 use crate::disk::{Disk, DiskFile};
 use crate::edge::Edge;
+use crate::folded::UpperTiles;
 use crate::queue::Queue;
 use crate::replay::Location;
 use crate::{AppendError, Appended, Entry, Head, Options, Published};
@@ -115,6 +116,7 @@ pub(crate) struct Shared {
     /// Held while a damaged tile is written again.
     pub(crate) mending: Mutex<()>,
     pub(crate) counters: AtomicCounters,
+    pub(crate) upper_tiles: UpperTiles,
 }
 
 impl Shared {
@@ -137,6 +139,7 @@ impl Shared {
             derived_bell: Bell::default(),
             mending: Mutex::default(),
             counters: AtomicCounters::default(),
+            upper_tiles: UpperTiles::default(),
         }
     }
 
