@@ -9,6 +9,9 @@ const WORTH_A_THREAD: usize = 64 * 1024;
 /// Share of the leaves, of 16, that this thread computes while the other one grows the SHA3 tree and computes the rest.
 const OWN_SHARE: usize = 9;
 
+/// Is shown a run of new nodes of one level, and the first of them.
+type Seen<'a> = &'a mut (dyn FnMut(Node, &[Hash]) + Send);
+
 /// Entries that were read and are not in the trees yet.
 #[derive(Default)]
 pub(crate) struct Pending {
@@ -33,7 +36,7 @@ impl Pending {
     pub(crate) fn grow(
         &mut self,
         [sha256, sha3]: &mut [CompactRange; 2],
-        [seen_sha256, seen_sha3]: [&mut (dyn FnMut(Node, &[Hash]) + Send); 2],
+        [seen_sha256, seen_sha3]: [Seen<'_>; 2],
     ) {
         let (bytes, legacy_leaves) = (&self.bytes, &self.legacy_leaves);
         let leaves = |entries: &[Range<usize>]| -> Vec<Hash> {
