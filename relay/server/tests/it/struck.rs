@@ -354,6 +354,7 @@ async fn what_clients_were_told_is_compared_and_a_lost_batch_is_noticed() {
     assert_eq!(wrong_after(dir.path(), &told).await, Vec::<String>::new());
 
     // As if the disk had lost what it had said to have synced.
+    told::covered(dir.path()).await;
     told::lose_the_newest_entries(&dir.path().join("data/log/wal"), 4096);
     let wrong = wrong_after(dir.path(), &told).await;
     assert!(wrong.iter().any(|what| what.contains("does not start")), "{wrong:?}");

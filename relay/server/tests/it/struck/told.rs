@@ -233,6 +233,16 @@ async fn ask_outside(http: &Client, url: &str) -> Result<Option<String>, String>
     Ok((!output.status.success()).then(|| format!("fsck: {}", String::from_utf8_lossy(&output.stderr))))
 }
 
+/// Runs the relay until a checkpoint covers every entry. Only then may none of them be missing later.
+pub async fn covered(dir: &Path) {
+    let process = Process::start(dir);
+    let http = Client::new();
+    let page = text(&http, format!("{}/v2/ct/log?limit=1", process.url)).await.unwrap();
+    let size = serde_json::from_str::<serde_json::Value>(&page).unwrap()["size"].as_u64().unwrap();
+    covering(&http, &process.url, size).await.unwrap();
+    process.kill();
+}
+
 /// Writes zeros over the last bytes that were written to the newest segment.
 pub fn lose_the_newest_entries(wal: &Path, bytes: usize) {
     let segments = std::fs::read_dir(wal).unwrap().map(|entry| entry.unwrap().path());
