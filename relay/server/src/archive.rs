@@ -25,7 +25,7 @@ use sha2::{Digest, Sha256};
 
 pub(crate) use self::cursor::Cursor;
 use self::frame::Frame;
-pub(crate) use self::plan::Plan;
+pub(crate) use self::plan::{Plan, lines};
 use crate::data_dir::DataDir;
 use crate::log_service::{LogService, RecordError};
 use crate::witnesses::Witnesses;

@@ -4,12 +4,12 @@
 //! Written after the log was closed; what a kill in the middle leaves is a log without a whole copy.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, Write as _};
 use std::path::Path;
 
 use paramant_log::ReadError;
-use paramant_protocol::canonical;
 
+use crate::archive;
 use crate::data_dir::durable;
 use crate::log_service::{LogService, RecordError};
 use crate::public::log_tiles::vkeys_text;
@@ -36,17 +36,12 @@ pub(crate) fn complete(log: &LogService, directory: &Path, policy: &str) -> Resu
     durable::write(&directory.join("vkeys"), vkeys_text(log).as_bytes())?;
     durable::write(&directory.join("policy"), policy.as_bytes())?;
     let (heads, part) = (log.tree_heads(), directory.join("sth.ndjson.part"));
-    let mut file = BufWriter::new(File::create(&part)?);
+    let mut file = File::create(&part)?;
     let mut next = 0;
     while next < heads.total() {
-        let range = heads.range(next, HEADS_AT_ONCE)?;
+        file.write_all(&archive::lines(&heads.range(next, HEADS_AT_ONCE)?)?)?;
         next += HEADS_AT_ONCE;
-        for head in range {
-            file.write_all(&canonical::to_vec(&head).map_err(io::Error::other)?)?;
-            file.write_all(b"\n")?;
-        }
     }
-    file.flush()?;
     std::fs::rename(&part, directory.join("sth.ndjson"))?;
     let size = log.engine().complete_directory()?;
     tracing::info!(size, directory = %directory.display(), "the log's directory is a whole copy now");

@@ -139,8 +139,7 @@ pub(super) const LOGGED: Target = Target {
     name: "logged",
     check: logged,
     seeds: || {
-        let mut seeds = texts("tlog-proofs.json", &["proof"]);
-        seeds.extend(texts("tlog-proofs-refused.json", &["note"]));
+        let mut seeds = super::proofs::offline_proofs();
         seeds.push(b"7".to_vec());
         seeds.push("ab".repeat(32).into_bytes());
         seeds

@@ -10,11 +10,7 @@ use crate::{Memory, Target};
 pub(super) const TLOG_PROOF: Target = Target {
     name: "tlog-proof",
     check: tlog_proof,
-    seeds: || {
-        let mut seeds = texts("tlog-proofs.json", &["proof"]);
-        seeds.extend(texts("tlog-proofs-refused.json", &["note"]));
-        seeds
-    },
+    seeds: offline_proofs,
     words: &[
         "c2sp.org/tlog-proof@v1\n",
         "extra ",
@@ -26,6 +22,13 @@ pub(super) const TLOG_PROOF: Target = Target {
     ],
     memory: Memory::COPIES,
 };
+
+/// The good and the refused ones of the specification.
+pub(super) fn offline_proofs() -> Vec<Vec<u8>> {
+    let mut seeds = texts("tlog-proofs.json", &["proof"]);
+    seeds.extend(texts("tlog-proofs-refused.json", &["note"]));
+    seeds
+}
 
 fn tlog_proof(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use paramant_protocol::canonical;
+use paramant_protocol::sth::SignedSth;
 use paramant_tlog::tile::{self, Coordinates, WIDTH};
 
 use super::frame::Frame;
@@ -253,13 +254,18 @@ fn tile(log: &LogService, place: Coordinates, width: u16) -> Result<Vec<u8>, Arc
     log.engine().tile(place.level, place.index, width)?.ok_or_else(missing)
 }
 
-/// A piece of `sth.ndjson`: each tree head in its canonical form on a line of its own.
+/// A piece of `sth.ndjson`.
 fn heads(log: &LogService, frame: &Frame, piece: u64) -> Result<Vec<u8>, ArchiveError> {
     let from = frame.heads.start + piece * HEADS_AT_ONCE;
     let limit = frame.heads.end.saturating_sub(from).min(HEADS_AT_ONCE);
+    Ok(lines(&log.tree_heads().range(from, limit)?)?)
+}
+
+/// Lines of `sth.ndjson`: each tree head in its canonical form on a line of its own.
+pub(crate) fn lines(heads: &[SignedSth]) -> io::Result<Vec<u8>> {
     let mut lines = Vec::new();
-    for head in log.tree_heads().range(from, limit)? {
-        lines.extend(canonical::to_vec(&head).map_err(io::Error::other)?);
+    for head in heads {
+        lines.extend(canonical::to_vec(head).map_err(io::Error::other)?);
         lines.push(b'\n');
     }
     Ok(lines)
