@@ -4,13 +4,16 @@
 //! a request costs no query; every change goes to the database first and is seen by the next request after its answer. The
 //! cap counts accounts with an active key and refuses only the making of one more: an existing key is never blocked.
 
-use std::collections::{HashMap, HashSet};
+mod rows;
+
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use paramant_protocol::entry::body::AdminChange;
 use paramant_protocol::id::ApiKey;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use self::rows::{active_keys, insert, key_row, read_active, within_cap};
 use crate::entries::{self, EntryError};
 use crate::license::Licenses;
 use crate::log_service::{LogError, LogService};
@@ -20,6 +23,8 @@ use crate::unattended::Unattended;
 
 /// Plans an admin may give; anything else becomes the first.
 const PLANS: [&str; 7] = ["community", "free", "dev", "pro", "business", "licensed", "enterprise"];
+/// Keys of one account, far above any use: with one of them more can be made, and that must not fill the disk.
+const KEYS_PER_ACCOUNT: u32 = 1000;
 /// Scopes as published; none restricts anything yet.
 const SCOPES: [&str; 5] = ["full", "send-only", "sign-only", "read-only", "parasign"];
 
@@ -32,6 +37,8 @@ pub struct Principal {
     pub kid: String,
     /// The plan of that key.
     pub plan: String,
+    /// The first key of its account.
+    pub is_primary: bool,
 }
 
 /// One key as the admin sees it.
@@ -74,6 +81,8 @@ pub struct NewKey {
     pub account: Option<String>,
     /// As published.
     pub scope: Option<String>,
+    /// Active keys that one account may have, while its plan limits them.
+    pub keys_per_account: Option<u32>,
 }
 
 /// Why an account or key could not be changed.
@@ -86,6 +95,12 @@ pub enum AccountError {
         current: u64,
         /// The cap.
         max: u64,
+    },
+    /// The account has as many keys as it may.
+    #[error("this account may have {max} active keys and has them; revoke one")]
+    Keys {
+        /// How many it may have.
+        max: u32,
     },
     /// What was asked for cannot be.
     #[error("{0}")]
@@ -205,9 +220,11 @@ impl Accounts {
             active: true,
         };
         let cap = self.cap();
-        let refuse_above_cap = move |c: &Connection, account: AccountId| match cap {
-            Some(max) => within_cap(c, account, max),
-            None => Ok(()),
+        let max_keys = wanted.keys_per_account.unwrap_or(KEYS_PER_ACCOUNT);
+        let refuse_above_cap = move |c: &Connection, account: AccountId| {
+            within_cap(c, account, cap)?;
+            let keys = active_keys(c, account)?;
+            if keys < max_keys { Ok(()) } else { Err(AccountError::Keys { max: max_keys }) }
         };
         // Asked twice: once so that a refused request leaves no entry, once where nobody can come between.
         let account = row.account;
@@ -248,6 +265,20 @@ impl Accounts {
         let kid = self.existing(key_or_kid).await?;
         let sql = "UPDATE api_keys SET revoked_ms = ? WHERE kid = ? AND revoked_ms IS NULL";
         self.change(AdminChange::KeyRevoked, move |c| c.execute(sql, params![now_ms(), kid])).await
+    }
+
+    /// Ends every key of an account.
+    ///
+    /// # Errors
+    /// [`AccountError::UnknownKey`] when it has none.
+    pub async fn revoke_account(&self, account: &str) -> Result<(), AccountError> {
+        let account = AccountId::parse(account).ok_or(AccountError::UnknownKey)?;
+        let known = self.0.meta.read::<_, MetaError, _>(move |c| Ok(active_keys(c, account)? > 0)).await?;
+        if !known {
+            return Err(AccountError::UnknownKey);
+        }
+        let sql = "UPDATE api_keys SET revoked_ms = ? WHERE account = ? AND revoked_ms IS NULL";
+        self.change(AdminChange::KeyRevoked, move |c| c.execute(sql, params![now_ms(), account])).await
     }
 
     /// Gives a key another plan.
@@ -304,93 +335,23 @@ impl Accounts {
     }
 
     async fn existing(&self, key_or_kid: &str) -> Result<String, AccountError> {
-        let kid = match key_or_kid.parse::<ApiKey>() {
-            Ok(key) => key.kid(),
-            Err(_) => key_or_kid.to_owned(),
-        };
-        let sql = "SELECT kid FROM api_keys WHERE kid = ?";
+        // By the key itself where it is given: of two keys whose public ids collide only one has the plain id.
+        let digest = key_or_kid.parse::<ApiKey>().ok().map(|key| Digest(key.digest()));
+        let kid = key_or_kid.to_owned();
         self.0
             .meta
             .read(move |c| {
-                c.query_row(sql, [kid], |row| row.get(0)).optional()?.ok_or(AccountError::UnknownKey)
+                let kid: Option<String> = match digest {
+                    Some(digest) => {
+                        c.query_row("SELECT kid FROM api_keys WHERE sha256 = ?", [digest], |row| row.get(0))
+                    }
+                    None => c.query_row("SELECT kid FROM api_keys WHERE kid = ?", [kid], |row| row.get(0)),
+                }
+                .optional()?;
+                kid.ok_or(AccountError::UnknownKey)
             })
             .await
     }
-}
-
-fn read_active(c: &Connection) -> Result<Active, rusqlite::Error> {
-    let mut query = c.prepare("SELECT sha256, account, kid, plan FROM api_keys WHERE revoked_ms IS NULL")?;
-    let rows = query.query_map([], |row| {
-        let digest: Digest = row.get(0)?;
-        Ok((digest.0, Arc::new(Principal { account: row.get(1)?, kid: row.get(2)?, plan: row.get(3)? })))
-    })?;
-    let keys: HashMap<_, _> = rows.collect::<Result<_, _>>()?;
-    let accounts = keys.values().map(|principal| principal.account).collect::<HashSet<_>>().len() as u64;
-    Ok(Active { keys, accounts })
-}
-
-/// Refuses when `account` is not active yet and would be one too many.
-fn within_cap(c: &Connection, account: AccountId, max: u64) -> Result<(), AccountError> {
-    let (current, counted): (i64, bool) = c.query_row(
-        "SELECT count(DISTINCT account), coalesce(max(account = ?), 0) FROM api_keys WHERE revoked_ms IS NULL",
-        [account],
-        |row| Ok((row.get(0)?, row.get(1)?)),
-    )?;
-    let current = current.cast_unsigned();
-    if counted || current < max { Ok(()) } else { Err(AccountError::Cap { current, max }) }
-}
-
-fn insert(
-    c: &Connection,
-    sha256: Digest,
-    row: KeyRow,
-    existing_account: bool,
-) -> Result<KeyRow, AccountError> {
-    if existing_account {
-        c.query_row("SELECT 1 FROM accounts WHERE id = ?", [row.account], |_| Ok(()))
-            .optional()?
-            .ok_or(AccountError::Invalid("account_id is not one of this relay"))?;
-    } else {
-        c.execute(
-            "INSERT INTO accounts (id, created_ms) VALUES (?, ?)",
-            params![row.account, row.created_ms],
-        )?;
-    }
-    let taken: bool =
-        c.query_row("SELECT EXISTS (SELECT 1 FROM api_keys WHERE sha256 = ?)", [sha256], |taken| {
-            taken.get(0)
-        })?;
-    if taken {
-        return Err(AccountError::Invalid("this key exists already"));
-    }
-    // Two keys whose public ids collide keep their own, as published: a `_n` behind the later one.
-    let same: i64 = c.query_row(
-        "SELECT count(*) FROM api_keys WHERE kid = ?1 OR kid LIKE ?1 || '\\_%' ESCAPE '\\'",
-        [&row.kid],
-        |n| n.get(0),
-    )?;
-    let kid = if same == 0 { row.kid.clone() } else { format!("{}_{same}", row.kid) };
-    c.execute(
-        "INSERT INTO api_keys (kid, sha256, account, masked, plan, label, email, scope, is_primary, created_ms)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        params![kid, sha256, row.account, row.masked, row.plan, row.label, row.email, row.scope, row.is_primary, row.created_ms],
-    )?;
-    Ok(KeyRow { kid, ..row })
-}
-
-fn key_row(row: &rusqlite::Row<'_>) -> Result<KeyRow, rusqlite::Error> {
-    Ok(KeyRow {
-        kid: row.get("kid")?,
-        masked: row.get("masked")?,
-        account: row.get("account")?,
-        plan: row.get("plan")?,
-        label: row.get("label")?,
-        email: row.get("email")?,
-        scope: row.get("scope")?,
-        is_primary: row.get("is_primary")?,
-        created_ms: row.get("created_ms")?,
-        active: row.get::<_, Option<i64>>("revoked_ms")?.is_none(),
-    })
 }
 
 fn chosen_key(text: &str) -> Result<ApiKey, AccountError> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use crate::accounts::Principal;
 use crate::adoption::{self, AdoptError};
 use crate::data_dir::DataDir;
 use crate::directives::DirectiveBook;
@@ -17,6 +18,7 @@ use crate::log_service::key_book::KeyBook;
 use crate::log_service::{LogService, ReadError};
 use crate::metrics::Metrics;
 use crate::outbound::Couriers;
+use crate::plans::{self, Plan};
 use crate::probes::Readiness;
 use crate::settings::{Payload, Settings, SettingsHandle};
 use crate::store::{self, Store};
@@ -165,5 +167,10 @@ impl App {
     pub async fn open(core: Core) -> Result<Shared, OpenError> {
         let store = Store::open(&core).await?;
         Ok(Arc::new(Self { core, store }))
+    }
+
+    /// What the plan of this key allows.
+    pub fn plan(&self, who: &Principal) -> &'static Plan {
+        plans::in_force(&who.plan, self.core.settings.current().limits.plan_quotas)
     }
 }

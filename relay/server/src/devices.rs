@@ -17,12 +17,13 @@ use tokio::sync::Mutex;
 
 use crate::entries::{self, EntryError};
 use crate::log_service::{Entry, LogError, LogService};
+use crate::plans::Plan;
 use crate::store::meta::{Meta, MetaError};
 use crate::store::{AccountId, Digest, RecoveryError, now_ms};
 use crate::unattended::Unattended;
 
 /// Devices of one account, far above any use; a key must not be able to fill the disk.
-const DEVICES_PER_ACCOUNT: i64 = 10_000;
+const DEVICES_PER_ACCOUNT: u32 = 10_000;
 /// Devices whose names share a turn may wait for each other's entry; with so many turns few do.
 const TURNS: usize = 64;
 
@@ -46,7 +47,9 @@ pub enum DeviceError {
     #[error("this account has {limit} devices, which is the limit")]
     TooMany {
         /// The limit.
-        limit: i64,
+        limit: u32,
+        /// The plan that says so.
+        plan: &'static str,
     },
     /// The database.
     #[error(transparent)]
@@ -89,15 +92,16 @@ impl Devices {
     /// Registers a device's keys, or confirms that exactly these are registered.
     ///
     /// # Errors
-    /// [`DeviceError::Taken`] when the name has other keys.
+    /// [`DeviceError::Taken`] when the name has other keys; [`DeviceError::TooMany`] above what the plan allows.
     pub async fn register(
         &self,
         account: AccountId,
         keys: DeviceKeys,
         ecdh_text: String,
+        plan: &'static Plan,
     ) -> Result<RegisterAnswer, DeviceError> {
         let this = self.clone();
-        self.unattended.finish(async move { this.keep(account, keys, ecdh_text).await }).await
+        self.unattended.finish(async move { this.keep(account, keys, ecdh_text, plan).await }).await
     }
 
     async fn keep(
@@ -105,6 +109,7 @@ impl Devices {
         account: AccountId,
         keys: DeviceKeys,
         ecdh_text: String,
+        plan: &'static Plan,
     ) -> Result<RegisterAnswer, DeviceError> {
         let _turn = self.turn(account, keys.device.as_str()).lock().await;
         let salt = Digest::random().map_err(EntryError::from)?;
@@ -121,7 +126,7 @@ impl Devices {
             log_index: None,
         };
         let inserted = new.clone();
-        let earlier = self.meta.write(move |c| insert(c, &inserted)).await?;
+        let earlier = self.meta.write(move |c| insert(c, &inserted, plan)).await?;
         let mut device = match earlier {
             Some(earlier) if !earlier.keys.same_keys(&new.keys) => return Err(DeviceError::Taken),
             Some(earlier) => earlier,
@@ -146,8 +151,13 @@ impl Devices {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn keys(&self, account: AccountId, device: &str) -> Result<Option<KeysAnswer>, MetaError> {
-        Ok(self.find(account, device).await?.map(|device| {
+    pub async fn keys(
+        &self,
+        account: AccountId,
+        device: &str,
+        plan: &Plan,
+    ) -> Result<Option<KeysAnswer>, MetaError> {
+        Ok(self.find(account, device, plan).await?.map(|device| {
             let mut answer = KeysAnswer::of(&device.keys, device.registered_at(), device.log_index);
             answer.keys.ecdh_pub = Some(device.ecdh_text);
             answer.ct_salt = Some(device.salt.to_string());
@@ -163,8 +173,9 @@ impl Devices {
         &self,
         account: AccountId,
         device: &str,
+        plan: &Plan,
     ) -> Result<Option<FingerprintAnswer>, MetaError> {
-        Ok(self.find(account, device).await?.map(|device| FingerprintAnswer {
+        Ok(self.find(account, device, plan).await?.map(|device| FingerprintAnswer {
             ok: true,
             device_id: device.keys.device.to_string(),
             fingerprint: device.keys.fingerprint(),
@@ -182,8 +193,9 @@ impl Devices {
         account: AccountId,
         device: &str,
         provided: String,
+        plan: &Plan,
     ) -> Result<Option<VerifyFingerprintAnswer>, MetaError> {
-        Ok(self.find(account, device).await?.map(|device| {
+        Ok(self.find(account, device, plan).await?.map(|device| {
             let same = device.keys.matches(&provided);
             VerifyFingerprintAnswer {
                 ok: same,
@@ -233,11 +245,17 @@ impl Devices {
         &self.turns[(hash % TURNS as u64) as usize] // total: below TURNS
     }
 
-    /// A device that may be shown.
-    async fn find(&self, account: AccountId, device: &str) -> Result<Option<Registered>, MetaError> {
+    /// A device that may be shown: in the log, and not run out.
+    async fn find(
+        &self,
+        account: AccountId,
+        device: &str,
+        plan: &Plan,
+    ) -> Result<Option<Registered>, MetaError> {
         let device = device.to_owned();
         let found = self.meta.read::<_, MetaError, _>(move |c| Ok(find(c, account, &device)?)).await?;
-        Ok(found.filter(|device| device.log_index.is_some()))
+        let oldest = oldest(plan, now_ms());
+        Ok(found.filter(|device| device.log_index.is_some() && device.registered_ms >= oldest))
     }
 
     async fn remember_index(&self, device: &Registered, index: u64) -> Result<(), MetaError> {
@@ -258,14 +276,23 @@ impl Registered {
     }
 }
 
-fn insert(c: &Connection, device: &Registered) -> Result<Option<Registered>, DeviceError> {
+fn insert(c: &Connection, device: &Registered, plan: &Plan) -> Result<Option<Registered>, DeviceError> {
+    let oldest = oldest(plan, device.registered_ms);
     if let Some(earlier) = find(c, device.account, device.keys.device.as_str())? {
-        return Ok(Some(earlier));
+        if earlier.registered_ms >= oldest {
+            return Ok(Some(earlier));
+        }
+        let sql = "DELETE FROM devices WHERE account = ? AND device = ?";
+        c.execute(sql, params![device.account, device.keys.device.as_str()])?;
     }
-    let count: i64 =
-        c.query_row("SELECT count(*) FROM devices WHERE account = ?", [device.account], |row| row.get(0))?;
-    if count >= DEVICES_PER_ACCOUNT {
-        return Err(DeviceError::TooMany { limit: DEVICES_PER_ACCOUNT });
+    let count: u32 = c.query_row(
+        "SELECT count(*) FROM devices WHERE account = ? AND registered_ms >= ?",
+        params![device.account, oldest],
+        |row| row.get(0),
+    )?;
+    let limit = plan.devices.unwrap_or(DEVICES_PER_ACCOUNT);
+    if count >= limit {
+        return Err(DeviceError::TooMany { limit, plan: plan.name });
     }
     c.execute(
         "INSERT INTO devices (account, device, kem, sig, ecdh, registered_ms, salt, entry, leaf, log_from)
@@ -284,6 +311,13 @@ fn insert(c: &Connection, device: &Registered) -> Result<Option<Registered>, Dev
         ],
     )?;
     Ok(None)
+}
+
+/// Registrations made before this moment have run out under the plan.
+fn oldest(plan: &Plan, now_ms: i64) -> i64 {
+    let lifetime =
+        plan.device_lifetime.map(|lifetime| i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX));
+    lifetime.map_or(i64::MIN, |lifetime| now_ms.saturating_sub(lifetime))
 }
 
 fn find(c: &Connection, account: AccountId, device: &str) -> Result<Option<Registered>, rusqlite::Error> {

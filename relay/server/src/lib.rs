@@ -26,6 +26,7 @@ mod log_search;
 pub mod log_service;
 pub mod metrics;
 pub mod outbound;
+pub mod plans;
 pub mod probes;
 pub mod process;
 pub mod public;
@@ -38,6 +39,7 @@ pub mod store;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod test_relay;
+mod totp;
 pub mod transfer;
 mod unattended;
 pub mod witnesses;

@@ -26,7 +26,9 @@ pub mod observe;
 pub mod pages;
 mod plain_words;
 mod representation;
+pub mod team;
 pub mod transfer;
+pub mod usage;
 
 use axum::extract::State;
 use axum::http::{Extensions, HeaderMap, StatusCode, Version, header};
@@ -62,6 +64,8 @@ pub fn router(app: Shared) -> Router {
         .merge(transfer::routes())
         .merge(keys::routes())
         .merge(admin::routes())
+        .merge(usage::routes())
+        .merge(team::routes())
         .merge(log_keys::routes())
         .merge(health::routes())
         .merge(discovery::routes())

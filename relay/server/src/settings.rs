@@ -90,6 +90,8 @@ pub struct Limits {
     pub connections_per_address: u32,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Network>,
+    /// Whether the plans of keys limit what they may do.
+    pub plan_quotas: bool,
 }
 
 impl Default for Limits {
@@ -104,6 +106,7 @@ impl Default for Limits {
             requests_per_minute: 600,
             connections_per_address: 64,
             trusted_proxies: Vec::new(),
+            plan_quotas: false,
         }
     }
 }

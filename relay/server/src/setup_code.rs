@@ -6,6 +6,8 @@
 //! SHA-256 only. Tokens are compared by digest in constant time. No message from outside can set, weaken or skip
 //! any of this.
 
+mod second_factor;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -15,6 +17,7 @@ use paramant_protocol::leaf;
 use rusqlite::{Connection, OptionalExtension};
 use subtle::ConstantTimeEq;
 
+pub use self::second_factor::SecondFactor;
 use crate::entries::{self, EntryError};
 use crate::log_service::{LogError, LogService};
 use crate::settings::SettingsHandle;

@@ -12,11 +12,12 @@ pub mod evidence_rows;
 mod ids;
 pub mod memory;
 pub mod meta;
-mod migrations;
+pub(crate) mod migrations;
 pub mod receipt_rows;
 mod rows_and_log;
 pub mod seal;
 pub mod slots;
+pub mod usage_rows;
 
 use std::collections::HashSet;
 use std::io;
@@ -41,6 +42,7 @@ use crate::accounts::Accounts;
 use crate::app::Core;
 use crate::devices::Devices;
 use crate::license::Licenses;
+use crate::plans::Hourly;
 use crate::rates::RateLimits;
 use crate::settings::Payload;
 use crate::setup_code::AdminAccess;
@@ -75,6 +77,10 @@ pub struct Store {
     pub licenses: Licenses,
     /// How often each caller may ask.
     pub rates: RateLimits,
+    /// How often an address may try a code of the second factor.
+    pub code_rates: RateLimits,
+    /// Downloads of this hour, while plans limit them.
+    pub hourly: Hourly,
 }
 
 /// Why the store could not be opened.
@@ -157,7 +163,18 @@ impl Store {
         let contradictions = vault.meta.read(|c| Ok::<_, RecoveryError>(evidence_rows::count(c)?)).await?;
         core.metrics.contradictions(contradictions);
         let rates = RateLimits::default();
-        Ok(Self { vault, unattended, accounts, devices, admin, transfers, licenses, rates })
+        Ok(Self {
+            vault,
+            unattended,
+            accounts,
+            devices,
+            admin,
+            transfers,
+            licenses,
+            rates,
+            code_rates: RateLimits::default(),
+            hourly: Hourly::default(),
+        })
     }
 
     /// Waits for its writers to finish; called once, after the last request.
@@ -198,6 +215,14 @@ impl Store {
     /// When the database cannot be read.
     pub async fn evidence(&self) -> Result<Vec<Evidence>, MetaError> {
         self.vault.meta.read(|c| Ok(evidence_rows::all(c)?)).await
+    }
+
+    /// Uploads of each account in a month.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn usage(&self, month: String) -> Result<Vec<(AccountId, u32)>, MetaError> {
+        self.vault.meta.read(move |c| Ok(usage_rows::in_month(c, &month)?)).await
     }
 
     /// Accounts with at least one active key.

@@ -71,6 +71,7 @@ impl TestRelay {
             views: 1,
             device: None,
             sig_valid: false,
+            quota: None,
         };
         self.transfers().accept(terms, unfinished).await
     }

@@ -2,12 +2,15 @@
 //!
 //! A key's secret is in one answer only, the one that makes it. Everything that changes something is an entry in the log.
 
-use axum::Json;
 use axum::Router;
-use axum::extract::{Path, Query, State};
+use axum::extract::{FromRequestParts, Path, Query, State};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::routing::{delete, get, post};
+use axum::{Extension, Json};
 use jiff::Timestamp;
+use paramant_protocol::download::API_KEY_HEADER;
+use paramant_protocol::id::ApiKey;
 use paramant_protocol::moment;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -15,9 +18,16 @@ use serde_json::{Value, json};
 use super::body;
 use super::credentials::{Admin, Anyone};
 use super::errors::Refused;
-use crate::accounts::{KeyRow, NewKey};
+use crate::accounts::{AccountError, KeyRow, NewKey};
 use crate::app::Shared;
-use crate::setup_code::SetupError;
+use crate::listener::ClientAddress;
+use crate::plans;
+use crate::rates::Caller;
+use crate::setup_code::{SecondFactor, SetupError};
+
+/// Codes of a second factor that one address may try in a minute: with six digits and three of them valid at a time, a year of
+/// trying finds one in two hundred times, and it takes the admin's token to try at all.
+const CODES_PER_MINUTE: u32 = 5;
 
 /// The routes of this module.
 pub fn routes() -> Router<Shared> {
@@ -25,7 +35,9 @@ pub fn routes() -> Router<Shared> {
         .route("/v2/admin/keys", get(list).post(create))
         .route("/v2/admin/keys/revoke", post(revoke))
         .route("/v2/admin/keys/update-plan", post(update_plan))
+        .route("/v2/admin/keys/reveal/{id}", get(reveal))
         .route("/v2/admin/keys/{key}", delete(revoke_named))
+        .route("/v2/admin/verify-mfa", post(verify_mfa))
         .route("/v2/reload-users", post(reload))
         .route("/v3/setup", post(set_up))
 }
@@ -46,7 +58,10 @@ async fn create(
     body::Json(wanted): body::Json<Create>,
 ) -> Result<Json<Value>, Refused> {
     let Create { key, plan, label, email, account_id: account, scope } = wanted;
-    let (key, row) = app.store.accounts.create(NewKey { key, plan, label, email, account, scope }).await?;
+    let quotas = app.core.settings.current().limits.plan_quotas;
+    let keys_per_account = plans::in_force(plan.as_deref().unwrap_or_default(), quotas).keys_per_account;
+    let wanted = NewKey { key, plan, label, email, account, scope, keys_per_account };
+    let (key, row) = app.store.accounts.create(wanted).await?;
     Ok(Json(json!({
         "ok": true,
         "key": key.reveal(),
@@ -109,10 +124,22 @@ fn shown(row: &KeyRow) -> Value {
     })
 }
 
+/// One key by its public id, itself, or its account. Its secret cannot be shown: only its digest is kept.
+async fn reveal(State(app): State<Shared>, _: Admin, Path(id): Path<String>) -> Result<Json<Value>, Refused> {
+    let rows = app.store.accounts.list().await?;
+    let kid = id.parse::<ApiKey>().ok().map(|key| key.kid());
+    let named = |row: &&KeyRow| {
+        row.kid == id || Some(&row.kid) == kid.as_ref() || row.account.to_string() == id && row.is_primary
+    };
+    rows.iter().find(named).map(shown).map(Json).ok_or_else(|| AccountError::UnknownKey.into())
+}
+
 #[derive(Deserialize)]
 struct Named {
     key: Option<String>,
     kid: Option<String>,
+    /// All keys of this account.
+    account_id: Option<String>,
     plan: Option<String>,
 }
 
@@ -127,7 +154,10 @@ async fn revoke(
     _: Admin,
     body::Json(named): body::Json<Named>,
 ) -> Result<Json<Value>, Refused> {
-    app.store.accounts.revoke(named.name()?).await?;
+    match named.account_id.as_deref() {
+        Some(account) => app.store.accounts.revoke_account(account).await?,
+        None => app.store.accounts.revoke(named.name()?).await?,
+    }
     Ok(Json(json!({ "ok": true })))
 }
 
@@ -150,7 +180,45 @@ async fn update_plan(
     Ok(Json(json!({ "ok": true, "key": named.name()?, "plan": plan })))
 }
 
-async fn reload(State(app): State<Shared>, _: Admin) -> Result<Json<Value>, Refused> {
+#[derive(Deserialize)]
+struct Code {
+    #[serde(default)]
+    totp_code: String,
+}
+
+/// A wrong code is an answer, not an error, as published; five tries a minute from one address.
+async fn verify_mfa(
+    State(app): State<Shared>,
+    _: Admin,
+    Extension(ClientAddress(address)): Extension<ClientAddress>,
+    body::Json(Code { totp_code }): body::Json<Code>,
+) -> Result<Json<Value>, Refused> {
+    let admitted = app.store.code_rates.admit(&Caller::at(address), CODES_PER_MINUTE);
+    admitted.map_err(|_| Refused::too_many(60))?;
+    let error = match app.store.admin.second_factor(&totp_code, Timestamp::now()).await? {
+        SecondFactor::Right => None,
+        SecondFactor::Wrong => Some("this code is wrong or was used before"),
+        SecondFactor::NotSetUp => Some("no second factor is set up: redeem a set-up code first"),
+    };
+    Ok(Json(json!({ "ok": error.is_none(), "error": error })))
+}
+
+/// The admin, by any of the headers that published admin tools send here (protocol C12).
+struct ReloadingAdmin;
+
+impl FromRequestParts<Shared> for ReloadingAdmin {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refused> {
+        let in_key = parts.headers.get(API_KEY_HEADER).and_then(|token| token.to_str().ok());
+        if in_key.is_some_and(|token| app.store.admin.is_admin(token)) {
+            return Ok(Self);
+        }
+        Admin::from_request_parts(parts, app).await.map(|Admin| Self)
+    }
+}
+
+async fn reload(State(app): State<Shared>, _: ReloadingAdmin) -> Result<Json<Value>, Refused> {
     let (loaded, prev) = app.store.accounts.refresh().await?;
     Ok(Json(json!({ "ok": true, "loaded": loaded, "prev": prev })))
 }

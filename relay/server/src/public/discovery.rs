@@ -29,5 +29,7 @@ async fn auth_capabilities(_: Anyone) -> Json<Value> {
 }
 
 async fn key_sector(State(app): State<Shared>, Key(who): Key) -> Json<Value> {
-    Json(json!({ "sector": app.core.settings.current().sector, "plan": who.plan, "team_id": null }))
+    Json(
+        json!({ "sector": app.core.settings.current().sector, "plan": who.plan, "team_id": who.account.to_string() }),
+    )
 }

@@ -54,6 +54,11 @@ impl Refused {
         Self::new(StatusCode::UNAUTHORIZED, "the admin token is required")
     }
 
+    /// 403 with a sentence.
+    pub fn forbidden(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, error)
+    }
+
     /// The one 404 for whatever this caller may not read.
     pub fn gone() -> Self {
         Self::new(StatusCode::NOT_FOUND, "not found: unknown, expired, or already read")
@@ -62,6 +67,13 @@ impl Refused {
     /// 429 with the time to wait.
     pub fn too_many(seconds: u64) -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too many requests; wait and try again").retry_after(seconds)
+    }
+
+    /// 403: the plan of this key does not offer it.
+    pub fn upgrade_required(feature: &'static str) -> Self {
+        let message = "the plan of this key does not offer this; an admin can give it another";
+        let body = json!({ "error": "tier_upgrade_required", "feature": feature, "message": message });
+        Self::with_body(StatusCode::FORBIDDEN, body)
     }
 
     /// 500, and the cause in the log.
@@ -132,6 +144,15 @@ impl From<UploadError> for Refused {
             UploadError::InProgress => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()).retry_after(1)
             }
+            UploadError::Quota(quota) => Self::with_body(
+                StatusCode::PAYMENT_REQUIRED,
+                json!({
+                    "error": "monthly_transfer_quota_reached",
+                    "dimension": "transfers_month",
+                    "plan": quota.plan,
+                    "limit": quota.limit,
+                }),
+            ),
             UploadError::Log(error) => error.into(),
             UploadError::Meta(error) => error.into(),
             UploadError::Io(_) | UploadError::Internal(_) => Self::internal(error),
@@ -162,8 +183,8 @@ impl From<DeviceError> for Refused {
     fn from(error: DeviceError) -> Self {
         match error {
             DeviceError::Taken => Self::new(StatusCode::CONFLICT, error.to_string()),
-            DeviceError::TooMany { limit } => {
-                let body = json!({ "error": error.to_string(), "limit": limit, "plan": null });
+            DeviceError::TooMany { limit, plan } => {
+                let body = json!({ "error": error.to_string(), "limit": limit, "plan": plan });
                 Self::with_body(StatusCode::TOO_MANY_REQUESTS, body).retry_after(3600)
             }
             DeviceError::Meta(error) => error.into(),
@@ -184,6 +205,10 @@ impl From<AccountError> for Refused {
                     "max_keys": max,
                     "upgrade_url": "https://paramant.app/pricing",
                 }),
+            ),
+            AccountError::Keys { max } => Self::with_body(
+                StatusCode::PAYMENT_REQUIRED,
+                json!({ "error": error.to_string(), "current_keys": max, "max_keys": max }),
             ),
             AccountError::Invalid(reason) => Self::bad(reason),
             AccountError::UnknownKey => Self::new(StatusCode::NOT_FOUND, "key_not_found"),

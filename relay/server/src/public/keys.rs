@@ -39,7 +39,7 @@ async fn register(
 ) -> Result<Json<RegisterAnswer>, Refused> {
     let keys = request.keys().map_err(|error| Refused::bad(error.to_string()))?;
     let ecdh = request.ecdh_pub.unwrap_or_default();
-    Ok(Json(app.store.devices.register(who.account, keys, ecdh).await?))
+    Ok(Json(app.store.devices.register(who.account, keys, ecdh, app.plan(&who)).await?))
 }
 
 async fn keys(
@@ -47,7 +47,7 @@ async fn keys(
     Key(who): Key,
     Path(device): Path<String>,
 ) -> Result<Json<KeysAnswer>, Refused> {
-    app.store.devices.keys(who.account, &device).await?.map(Json).ok_or_else(unknown_device)
+    app.store.devices.keys(who.account, &device, app.plan(&who)).await?.map(Json).ok_or_else(unknown_device)
 }
 
 async fn fingerprint(
@@ -55,7 +55,12 @@ async fn fingerprint(
     Key(who): Key,
     Path(device): Path<String>,
 ) -> Result<Json<FingerprintAnswer>, Refused> {
-    app.store.devices.fingerprint(who.account, &device).await?.map(Json).ok_or_else(unknown_device)
+    app.store
+        .devices
+        .fingerprint(who.account, &device, app.plan(&who))
+        .await?
+        .map(Json)
+        .ok_or_else(unknown_device)
 }
 
 async fn verify(
@@ -63,7 +68,11 @@ async fn verify(
     Key(who): Key,
     body::Json(request): body::Json<VerifyFingerprint>,
 ) -> Result<Response, Refused> {
-    let answer = app.store.devices.verify(who.account, &request.device_id, request.fingerprint).await?;
+    let answer = app
+        .store
+        .devices
+        .verify(who.account, &request.device_id, request.fingerprint, app.plan(&who))
+        .await?;
     let answer = answer.ok_or_else(unknown_device)?;
     let status = if answer.ok { StatusCode::OK } else { StatusCode::CONFLICT };
     Ok((status, Json(answer)).into_response())

@@ -14,6 +14,7 @@ use axum::extract::{FromRequestParts, Path, Query, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
+use jiff::Timestamp;
 use paramant_protocol::download::{BURNED_HEADER, HASH_HEADER, LOG_RECEIPT_HEADER, StatusAnswer};
 use paramant_protocol::id::ReceiptId;
 use paramant_protocol::path::parse_hash;
@@ -100,6 +101,7 @@ async fn download(
     Path(hash): Path<String>,
 ) -> Result<Response, Refused> {
     let lookup = lookup(&hash)?;
+    within_hour(&app, &who)?;
     let claimed = app.store.transfers.claim(who.account, lookup).await?.ok_or_else(Refused::gone)?;
     // Should this fail, the claim drops before its first byte: the view can be leased again, as often as it takes.
     let receipt = receipts::for_read(&app.core, &claimed).await.map_err(Refused::internal)?;
@@ -117,6 +119,13 @@ async fn download(
         log_receipt(&claimed.receipt)?,
     ];
     Ok((headers, Body::new(claimed.body)).into_response())
+}
+
+/// Counts a download against what the plan of this key allows in an hour.
+fn within_hour(app: &Shared, who: &Principal) -> Result<(), Refused> {
+    let Some(limit) = app.plan(who).downloads_per_hour else { return Ok(()) };
+    let admitted = app.store.hourly.admit(&who.kid, limit, Timestamp::now());
+    admitted.map_err(|wait| Refused::too_many(wait.as_secs()))
 }
 
 async fn head_never_reads() -> Response {

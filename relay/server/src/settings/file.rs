@@ -94,6 +94,7 @@ struct LimitsYaml {
     requests_per_minute: Option<u32>,
     connections_per_address: Option<u32>,
     trusted_proxies: Option<Vec<String>>,
+    plan_quotas: Option<bool>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -162,6 +163,7 @@ fn limits(limits: &mut Limits, yaml: LimitsYaml) -> Result<(), String> {
     if let Some(count) = yaml.connections_per_address {
         limits.connections_per_address = count;
     }
+    limits.plan_quotas = yaml.plan_quotas.unwrap_or(limits.plan_quotas);
     if let Some(networks) = yaml.trusted_proxies {
         limits.trusted_proxies = networks
             .iter()

@@ -20,6 +20,8 @@ const MIGRATIONS: &[Migration] = &[
     // An older release hands out no receipts and leaves those there are alone.
     Migration { min_reader: 1, sql: include_str!("schema/0003-receipts.sql") },
     Migration { min_reader: 1, sql: include_str!("schema/0004-evidence.sql") },
+    // An older release counts nothing.
+    Migration { min_reader: 1, sql: include_str!("schema/0005-usage.sql") },
 ];
 
 /// The schema this release writes.
@@ -52,7 +54,7 @@ pub enum MigrationError {
 }
 
 /// Applies what is missing, each step in a transaction of its own.
-pub(super) fn apply(connection: &mut Connection) -> Result<(), MigrationError> {
+pub(crate) fn apply(connection: &mut Connection) -> Result<(), MigrationError> {
     connection.execute_batch(
         "CREATE TABLE IF NOT EXISTS migrations (schema INTEGER PRIMARY KEY, min_reader INTEGER NOT NULL, applied_ms INTEGER NOT NULL)",
     )?;

@@ -14,10 +14,12 @@ use paramant_protocol::id::ReceiptId;
 use super::{OverLimit, Transfers, Unfinished};
 use crate::entries::{self, EntryError};
 use crate::log_service::LogError;
+use crate::plans;
 use crate::store::blob_rows::{self, BlobRow, Inserted, Space, State};
 use crate::store::meta::MetaError;
 use crate::store::receipt_rows;
 use crate::store::slots::{Slot, SlotError};
+use crate::store::usage_rows::{self, Counted, Quota};
 use crate::store::{AccountId, BlobId, Digest, random_receipt_id};
 
 /// How often, and how many times, a repeat looks whether the same upload has become live, or its last read has ended.
@@ -42,6 +44,8 @@ pub struct Terms {
     pub device: Option<String>,
     /// Whether the sender's signature over the hash held.
     pub sig_valid: bool,
+    /// How many the account may send in a month, while plans limit that.
+    pub quota: Option<Quota>,
 }
 
 /// An upload that may be acknowledged.
@@ -67,6 +71,9 @@ pub enum UploadError {
     /// The same upload by the same account is still being kept, or is being read for the last time.
     #[error("the same bytes are on their way in or out; try again in a moment")]
     InProgress,
+    /// The account has sent what its plan allows this month.
+    #[error("this account's plan allows {} uploads a month, and they are used up", .0.limit)]
+    Quota(Quota),
     /// The volume failed.
     #[error("the payload could not be written: {0}")]
     Io(io::Error),
@@ -198,7 +205,7 @@ impl Transfers {
             burn_entry: None,
         };
         let receipt = random_receipt_id()?;
-        if let Some(earlier) = self.insert(&row, receipt).await? {
+        if let Some(earlier) = self.insert(&row, receipt, terms.quota.as_ref(), at).await? {
             return Ok(Kept::Repeat(earlier));
         }
         let appended = core.log.append(entry).await?;
@@ -219,14 +226,22 @@ impl Transfers {
 
     /// Inserts the row, or answers the same unread upload before it. Waits while that one is on its way in or out: an upload
     /// that is being read for the last time must not stand for this one, it is burned in a moment.
-    async fn insert(&self, row: &BlobRow, receipt: ReceiptId) -> Result<Option<Accepted>, UploadError> {
+    async fn insert(
+        &self,
+        row: &BlobRow,
+        receipt: ReceiptId,
+        quota: Option<&Quota>,
+        at: Timestamp,
+    ) -> Result<Option<Accepted>, UploadError> {
         let (pause, looks) = REPEAT_LOOKS;
         for _ in 0..looks {
-            let new = row.clone();
+            let (new, quota) = (row.clone(), quota.cloned());
             let inserting = self.0.vault.meta.write(move |c| {
                 let inserted = blob_rows::insert_pending(c, &new)?;
-                if let Inserted::Unread(earlier) = &inserted {
-                    receipt_rows::insert(c, &receipt, earlier)?;
+                match &inserted {
+                    Inserted::New => count(c, &new, quota.as_ref(), at)?,
+                    Inserted::Unread(earlier) => receipt_rows::insert(c, &receipt, earlier)?,
+                    Inserted::Undecided => {}
                 }
                 Ok::<_, UploadError>(inserted)
             });
@@ -251,6 +266,21 @@ impl Transfers {
         } else {
             tracing::warn!(%error, upload = %id, "an upload ended between its row and its answer; it is settled by the sweep");
         }
+    }
+}
+
+/// Counts a new upload; a refusal takes its row back with it.
+fn count(
+    c: &rusqlite::Connection,
+    row: &BlobRow,
+    quota: Option<&Quota>,
+    at: Timestamp,
+) -> Result<(), UploadError> {
+    let month = plans::month(at);
+    let upload = Counted { account: row.account, now_ms: row.created_ms, month: &month, hash: row.hash };
+    match (usage_rows::count(c, &upload, quota)?, quota) {
+        (false, Some(quota)) => Err(UploadError::Quota(quota.clone())),
+        _ => Ok(()),
     }
 }
 

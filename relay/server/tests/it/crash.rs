@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::relay::{ADMIN, User, hash, keys_left, noise, payload_files, until};
-use crate::spawned::Process;
+use crate::spawned::{Process, setup_code};
 
 const UPLOADS: usize = 200;
 
@@ -140,15 +140,7 @@ async fn a_read_cut_by_a_kill_can_be_had_again_after_the_restart() {
 async fn without_a_token_the_code_in_the_log_is_good_until_its_token_is_used() {
     let dir = TempDir::new().unwrap();
     let process = Process::with(dir.path(), "");
-    let log = std::fs::read_to_string(dir.path().join("log")).unwrap();
-    let code = log
-        .split("\"setup_code\":\"")
-        .nth(1)
-        .expect("the code is in the log")
-        .split('"')
-        .next()
-        .unwrap()
-        .to_owned();
+    let code = setup_code(dir.path());
     let redeem = async |url: &str, code: &str| {
         let answer = Client::new()
             .post(format!("{url}/v3/setup"))

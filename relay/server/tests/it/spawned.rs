@@ -74,6 +74,13 @@ pub fn said(dir: &Path) -> String {
     std::fs::read_to_string(dir.join("log")).unwrap()
 }
 
+/// The set-up code in that log.
+pub fn setup_code(dir: &Path) -> String {
+    let log = said(dir);
+    let code = log.split("\"setup_code\":\"").nth(1).expect("the code is in the log");
+    code.split('"').next().unwrap().to_owned()
+}
+
 fn admin(dir: &Path) -> String {
     std::fs::write(dir.join("admin-token"), ADMIN).unwrap();
     format!("admin: {{ tokenFile: {}/admin-token }}\n", dir.display())

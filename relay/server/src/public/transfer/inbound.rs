@@ -10,6 +10,7 @@ use aws_lc_rs::signature::{ML_DSA_65, UnparsedPublicKey};
 use axum::extract::Request;
 use axum::http::StatusCode;
 use paramant_protocol::id::BlobHash;
+use paramant_protocol::leaf;
 use paramant_protocol::path::parse_hash;
 use paramant_protocol::refusal::HASH_MISMATCH;
 use paramant_protocol::upload::base64_stream::{Base64Stream, NotBase64};
@@ -20,15 +21,15 @@ use serde_json::{Map, Value};
 
 use crate::accounts::Principal;
 use crate::app::{App, Shared};
+use crate::plans::Plan;
 use crate::public::body::{Broken, Stream};
 use crate::public::errors::Refused;
 use crate::receipts;
+use crate::store::Digest;
 use crate::store::blob_rows::Space;
-use crate::store::{AccountId, Digest};
+use crate::store::usage_rows::Quota;
 use crate::transfer::{Received, Receiving, Terms, Unfinished, UploadError};
 
-/// Views a blob may have at most.
-const MAX_VIEWS: u64 = 100;
 /// Every relay takes JSON bodies of this size at least, whatever its blob limit.
 const JSON_BODY: u64 = 10 * 1024 * 1024;
 /// What JSON may hold besides the payload.
@@ -54,6 +55,8 @@ struct Fields {
     ttl: Duration,
     views: u32,
     device: Option<String>,
+    /// SHA-256 of the name by which the sender tells that it sends a file again.
+    file_id: Option<Digest>,
     signature: Option<String>,
 }
 
@@ -91,12 +94,14 @@ pub(super) async fn from_bytes(
             Err(Broken::Gone) => return Err(broke_off()),
         }
     }
+    let plan = app.plan(who);
     let fields = Fields {
         lookup,
         drop: false,
-        ttl: lifetime(terms.ttl_ms, app),
-        views: views(terms.max_views),
+        ttl: lifetime(terms.ttl_ms, plan, app),
+        views: views(terms.max_views, plan),
         device: terms.device_id,
+        file_id: None,
         signature: None,
     };
     let (received, unfinished) = receiving.end()?;
@@ -146,7 +151,7 @@ pub(super) async fn from_json(
     }
     let (received, unfinished) = receiving.end()?;
     let nothing = received.size == 0 && payload_fault.is_none();
-    let fields = read_fields(&fields, has_payload && !nothing, app)?;
+    let fields = read_fields(&fields, has_payload && !nothing, app.plan(who), app)?;
     if let Some(fault) = payload_fault {
         return Err(Refused::bad(fault.to_string()));
     }
@@ -205,7 +210,7 @@ async fn finish(
         return Err(Refused::with_body(status, header.body()));
     }
     let sig_valid = match &fields.signature {
-        Some(signature) => signed_by_device(app, who.account, &fields, signature).await,
+        Some(signature) => signed_by_device(app, who, &fields, signature).await,
         None => false,
     };
     let terms = Terms {
@@ -217,6 +222,11 @@ async fn finish(
         views: fields.views,
         device: fields.device,
         sig_valid,
+        quota: app.plan(who).uploads_per_month.map(|limit| Quota {
+            limit,
+            plan: app.plan(who).name,
+            file: fields.file_id,
+        }),
     };
     let accepted = app.store.transfers.accept(terms, unfinished).await?;
     app.core.metrics.received(accepted.blob.size);
@@ -241,7 +251,12 @@ async fn finish(
     })
 }
 
-fn read_fields(fields: &Map<String, Value>, has_payload: bool, app: &App) -> Result<Fields, Refused> {
+fn read_fields(
+    fields: &Map<String, Value>,
+    has_payload: bool,
+    plan: &Plan,
+    app: &App,
+) -> Result<Fields, Refused> {
     let text = |name: &str| fields.get(name).and_then(Value::as_str);
     let (Some(hash), true) = (text("hash").filter(|hash| !hash.is_empty()), has_payload) else {
         return Err(Refused::bad("hash and payload are required"));
@@ -271,17 +286,22 @@ fn read_fields(fields: &Map<String, Value>, has_payload: bool, app: &App) -> Res
     Ok(Fields {
         lookup,
         drop,
-        ttl: lifetime(whole_number(fields, "ttl_ms")?, app),
-        views: if drop { 1 } else { views(whole_number(fields, "max_views")?) },
+        ttl: lifetime(whole_number(fields, "ttl_ms")?, plan, app),
+        views: if drop { 1 } else { views(whole_number(fields, "max_views")?, plan) },
         device: device.map(|device| device.chars().take(256).collect()),
+        file_id: meta
+            .and_then(|meta| meta.get("file_id"))
+            .and_then(Value::as_str)
+            .map(|id| Digest(leaf::sha256(id.as_bytes()))),
         signature: text("dsa_signature").map(str::to_owned),
     })
 }
 
 /// Whether the device that is named signed the hash, with the key it registered. Reported, never enforced.
-async fn signed_by_device(app: &App, account: AccountId, fields: &Fields, signature: &str) -> bool {
+async fn signed_by_device(app: &App, who: &Principal, fields: &Fields, signature: &str) -> bool {
     let Some(device) = &fields.device else { return false };
-    let Ok(Some(keys)) = app.store.devices.keys(account, device).await else { return false };
+    let found = app.store.devices.keys(who.account, device, app.plan(who)).await;
+    let Ok(Some(keys)) = found else { return false };
     let key = keys.keys.sig_pub.and_then(|key| hex::decode(key).ok()).unwrap_or_default();
     let Ok(signature) = hex::decode(signature) else { return false };
     let message = fields.lookup.to_string();
@@ -302,13 +322,13 @@ fn whole_number(fields: &Map<String, Value>, name: &str) -> Result<Option<u64>, 
     }
 }
 
-fn lifetime(asked_ms: Option<u64>, app: &App) -> Duration {
+fn lifetime(asked_ms: Option<u64>, plan: &Plan, app: &App) -> Duration {
     let asked_ms = asked_ms.filter(|ms| *ms > 0).unwrap_or(DEFAULT_TTL_MS).max(MIN_TTL_MS);
-    Duration::from_millis(asked_ms).min(app.core.settings.current().limits.max_ttl)
+    Duration::from_millis(asked_ms).min(plan.max_ttl).min(app.core.settings.current().limits.max_ttl)
 }
 
-fn views(asked: Option<u64>) -> u32 {
-    u32::try_from(asked.unwrap_or(1).clamp(1, MAX_VIEWS)).unwrap_or(1)
+fn views(asked: Option<u64>, plan: &Plan) -> u32 {
+    u32::try_from(asked.unwrap_or(1).max(1)).unwrap_or(u32::MAX).min(plan.max_views)
 }
 
 fn too_large(max: u64) -> Refused {
