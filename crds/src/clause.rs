@@ -60,8 +60,8 @@ clauses! {
         "write the whole image: registry/repository with a tag or a digest, such as registry.example/paramant/relay:3.1.0";
 
     /// A protocol limit: a receiver must be able to hold one file.
-    MAX_BLOB_RANGE: "quantity(self).compareTo(quantity('64Ki')) >= 0 && quantity(self).compareTo(quantity('4Gi')) <= 0",
-        "write a maxBlob from 64Ki to 4Gi";
+    MAX_BLOB_RANGE: "quantity(self).compareTo(quantity('64Ki')) >= 0 && quantity(self).compareTo(quantity('1Ti')) <= 0",
+        "write a maxBlob from 64Ki to 1Ti";
     /// A file cannot wait for ever.
     MAX_TTL_RANGE: "duration(self) >= duration('1m') && duration(self) <= duration('8760h')",
         "write a maxTtl from 1m to 8760h";

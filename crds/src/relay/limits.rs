@@ -37,4 +37,7 @@ pub struct Limits {
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "set"))]
     #[x_kube(validation = clause::CIDRS)]
     pub trusted_proxies: Vec<Cidr>,
+    /// Whether the plans of API keys limit what they may do; no when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan_quotas: Option<bool>,
 }

@@ -132,8 +132,8 @@ pub(super) const ROWS: &[Row] = &[
     relay(
         "spec.limits.maxBlob",
         clause::MAX_BLOB_RANGE,
-        "{ image: 'registry.example/paramant/relay:1.0.0', limits: { maxBlob: 4097Mi } }",
-        "{ image: 'registry.example/paramant/relay:1.0.0', limits: { maxBlob: 4Gi } }",
+        "{ image: 'registry.example/paramant/relay:1.0.0', limits: { maxBlob: 1025Gi } }",
+        "{ image: 'registry.example/paramant/relay:1.0.0', limits: { maxBlob: 1Ti } }",
     ),
     relay(
         "spec.limits.maxTtl",

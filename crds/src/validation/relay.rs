@@ -56,7 +56,7 @@ pub fn relay(relay: &ParamantRelay) -> Vec<Violation> {
 fn check_limits(findings: &mut Findings, limits: &Limits) {
     let max_blob = findings.size("spec.limits.maxBlob", limits.max_blob.as_ref());
     if let Some(bytes) = max_blob {
-        let range = ByteSize(64 << 10)..=ByteSize(4 << 30);
+        let range = ByteSize(64 << 10)..=ByteSize(1 << 40);
         findings.require("spec.limits.maxBlob", clause::MAX_BLOB_RANGE, range.contains(&bytes));
     }
     let max_ttl = limits.max_ttl.as_ref();

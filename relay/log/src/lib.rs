@@ -17,6 +17,7 @@
 //! `publish`, `derive` and `segment`, and together in `docs/log.md`.
 
 mod backlog;
+mod backup;
 mod batch;
 mod copy;
 mod derive;
@@ -49,6 +50,7 @@ mod gated_disk;
 #[cfg(test)]
 mod hooked_disk;
 
+pub use backup::{BackupError, ShowFile, backup};
 pub use error::{AppendError, CloseError, Corruption, OpenError, PublishError, ReadError, SignError};
 pub use handle::Log;
 pub use paramant_tlog::{Hash, Tree};
