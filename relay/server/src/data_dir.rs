@@ -21,6 +21,9 @@ use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, flock, statfs};
 
+/// The marker of a restore that was cut off: no relay starts over half a backup.
+pub(crate) const RESTORING: &str = "restoring";
+
 /// File systems on which a lock or a sync may not mean what it says, by the magic number of `statfs(2)`.
 const NETWORK_FILE_SYSTEMS: [(i64, &str); 5] =
     [(0x6969, "NFS"), (0x517B, "SMB"), (0xFF53_4D42, "CIFS"), (0xFE53_4D42, "SMB2"), (0x0102_1997, "9p")];
@@ -46,6 +49,9 @@ pub enum DataDirError {
         /// The file system's name.
         kind: &'static str,
     },
+    /// A restore was cut off there.
+    #[error("a restore into {} did not come to its end: run 'paramant-relay restore' again", .0.display())]
+    Restoring(PathBuf),
     /// The operating system refuses.
     #[error("cannot use {} in the data directory: {source}", path.display())]
     Io {
@@ -81,6 +87,9 @@ impl DataDir {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(DataDirError::Locked(root.to_owned())),
             Err(error) => return Err(refused(&path)(error.into())),
+        }
+        if root.join(RESTORING).exists() {
+            return Err(DataDirError::Restoring(root.to_owned()));
         }
         let data = Self { root: root.to_owned(), lock: Arc::new(lock) };
         for directory in [data.identity(), data.log_keys(), data.blobs(), data.log(), data.tree_heads()] {

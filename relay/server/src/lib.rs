@@ -8,6 +8,8 @@ pub mod accounts;
 pub mod adoption;
 pub mod app;
 mod archive;
+pub mod backup;
+pub mod backup_command;
 pub mod control;
 pub mod courier;
 pub mod data_dir;

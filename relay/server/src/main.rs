@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser as _;
 use paramant_relay::app::OpenError;
+use paramant_relay::backup_command::{BACKUP_COMMANDS, BackupCommand};
 use paramant_relay::control::public_tls;
 use paramant_relay::courier::{self, CourierLine};
 use paramant_relay::log_command::{LOG_COMMAND, LogCommand};
@@ -25,6 +26,9 @@ fn main() -> ExitCode {
     }
     if std::env::args_os().nth(1).is_some_and(|word| word == LOG_COMMAND) {
         return about_the_log();
+    }
+    if std::env::args_os().nth(1).is_some_and(|word| BACKUP_COMMANDS.iter().any(|command| word == *command)) {
+        return about_backups();
     }
     if std::env::args_os().nth(1).is_some_and(|first| first == "courier") {
         return run_courier(CourierLine::parse_from(std::env::args_os().skip(1)));
@@ -63,6 +67,21 @@ fn about_the_log() -> ExitCode {
     match command.run() {
         Ok(text) => {
             print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("paramant-relay: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `paramant-relay backup` and `restore`. What is told goes to standard error: standard output may be the backup.
+fn about_backups() -> ExitCode {
+    start_logging(LogFormat::Text);
+    match BackupCommand::parse().run() {
+        Ok(text) => {
+            eprint!("{text}");
             ExitCode::SUCCESS
         }
         Err(error) => {

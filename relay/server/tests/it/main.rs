@@ -5,6 +5,7 @@ mod admin;
 mod adopt;
 mod anchors;
 mod archive;
+mod backup;
 mod browser;
 mod caching;
 mod control;
