@@ -5,7 +5,9 @@
 
 mod forward;
 
-use std::{collections::BTreeMap, path::PathBuf, process::Command, sync::Mutex, time::Duration};
+use std::{
+    collections::BTreeMap, ffi::OsString, path::PathBuf, process::Command, sync::Mutex, time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -82,7 +84,15 @@ impl Bed {
         process::run(self.kubectl_command().args(arguments), input, Duration::from_secs(300))
     }
 
-    fn kubectl_command(&self) -> Command {
+    /// What a shell needs so that its `kubectl` is this one, on this cluster.
+    pub(crate) fn shell_environment(&self) -> Result<[(&'static str, OsString); 2]> {
+        let mut path = vec![self.kubectl.parent().map(PathBuf::from).unwrap_or_default()];
+        path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+        Ok([("PATH", std::env::join_paths(path)?), ("KUBECONFIG", self.kubeconfig.clone().into())])
+    }
+
+    /// kubectl, for a caller that needs its streams.
+    pub(crate) fn kubectl_command(&self) -> Command {
         let mut command = Command::new(&self.kubectl);
         command.env("KUBECONFIG", &self.kubeconfig);
         command

@@ -46,6 +46,11 @@ impl Relay {
         Ok(Relay { url: url.to_owned(), key: key.to_owned(), http })
     }
 
+    /// The same account at another address.
+    pub(crate) fn at(&self, url: &str) -> Relay {
+        Relay { url: url.to_owned(), key: self.key.clone(), http: self.http.clone() }
+    }
+
     /// Uploads one blob by the published route; answers status and body.
     pub(crate) fn upload(&self, bytes: &[u8], digest: &str) -> Result<(u16, Value)> {
         let answer = self

@@ -15,6 +15,7 @@ mod kill;
 mod manifests;
 mod network;
 mod operator_away;
+mod restore;
 mod rights;
 mod rules;
 mod silence;
@@ -57,6 +58,7 @@ const ALL: &[Scenario] = scenarios![
     Cluster "kubectl", "get, describe, explain, wait and patch behave as documented", gitops::run;
     Cluster "bad-input", "wrong manifests, missing Secrets and bad images become clear conditions", bad_input::run;
     Bed "deletion", "a deleted relay closes its log, and one made again over its volume begins another", deletion::run;
+    Cluster "restore", "the restore runbook of the documentation brings a relay back from a backup", restore::run;
     Cluster "drain", "drain toggles reach the relay; downloads go on", drain::run;
     Cluster "template", "an evicted pod comes back with the old template while a new one waits", template::run;
     Bed "network", "the relay pod originates no packet", network::run;
