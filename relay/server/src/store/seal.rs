@@ -4,6 +4,8 @@
 //! `last` is 1 for the final frame only: frames cannot be reordered, dropped or cut off unnoticed. The blob's id is the
 //! associated data, so a file moved to another name does not open. A key seals one blob, once: nonces never repeat.
 
+use std::sync::Arc;
+
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use zeroize::Zeroizing;
 
@@ -14,9 +16,12 @@ pub const FRAME: usize = 64 * 1024;
 /// What each frame grows by.
 pub const TAG: usize = 16;
 
-/// The key of one blob. Zeroed when dropped; never written anywhere but into its slot.
+/// The key of one blob. Never written anywhere but into its slot.
+///
+/// It stays where it was made, and is zeroed there when the last handle goes: an array that moves, into a future or through a
+/// channel, leaves a copy behind at each place it was.
 #[derive(Clone)]
-pub struct PayloadKey(Zeroizing<[u8; 32]>);
+pub struct PayloadKey(Arc<Zeroizing<[u8; 32]>>);
 
 /// A frame did not open: the file, the key or the id is not the one it was sealed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -29,13 +34,21 @@ impl PayloadKey {
     /// # Errors
     /// When the system has no randomness to give.
     pub fn random() -> Result<Self, getrandom::Error> {
-        let mut bytes = Zeroizing::new([0; 32]);
-        getrandom::fill(bytes.as_mut_slice())?;
-        Ok(Self(bytes))
+        let mut result = Ok(());
+        let key = Self::made(|bytes| result = getrandom::fill(bytes));
+        result.map(|()| key)
     }
 
-    pub(super) fn from_bytes(bytes: Zeroizing<[u8; 32]>) -> Self {
-        Self(bytes)
+    pub(super) fn copied(bytes: &[u8; 32]) -> Self {
+        Self::made(|key| key.copy_from_slice(bytes))
+    }
+
+    fn made(fill: impl FnOnce(&mut [u8; 32])) -> Self {
+        let mut key = Arc::new(Zeroizing::new([0; 32]));
+        if let Some(bytes) = Arc::get_mut(&mut key) {
+            fill(bytes);
+        }
+        Self(key)
     }
 
     pub(super) fn bytes(&self) -> &[u8; 32] {

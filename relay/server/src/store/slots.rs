@@ -25,6 +25,13 @@ const SLOT: usize = 64;
 const BLOCK: u32 = 4096;
 const MARK: [u8; 4] = *b"PKS1";
 
+/// The bytes of a slot, on the heap: they hold a key, and would leave it behind wherever they were moved from.
+type SlotBytes = Box<Zeroizing<[u8; SLOT]>>;
+
+fn blank() -> SlotBytes {
+    Box::new(Zeroizing::new([0; SLOT]))
+}
+
 /// The place of one key in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Slot(pub u32);
@@ -80,7 +87,7 @@ impl KeySlots {
         let count = u32::try_from(file.metadata()?.len() / SLOT as u64).unwrap_or(u32::MAX);
         let mut free = BTreeSet::new();
         let mut zeroed = false;
-        let mut slot = Zeroizing::new([0; SLOT]);
+        let mut slot = blank();
         for n in 0..count {
             if used.contains(&Slot(n)) {
                 continue;
@@ -132,7 +139,7 @@ impl KeySlots {
     /// # Errors
     /// [`SlotError::Gone`] when the slot does not hold the key of `id`.
     pub fn get(&self, slot: Slot, id: BlobId) -> Result<PayloadKey, SlotError> {
-        decode(&*read_slot(&self.file, slot)?, id).ok_or(SlotError::Gone)
+        decode(&**read_slot(&self.file, slot)?, id).ok_or(SlotError::Gone)
     }
 
     /// Waits until everything ordered so far is written.
@@ -203,7 +210,7 @@ impl Writer {
 
     fn write_zeros(&self, slots: &[(Slot, BlobId)], freed: &mut Vec<u32>) -> io::Result<()> {
         for (slot, id) in slots {
-            if decode(&*read_slot(&self.file, *slot)?, *id).is_some() {
+            if decode(&**read_slot(&self.file, *slot)?, *id).is_some() {
                 self.file.write_all_at(&[0; SLOT], offset(slot.0))?;
                 freed.push(slot.0);
             }
@@ -233,10 +240,10 @@ impl Writer {
 
 /// A slot's bytes. Beyond the end of the file there is no key, as in an empty slot: so it is after a start with payloads in
 /// memory, whose rows speak of slots that went with the process before.
-fn read_slot(file: &File, slot: Slot) -> io::Result<Zeroizing<[u8; SLOT]>> {
-    let mut bytes = Zeroizing::new([0; SLOT]);
+fn read_slot(file: &File, slot: Slot) -> io::Result<SlotBytes> {
+    let mut bytes = blank();
     match file.read_exact_at(bytes.as_mut_slice(), offset(slot.0)) {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Zeroizing::new([0; SLOT])),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(blank()),
         result => result.map(|()| bytes),
     }
 }
@@ -246,8 +253,8 @@ fn offset(n: u32) -> u64 {
 }
 
 /// `mark (4) ‖ CRC32C of the next 48 (4) ‖ key (32) ‖ blob id (16) ‖ zeros (8)`.
-fn encode(id: BlobId, key: &PayloadKey) -> Zeroizing<[u8; SLOT]> {
-    let mut slot = Zeroizing::new([0; SLOT]);
+fn encode(id: BlobId, key: &PayloadKey) -> SlotBytes {
+    let mut slot = blank();
     slot[8..40].copy_from_slice(key.bytes());
     slot[40..56].copy_from_slice(&id.0);
     let crc = crc32c::crc32c(&slot[8..56]);
@@ -261,9 +268,7 @@ fn decode(slot: &[u8; SLOT], id: BlobId) -> Option<PayloadKey> {
     if !whole || slot[40..56] != id.0 {
         return None;
     }
-    let mut key = Zeroizing::new([0; 32]);
-    key.copy_from_slice(&slot[8..40]);
-    Some(PayloadKey::from_bytes(key))
+    slot[8..].first_chunk().map(PayloadKey::copied)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::relay::{ADMIN, User, hash, noise, until};
+use crate::relay::{User, hash, noise, until};
 use crate::spawned::{Process, said};
 
 fn run(args: &[&str]) -> Output {
@@ -26,13 +26,6 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-async fn user(url: &str) -> User {
-    let made = Client::new().post(format!("{url}/v2/admin/keys")).header("X-Admin-Token", ADMIN);
-    let made: Value = made.send().await.unwrap().json().await.unwrap();
-    let text = |name: &str| made[name].as_str().unwrap().to_owned();
-    User { url: url.to_owned(), http: Client::new(), key: text("key"), account: text("account_id") }
-}
-
 async fn size(url: &str) -> u64 {
     let answer = Client::new().get(format!("{url}/v2/ct/log?limit=1")).send().await.unwrap();
     answer.json::<Value>().await.unwrap()["tree_size"].as_u64().unwrap()
@@ -42,7 +35,7 @@ async fn size(url: &str) -> u64 {
 async fn backups_of_a_busy_relay_come_back_with_their_accounts_and_their_log_and_without_payloads() {
     let home = TempDir::new().unwrap();
     let relay = Process::start(home.path());
-    let sender = user(&relay.url).await;
+    let sender = User::new(&relay.url).await;
     let unread = noise(1, 100_000);
     assert_eq!(sender.upload(&unread, json!({ "ttl_ms": 3_600_000 })).await.status(), StatusCode::OK);
 
@@ -99,7 +92,7 @@ async fn backups_of_a_busy_relay_come_back_with_their_accounts_and_their_log_and
 async fn a_restored_copy_with_its_log_retired_is_a_relay_of_the_same_accounts() {
     let home = TempDir::new().unwrap();
     let relay = Process::start(home.path());
-    let sender = user(&relay.url).await;
+    let sender = User::new(&relay.url).await;
     until("there is a checkpoint", async || {
         let answer = Client::new().get(format!("{}/log/checkpoint", relay.url)).send().await.unwrap();
         answer.status() == StatusCode::OK

@@ -7,6 +7,7 @@ mod anchors;
 mod archive;
 mod backup;
 mod browser;
+mod burned_keys;
 mod caching;
 mod control;
 mod courier;

@@ -108,6 +108,14 @@ impl Relay {
 }
 
 impl User {
+    /// A new account on a relay whose admin token is [`ADMIN`].
+    pub async fn new(url: &str) -> Self {
+        let made = Client::new().post(format!("{url}/v2/admin/keys")).header("X-Admin-Token", ADMIN);
+        let made: Value = made.send().await.unwrap().json().await.unwrap();
+        let text = |name: &str| made[name].as_str().unwrap().to_owned();
+        Self { url: url.to_owned(), http: Client::new(), key: text("key"), account: text("account_id") }
+    }
+
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.url)).header("X-Api-Key", &self.key)
     }

@@ -34,7 +34,7 @@ impl Process {
     fn spawn(dir: &Path, more: &str, mut command: Command) -> Result<Self, ExitStatus> {
         let config = format!(
             "listen: {{ public: \"127.0.0.1:0\", probes: \"127.0.0.1:0\" }}\n{more}\
-             limits: {{ requestsPerMinute: 1000000, connectionsPerAddress: 5000, minFreeDisk: 1Mi }}\n"
+             limits: {{ requestsPerMinute: 1000000, connectionsPerAddress: 5000, minFreeDisk: 1Mi, maxBlob: 64Mi }}\n"
         );
         std::fs::write(dir.join("relay.yaml"), config).unwrap();
         let log = std::fs::File::create(dir.join("log")).unwrap();
@@ -52,6 +52,11 @@ impl Process {
             }
         }
         Ok(process)
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// As the power cut would: no signal handler runs. Returns when a tracer has written all it saw.
