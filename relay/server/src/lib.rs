@@ -26,6 +26,7 @@ mod log_search;
 pub mod log_service;
 pub mod metrics;
 pub mod outbound;
+pub mod passwords;
 pub mod probes;
 pub mod process;
 pub mod public;

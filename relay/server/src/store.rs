@@ -10,6 +10,7 @@ pub mod blobs;
 pub mod claim_rows;
 pub mod evidence_rows;
 mod ids;
+pub mod link_rows;
 pub mod memory;
 pub mod meta;
 mod migrations;
@@ -30,7 +31,7 @@ use paramant_protocol::id::ReceiptId;
 use self::blob_rows::BlobRow;
 use self::blobs::{BlobFiles, BlobStore};
 use self::evidence_rows::Evidence;
-pub use self::ids::{AccountId, BlobId, ClaimId, Digest, random_receipt_id};
+pub use self::ids::{AccountId, BlobId, ClaimId, Digest, random_download_token, random_receipt_id};
 use self::memory::MemoryBlobs;
 use self::meta::{Meta, MetaError, MetaOpenError};
 use self::receipt_rows::Receipted;
@@ -41,6 +42,7 @@ use crate::accounts::Accounts;
 use crate::app::Core;
 use crate::devices::Devices;
 use crate::license::Licenses;
+use crate::passwords::Passwords;
 use crate::rates::RateLimits;
 use crate::settings::Payload;
 use crate::setup_code::AdminAccess;
@@ -75,6 +77,8 @@ pub struct Store {
     pub licenses: Licenses,
     /// How often each caller may ask.
     pub rates: RateLimits,
+    /// Passwords of blobs.
+    pub passwords: Passwords,
 }
 
 /// Why the store could not be opened.
@@ -156,8 +160,8 @@ impl Store {
         devices.recover().await?;
         let contradictions = vault.meta.read(|c| Ok::<_, RecoveryError>(evidence_rows::count(c)?)).await?;
         core.metrics.contradictions(contradictions);
-        let rates = RateLimits::default();
-        Ok(Self { vault, unattended, accounts, devices, admin, transfers, licenses, rates })
+        let (rates, passwords) = (RateLimits::default(), Passwords::default());
+        Ok(Self { vault, unattended, accounts, devices, admin, transfers, licenses, rates, passwords })
     }
 
     /// Waits for its writers to finish; called once, after the last request.

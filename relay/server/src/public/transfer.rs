@@ -4,20 +4,20 @@
 //! stream with constant memory. Blobs answer GET alone: a HEAD, which link previewers and caches send, never uses a view.
 
 mod inbound;
+pub(super) mod reading;
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use axum::Json;
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{FromRequestParts, Path, Query, Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
-use paramant_protocol::download::{BURNED_HEADER, HASH_HEADER, LOG_RECEIPT_HEADER, StatusAnswer};
+use paramant_protocol::download::{LOG_RECEIPT_HEADER, StatusAnswer};
 use paramant_protocol::id::ReceiptId;
 use paramant_protocol::path::parse_hash;
-use paramant_protocol::receipt;
 use paramant_protocol::upload::{Done, UploadAnswer};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -30,6 +30,7 @@ use crate::accounts::Principal;
 use crate::app::Shared;
 use crate::drain::UploadGuard;
 use crate::receipts;
+use crate::store::blob_rows::Asked;
 use crate::store::{Digest, now_ms};
 
 /// The routes of this module.
@@ -98,25 +99,14 @@ async fn download(
     State(app): State<Shared>,
     Key(who): Key,
     Path(hash): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Response, Refused> {
-    let lookup = lookup(&hash)?;
-    let claimed = app.store.transfers.claim(who.account, lookup).await?.ok_or_else(Refused::gone)?;
-    // Should this fail, the claim drops before its first byte: the view can be leased again, as often as it takes.
-    let receipt = receipts::for_read(&app.core, &claimed).await.map_err(Refused::internal)?;
-    let receipt = HeaderValue::from_str(&receipt).map_err(Refused::internal)?;
-    app.core.metrics.sent(claimed.blob.size);
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),
-        (header::CONTENT_LENGTH, HeaderValue::from(claimed.blob.size)),
-        (
-            HeaderName::from_static(BURNED_HEADER),
-            HeaderValue::from_static(if claimed.last { "true" } else { "false" }),
-        ),
-        (HeaderName::from_static(HASH_HEADER), HeaderValue::from_str(&hash).map_err(Refused::internal)?),
-        (HeaderName::from_static(receipt::HEADER), receipt),
-        log_receipt(&claimed.receipt)?,
-    ];
-    Ok((headers, Body::new(claimed.body)).into_response())
+    let asked = Asked::ByName { account: who.account, lookup: lookup(&hash)? };
+    let password = reading::in_header(&headers)?;
+    // Wrong passwords are counted for the account, not for where it comes from.
+    let nowhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let claimed = reading::claim(&app, asked, password, nowhere).await?.ok_or_else(Refused::gone)?;
+    reading::answer(&app, claimed, &hash).await
 }
 
 async fn head_never_reads() -> Response {
@@ -136,7 +126,7 @@ async fn status(
             available: true,
             bytes: Some(status.size),
             ttl_remaining_ms: u64::try_from(status.ttl_remaining.as_millis()).ok(),
-            sig_valid: Some(status.sig_valid),
+            sig_valid: status.sig_valid,
         },
     }))
 }

@@ -20,6 +20,8 @@ const MIGRATIONS: &[Migration] = &[
     // An older release hands out no receipts and leaves those there are alone.
     Migration { min_reader: 1, sql: include_str!("schema/0003-receipts.sql") },
     Migration { min_reader: 1, sql: include_str!("schema/0004-evidence.sql") },
+    // An older release follows no links, and asks for no password: it gives a blob that has one to keys of its account.
+    Migration { min_reader: 1, sql: include_str!("schema/0005-access.sql") },
 ];
 
 /// The schema this release writes.

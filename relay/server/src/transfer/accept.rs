@@ -16,9 +16,8 @@ use crate::entries::{self, EntryError};
 use crate::log_service::LogError;
 use crate::store::blob_rows::{self, BlobRow, Inserted, Space, State};
 use crate::store::meta::MetaError;
-use crate::store::receipt_rows;
 use crate::store::slots::{Slot, SlotError};
-use crate::store::{AccountId, BlobId, Digest, random_receipt_id};
+use crate::store::{AccountId, BlobId, Digest, link_rows, random_receipt_id, receipt_rows};
 
 /// How often, and how many times, a repeat looks whether the same upload has become live, or its last read has ended.
 const REPEAT_LOOKS: (Duration, u32) = (Duration::from_millis(20), 500);
@@ -42,6 +41,19 @@ pub struct Terms {
     pub device: Option<String>,
     /// Whether the sender's signature over the hash held.
     pub sig_valid: bool,
+    /// Who may read it besides the account, and with what.
+    pub access: Access,
+}
+
+/// How a blob may be read besides by its account's keys, and what readers must know.
+#[derive(Debug, Clone, Default)]
+pub struct Access {
+    /// A password, as the PHC string that [`crate::passwords`] makes.
+    pub password: Option<String>,
+    /// The file's name, encrypted by the sender.
+    pub enc_meta: Option<String>,
+    /// SHA-256 of a fresh token: a download link of this upload, or of the unread one that stands for it.
+    pub link: Option<Digest>,
 }
 
 /// An upload that may be acknowledged.
@@ -195,10 +207,12 @@ impl Transfers {
             leaf: Digest(entry.legacy_leaf),
             log_from: core.log.head().size,
             log_index: None,
+            password: terms.access.password.clone(),
+            enc_meta: terms.access.enc_meta.clone(),
             burn_entry: None,
         };
-        let receipt = random_receipt_id()?;
-        if let Some(earlier) = self.insert(&row, receipt).await? {
+        let (receipt, link) = (random_receipt_id()?, terms.access.link);
+        if let Some(earlier) = self.insert(&row, receipt, link).await? {
             return Ok(Kept::Repeat(earlier));
         }
         let appended = core.log.append(entry).await?;
@@ -208,6 +222,9 @@ impl Transfers {
             let was_pending = blob_rows::mark_live(c, live.id, appended.index)?;
             if was_pending {
                 receipt_rows::insert(c, &receipt, &live)?;
+                if let Some(token) = link {
+                    link_rows::insert(c, token, live.id)?;
+                }
             }
             Ok(was_pending)
         });
@@ -219,7 +236,12 @@ impl Transfers {
 
     /// Inserts the row, or answers the same unread upload before it. Waits while that one is on its way in or out: an upload
     /// that is being read for the last time must not stand for this one, it is burned in a moment.
-    async fn insert(&self, row: &BlobRow, receipt: ReceiptId) -> Result<Option<Accepted>, UploadError> {
+    async fn insert(
+        &self,
+        row: &BlobRow,
+        receipt: ReceiptId,
+        link: Option<Digest>,
+    ) -> Result<Option<Accepted>, UploadError> {
         let (pause, looks) = REPEAT_LOOKS;
         for _ in 0..looks {
             let new = row.clone();
@@ -227,6 +249,9 @@ impl Transfers {
                 let inserted = blob_rows::insert_pending(c, &new)?;
                 if let Inserted::Unread(earlier) = &inserted {
                     receipt_rows::insert(c, &receipt, earlier)?;
+                    if let Some(token) = link {
+                        link_rows::insert(c, token, earlier.id)?;
+                    }
                 }
                 Ok::<_, UploadError>(inserted)
             });

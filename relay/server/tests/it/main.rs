@@ -21,6 +21,7 @@ mod log;
 mod log_index;
 mod log_keys;
 mod pages;
+mod passwords;
 mod process;
 mod receipts;
 mod relay;

@@ -20,12 +20,13 @@ use serde_json::{Map, Value};
 
 use crate::accounts::Principal;
 use crate::app::{App, Shared};
+use crate::passwords::Password;
 use crate::public::body::{Broken, Stream};
 use crate::public::errors::Refused;
 use crate::receipts;
 use crate::store::blob_rows::Space;
-use crate::store::{AccountId, Digest};
-use crate::transfer::{Received, Receiving, Terms, Unfinished, UploadError};
+use crate::store::{AccountId, Digest, random_download_token};
+use crate::transfer::{Access, Received, Receiving, Terms, Unfinished, UploadError};
 
 /// Views a blob may have at most.
 const MAX_VIEWS: u64 = 100;
@@ -55,6 +56,8 @@ struct Fields {
     views: u32,
     device: Option<String>,
     signature: Option<String>,
+    password: Option<Password>,
+    enc_meta: Option<String>,
 }
 
 pub(super) async fn from_bytes(
@@ -98,6 +101,8 @@ pub(super) async fn from_bytes(
         views: views(terms.max_views),
         device: terms.device_id,
         signature: None,
+        password: None,
+        enc_meta: None,
     };
     let (received, unfinished) = receiving.end()?;
     if received.size == 0 {
@@ -208,6 +213,11 @@ async fn finish(
         Some(signature) => signed_by_device(app, who.account, &fields, signature).await,
         None => false,
     };
+    let token = random_download_token().map_err(Refused::internal)?;
+    let (given, password) = match fields.password {
+        Some(password) => (Some(password.clone()), Some(app.store.passwords.seal(password).await?)),
+        None => (None, None),
+    };
     let terms = Terms {
         account: who.account,
         space: if fields.drop { Space::Drop } else { Space::Content },
@@ -217,8 +227,13 @@ async fn finish(
         views: fields.views,
         device: fields.device,
         sig_valid,
+        access: Access { password, enc_meta: fields.enc_meta, link: Some(Digest(token.digest())) },
     };
+    let sealed = terms.access.password.clone();
     let accepted = app.store.transfers.accept(terms, unfinished).await?;
+    if accepted.blob.password != sealed {
+        same_password(app, accepted.blob.password.clone(), given).await?;
+    }
     app.core.metrics.received(accepted.blob.size);
 
     let few = app.store.transfers.in_flight().uploads <= FEW_UPLOADS;
@@ -234,8 +249,7 @@ async fn finish(
         ttl_ms: accepted.blob.ttl_ms.cast_unsigned(),
         size: accepted.blob.size,
         sig_verified: accepted.blob.sig_valid,
-        // Public download links are not offered.
-        download_token: String::new(),
+        download_token: token.to_string(),
         merkle_proof: proof.ok(),
         log_receipt: Some(accepted.receipt),
     })
@@ -259,12 +273,13 @@ fn read_fields(fields: &Map<String, Value>, has_payload: bool, app: &App) -> Res
             )));
         }
     }
-    if text("password").is_some_and(|password| !password.is_empty()) {
-        return Err(Refused::new(
-            StatusCode::NOT_IMPLEMENTED,
-            "this relay does not offer passwords on blobs",
-        ));
-    }
+    let password = match fields.get("password") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(text)) if text.is_empty() => None,
+        Some(Value::String(text)) => Some(Password::new(text.as_bytes())?),
+        // Taken for none, it would leave what was to be protected without protection.
+        Some(_) => return Err(Refused::bad("password must be a string")),
+    };
     let meta = fields.get("meta");
     let drop = meta.and_then(|meta| meta.get("drop")) == Some(&Value::Bool(true));
     let device = meta.and_then(|meta| meta.get("device_id")).and_then(Value::as_str);
@@ -275,7 +290,21 @@ fn read_fields(fields: &Map<String, Value>, has_payload: bool, app: &App) -> Res
         views: if drop { 1 } else { views(whole_number(fields, "max_views")?) },
         device: device.map(|device| device.chars().take(256).collect()),
         signature: text("dsa_signature").map(str::to_owned),
+        password,
+        enc_meta: text("enc_meta").filter(|text| !text.is_empty()).map(str::to_owned),
     })
+}
+
+/// A repeat of an unread upload stands for it only under the same password: otherwise its sender would believe in a protection
+/// that is another, or none.
+async fn same_password(app: &App, sealed: Option<String>, given: Option<Password>) -> Result<(), Refused> {
+    let same = match (sealed, given) {
+        (None, None) => true,
+        (Some(sealed), Some(given)) => app.store.passwords.is_of(sealed, given).await?,
+        _ => false,
+    };
+    let refused = "the same bytes wait to be read under another password, or none; cancel that upload first";
+    if same { Ok(()) } else { Err(Refused::new(StatusCode::CONFLICT, refused)) }
 }
 
 /// Whether the device that is named signed the hash, with the key it registered. Reported, never enforced.
