@@ -14,6 +14,7 @@ pub mod errors;
 pub mod headers;
 pub mod health;
 pub mod keys;
+pub mod links;
 pub mod log_archive;
 pub mod log_feeds;
 pub mod log_gossip;
@@ -60,6 +61,7 @@ pub fn router(app: Shared) -> Router {
     Router::new()
         .merge(log)
         .merge(transfer::routes())
+        .merge(links::routes())
         .merge(keys::routes())
         .merge(admin::routes())
         .merge(log_keys::routes())

@@ -16,6 +16,7 @@ mod fence;
 mod full_disk;
 mod gossip;
 mod limits;
+mod links;
 mod listener;
 mod log;
 mod log_index;
