@@ -43,6 +43,7 @@ use crate::app::Core;
 use crate::devices::Devices;
 use crate::license::Licenses;
 use crate::passwords::Passwords;
+use crate::public::transfer::anonymous::AnonymousUploads;
 use crate::rates::RateLimits;
 use crate::settings::Payload;
 use crate::setup_code::AdminAccess;
@@ -79,6 +80,8 @@ pub struct Store {
     pub rates: RateLimits,
     /// Passwords of blobs.
     pub passwords: Passwords,
+    /// How often each address uploads without a key.
+    pub anonymous: AnonymousUploads,
 }
 
 /// Why the store could not be opened.
@@ -160,8 +163,18 @@ impl Store {
         devices.recover().await?;
         let contradictions = vault.meta.read(|c| Ok::<_, RecoveryError>(evidence_rows::count(c)?)).await?;
         core.metrics.contradictions(contradictions);
-        let (rates, passwords) = (RateLimits::default(), Passwords::default());
-        Ok(Self { vault, unattended, accounts, devices, admin, transfers, licenses, rates, passwords })
+        Ok(Self {
+            vault,
+            unattended,
+            accounts,
+            devices,
+            admin,
+            transfers,
+            licenses,
+            rates: RateLimits::default(),
+            passwords: Passwords::default(),
+            anonymous: AnonymousUploads::default(),
+        })
     }
 
     /// Waits for its writers to finish; called once, after the last request.

@@ -3,6 +3,7 @@
 //! `POST /v2/inbound` takes the published JSON form, `PUT /v3/blobs/{sha256}` the bytes as they are. Both are read as a
 //! stream with constant memory. Blobs answer GET alone: a HEAD, which link previewers and caches send, never uses a view.
 
+pub(crate) mod anonymous;
 mod inbound;
 pub(super) mod reading;
 
@@ -22,7 +23,7 @@ use paramant_protocol::upload::{Done, UploadAnswer};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use self::inbound::RawTerms;
+use self::inbound::{RawTerms, Sender};
 use super::body::{self, Stream};
 use super::credentials::{Anyone, Key};
 use super::errors::Refused;
@@ -37,6 +38,7 @@ use crate::store::{Digest, now_ms};
 pub fn routes() -> Router<Shared> {
     Router::new()
         .route("/v2/inbound", post(json_upload))
+        .route("/v2/anon-inbound", post(anonymous::upload))
         .route("/v2/inbound/{hash}", delete(cancel))
         .route("/v3/blobs/{hash}", put(raw_upload))
         .route("/v2/outbound/{hash}", get(download).head(head_never_reads))
@@ -47,7 +49,7 @@ pub fn routes() -> Router<Shared> {
 
 async fn json_upload(State(app): State<Shared>, request: Request) -> Result<Json<UploadAnswer>, Refused> {
     let (who, _upload, request) = admitted(&app, request).await?;
-    inbound::from_json(&app, &who, request).await.map(Json)
+    inbound::from_json(&app, Sender::Key(&who), request).await.map(Json)
 }
 
 async fn raw_upload(

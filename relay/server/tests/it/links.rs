@@ -5,7 +5,8 @@ use paramant_protocol::receipt::{self, Document};
 use reqwest::{RequestBuilder, Response, StatusCode, header};
 use serde_json::{Value, json};
 
-use crate::relay::{Relay, User, hash, noise, until};
+use crate::relay::{ADMIN, Relay, User, hash, noise, until};
+use crate::spawned::{Process, said};
 
 /// An upload's token.
 async fn link(user: &User, payload: &[u8], more: Value) -> String {
@@ -285,4 +286,32 @@ async fn no_token_is_kept_as_it_is() {
     };
     assert!(holds(&digest), "what is searched would be found");
     assert!(!holds(&raw) && !holds(token.as_bytes()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_relay_s_own_log_names_no_token_no_password_and_no_key_however_much_it_says() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let mut verbose = std::process::Command::new("env");
+    verbose.arg("PARAMANT_LOG=trace");
+    let process = Process::traced(dir.path(), verbose).unwrap();
+    let http = reqwest::Client::new();
+    let made = http.post(format!("{}/v2/admin/keys", process.url)).header("X-Admin-Token", ADMIN).body("{}");
+    let made: Value = made.send().await.unwrap().json().await.unwrap();
+    let key = made["key"].as_str().unwrap().to_owned();
+    let user = User { url: process.url.clone(), http: http.clone(), key, account: String::new() };
+    let token = link(&user, &noise(1, 100), json!({ "password": "sesame-opens" })).await;
+    let url = format!("{}/v2/dl/{token}", process.url);
+    for path in ["", "/info", "/get", "/nothing"] {
+        http.get(format!("{url}{path}")).header("X-Blob-Password", "wrong-sesame").send().await.unwrap();
+    }
+    let read =
+        http.post(format!("{url}/get")).header("X-Blob-Password", "sesame-opens").send().await.unwrap();
+    assert_eq!(read.status(), StatusCode::OK);
+    read.bytes().await.unwrap();
+    process.kill();
+    let log = said(dir.path());
+    assert!(log.contains("/v2/dl/{token}/get"), "what is searched would be found: {log}");
+    for secret in [&*token, "sesame", &user.key, &hash(&noise(1, 100))] {
+        assert!(!log.contains(secret), "{secret} is in the log");
+    }
 }

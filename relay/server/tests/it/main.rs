@@ -3,7 +3,9 @@
 
 mod admin;
 mod adopt;
+mod alike;
 mod anchors;
+mod anonymous;
 mod archive;
 mod browser;
 mod caching;

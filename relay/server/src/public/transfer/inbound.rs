@@ -40,6 +40,36 @@ const SLICE: usize = 64 * 1024;
 const SENDER_PATIENCE: Duration = Duration::from_millis(40);
 const FEW_UPLOADS: u64 = 4;
 
+/// Uploads without a key: never larger, and never for longer (protocol §4.1).
+const NOBODY_BLOB: u64 = 5 * 1024 * 1024;
+const NOBODY_TTL: Duration = Duration::from_secs(24 * 3600);
+
+/// Who uploads.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Sender<'w> {
+    /// The holder of a key.
+    Key(&'w Principal),
+    /// Somebody without one: what is sent is read once, by any active key or through its link.
+    Nobody,
+}
+
+impl Sender<'_> {
+    fn account(self) -> AccountId {
+        match self {
+            Self::Key(who) => who.account,
+            Self::Nobody => AccountId::NOBODY,
+        }
+    }
+
+    fn max_blob(self, app: &App) -> u64 {
+        let max = app.core.settings.current().limits.max_blob;
+        match self {
+            Self::Key(_) => max,
+            Self::Nobody => max.min(NOBODY_BLOB),
+        }
+    }
+}
+
 /// Terms of a raw upload, in the query.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct RawTerms {
@@ -58,6 +88,13 @@ struct Fields {
     signature: Option<String>,
     password: Option<Password>,
     enc_meta: Option<String>,
+}
+
+impl Fields {
+    /// What an upload without a key may ask for. A drop it is not: its hash is compared with the payload.
+    fn of_nobody(self) -> Self {
+        Self { drop: false, ttl: self.ttl.min(NOBODY_TTL), views: 1, device: None, signature: None, ..self }
+    }
 }
 
 pub(super) async fn from_bytes(
@@ -108,15 +145,15 @@ pub(super) async fn from_bytes(
     if received.size == 0 {
         return Err(Refused::bad("the payload is empty"));
     }
-    finish(app, who, fields, received, unfinished, max).await
+    finish(app, Sender::Key(who), fields, received, unfinished, max).await
 }
 
 pub(super) async fn from_json(
     app: &Shared,
-    who: &Principal,
+    who: Sender<'_>,
     request: Request,
 ) -> Result<UploadAnswer, Refused> {
-    let max = app.core.settings.current().limits.max_blob;
+    let max = who.max_blob(app);
     let body_limit = JSON_BODY.max(max.div_ceil(3).saturating_mul(4).saturating_add(JSON_REST));
     let mut stream = Stream::new(request.into_body(), body_limit);
     let announced = stream.announced();
@@ -151,7 +188,10 @@ pub(super) async fn from_json(
     }
     let (received, unfinished) = receiving.end()?;
     let nothing = received.size == 0 && payload_fault.is_none();
-    let fields = read_fields(&fields, has_payload && !nothing, app)?;
+    let mut fields = read_fields(&fields, has_payload && !nothing, app)?;
+    if matches!(who, Sender::Nobody) {
+        fields = fields.of_nobody();
+    }
     if let Some(fault) = payload_fault {
         return Err(Refused::bad(fault.to_string()));
     }
@@ -191,7 +231,7 @@ impl JsonUpload {
 /// The checks that need the whole payload, then the keeping, then the answer.
 async fn finish(
     app: &Shared,
-    who: &Principal,
+    who: Sender<'_>,
     fields: Fields,
     received: Received,
     unfinished: Unfinished,
@@ -210,7 +250,7 @@ async fn finish(
         return Err(Refused::with_body(status, header.body()));
     }
     let sig_valid = match &fields.signature {
-        Some(signature) => signed_by_device(app, who.account, &fields, signature).await,
+        Some(signature) => signed_by_device(app, who.account(), &fields, signature).await,
         None => false,
     };
     let token = random_download_token().map_err(Refused::internal)?;
@@ -219,8 +259,8 @@ async fn finish(
         None => (None, None),
     };
     let terms = Terms {
-        account: who.account,
-        space: if fields.drop { Space::Drop } else { Space::Content },
+        account: who.account(),
+        space: if fields.drop || matches!(who, Sender::Nobody) { Space::Drop } else { Space::Content },
         lookup: fields.lookup,
         hash: received.hash,
         ttl: fields.ttl,
