@@ -41,10 +41,12 @@ use self::slots::{KeySlots, Slot, SlotError};
 use crate::accounts::Accounts;
 use crate::app::Core;
 use crate::devices::Devices;
+use crate::invitations::Invitations;
 use crate::license::Licenses;
 use crate::passwords::Passwords;
 use crate::public::transfer::anonymous::AnonymousUploads;
 use crate::rates::RateLimits;
+use crate::sessions::Sessions;
 use crate::settings::Payload;
 use crate::setup_code::AdminAccess;
 use crate::transfer::Transfers;
@@ -82,6 +84,10 @@ pub struct Store {
     pub passwords: Passwords,
     /// How often each address uploads without a key.
     pub anonymous: AnonymousUploads,
+    /// Two devices that share a secret meet here.
+    pub sessions: Sessions,
+    /// Keys under the ids of invitations.
+    pub invitations: Invitations,
 }
 
 /// Why the store could not be opened.
@@ -174,6 +180,8 @@ impl Store {
             rates: RateLimits::default(),
             passwords: Passwords::default(),
             anonymous: AnonymousUploads::default(),
+            sessions: Sessions::default(),
+            invitations: Invitations::default(),
         })
     }
 

@@ -29,6 +29,7 @@ mod process;
 mod receipts;
 mod relay;
 mod sdk;
+mod sessions;
 mod spawned;
 mod stranger;
 mod struck;
