@@ -23,6 +23,9 @@ pub enum IdError {
     /// Not `^[a-f0-9]{64}$`.
     #[error("the id of a log receipt is 64 lower-case hex digits")]
     ReceiptId,
+    /// Not `^[a-f0-9]{48}$`.
+    #[error("a download token is 48 lower-case hex digits")]
+    DownloadToken,
     /// Empty, too long, or with control characters.
     #[error("a device id has 1 to {MAX_DEVICE_ID} bytes and no control characters")]
     DeviceId,
@@ -130,6 +133,46 @@ impl Serialize for ReceiptId {
 impl<'de> Deserialize<'de> for ReceiptId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// What a download link (`/v2/dl/{token}`) is made of: 192 random bits, shown to the uploader once. Who knows one may read the
+/// blob without a key; shown only by [`fmt::Display`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct DownloadToken([u8; 24]);
+
+impl DownloadToken {
+    /// A token from 24 random bytes.
+    pub fn from_random(random: [u8; 24]) -> Self {
+        Self(random)
+    }
+
+    /// SHA-256 of the token, which is what a relay stores.
+    pub fn digest(&self) -> Hash {
+        leaf::sha256(&self.0)
+    }
+}
+
+impl FromStr for DownloadToken {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let mut bytes = [0; 24];
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| IdError::DownloadToken)?;
+        // One text for one token, or a link could be written in many ways.
+        if hex::encode(bytes) == text { Ok(Self(bytes)) } else { Err(IdError::DownloadToken) }
+    }
+}
+
+impl fmt::Display for DownloadToken {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for DownloadToken {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("DownloadToken(…)")
     }
 }
 
@@ -259,6 +302,17 @@ mod tests {
         assert_eq!(id, ReceiptId::from_random([0x5e; 32]));
         assert!(!format!("{id:?}").contains("5e"), "debug output shows the id");
         assert_eq!("5E".repeat(32).parse::<ReceiptId>(), Err(IdError::ReceiptId));
+    }
+
+    #[test]
+    fn a_download_token_has_one_text_and_is_not_shown_to_debuggers() {
+        let text = "5e".repeat(24);
+        let token: DownloadToken = text.parse().unwrap();
+        assert_eq!(token.to_string(), text);
+        assert!(!format!("{token:?}").contains("5e"), "debug output shows the token");
+        for bad in ["", "5e", &"5E".repeat(24), &"5e".repeat(25), &"zz".repeat(24)] {
+            assert_eq!(bad.parse::<DownloadToken>(), Err(IdError::DownloadToken), "{bad:?}");
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod gossip;
 pub mod id;
 pub mod leaf;
 pub mod moment;
+pub mod offered;
 pub mod path;
 pub mod period;
 pub mod pqhb;

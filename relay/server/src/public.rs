@@ -14,6 +14,7 @@ pub mod errors;
 pub mod headers;
 pub mod health;
 pub mod keys;
+pub mod links;
 pub mod log_archive;
 pub mod log_feeds;
 pub mod log_gossip;
@@ -26,6 +27,7 @@ pub mod observe;
 pub mod pages;
 mod plain_words;
 mod representation;
+pub mod sessions;
 pub mod team;
 pub mod transfer;
 pub mod usage;
@@ -62,6 +64,8 @@ pub fn router(app: Shared) -> Router {
     Router::new()
         .merge(log)
         .merge(transfer::routes())
+        .merge(links::routes())
+        .merge(sessions::routes())
         .merge(keys::routes())
         .merge(admin::routes())
         .merge(usage::routes())

@@ -7,6 +7,7 @@
 mod command_line;
 mod file;
 mod network;
+mod origins;
 mod reload;
 mod witnesses;
 
@@ -23,6 +24,7 @@ pub use self::command_line::{CommandLine, LogFormat};
 pub use self::file::SettingsError;
 pub(crate) use self::file::checked_origin;
 pub use self::network::{InvalidNetwork, Network};
+pub use self::origins::{AllowedOrigins, InvalidOrigin};
 pub use self::reload::Source;
 pub use self::witnesses::{Reach, WitnessMember, WitnessSettings};
 
@@ -47,6 +49,10 @@ pub struct Settings {
     pub license_directory: Option<PathBuf>,
     /// Caps.
     pub limits: Limits,
+    /// Whether uploads without a key are taken.
+    pub anonymous_uploads: bool,
+    /// Web pages that may read answers, besides those of the log, which everybody may.
+    pub allowed_origins: AllowedOrigins,
     /// Where payloads live.
     pub payload: Payload,
     /// How long SIGTERM may wait for uploads in progress.
@@ -88,6 +94,8 @@ pub struct Limits {
     pub requests_per_minute: u32,
     /// Connections per address.
     pub connections_per_address: u32,
+    /// Uploads without a key per address and hour.
+    pub anonymous_per_hour: u32,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Network>,
     /// Whether the plans of keys limit what they may do.
@@ -105,6 +113,7 @@ impl Default for Limits {
             min_free_disk: GI,
             requests_per_minute: 600,
             connections_per_address: 64,
+            anonymous_per_hour: 10,
             trusted_proxies: Vec::new(),
             plan_quotas: false,
         }
@@ -125,6 +134,8 @@ impl Default for Settings {
             admin_token_file: None,
             license_directory: None,
             limits: Limits::default(),
+            anonymous_uploads: false,
+            allowed_origins: AllowedOrigins::default(),
             payload: Payload::Disk,
             termination_grace: Duration::from_secs(600),
         }

@@ -10,6 +10,7 @@ pub mod blobs;
 pub mod claim_rows;
 pub mod evidence_rows;
 mod ids;
+pub mod link_rows;
 pub mod memory;
 pub mod meta;
 pub(crate) mod migrations;
@@ -31,7 +32,7 @@ use paramant_protocol::id::ReceiptId;
 use self::blob_rows::BlobRow;
 use self::blobs::{BlobFiles, BlobStore};
 use self::evidence_rows::Evidence;
-pub use self::ids::{AccountId, BlobId, ClaimId, Digest, random_receipt_id};
+pub use self::ids::{AccountId, BlobId, ClaimId, Digest, random_download_token, random_receipt_id};
 use self::memory::MemoryBlobs;
 use self::meta::{Meta, MetaError, MetaOpenError};
 use self::receipt_rows::Receipted;
@@ -41,9 +42,13 @@ use self::slots::{KeySlots, Slot, SlotError};
 use crate::accounts::Accounts;
 use crate::app::Core;
 use crate::devices::Devices;
+use crate::invitations::Invitations;
 use crate::license::Licenses;
+use crate::passwords::Passwords;
 use crate::plans::Hourly;
+use crate::public::transfer::anonymous::AnonymousUploads;
 use crate::rates::RateLimits;
+use crate::sessions::Sessions;
 use crate::settings::Payload;
 use crate::setup_code::AdminAccess;
 use crate::transfer::Transfers;
@@ -81,6 +86,14 @@ pub struct Store {
     pub code_rates: RateLimits,
     /// Downloads of this hour, while plans limit them.
     pub hourly: Hourly,
+    /// Passwords of blobs.
+    pub passwords: Passwords,
+    /// How often each address uploads without a key.
+    pub anonymous: AnonymousUploads,
+    /// Two devices that share a secret meet here.
+    pub sessions: Sessions,
+    /// Keys under the ids of invitations.
+    pub invitations: Invitations,
 }
 
 /// Why the store could not be opened.
@@ -162,7 +175,6 @@ impl Store {
         devices.recover().await?;
         let contradictions = vault.meta.read(|c| Ok::<_, RecoveryError>(evidence_rows::count(c)?)).await?;
         core.metrics.contradictions(contradictions);
-        let rates = RateLimits::default();
         Ok(Self {
             vault,
             unattended,
@@ -171,9 +183,13 @@ impl Store {
             admin,
             transfers,
             licenses,
-            rates,
+            rates: RateLimits::default(),
             code_rates: RateLimits::default(),
             hourly: Hourly::default(),
+            passwords: Passwords::default(),
+            anonymous: AnonymousUploads::default(),
+            sessions: Sessions::default(),
+            invitations: Invitations::default(),
         })
     }
 

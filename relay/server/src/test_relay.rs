@@ -9,9 +9,9 @@ use tempfile::TempDir;
 
 use crate::app::{App, Core, Shared};
 use crate::settings::{Settings, SettingsHandle};
-use crate::store::blob_rows::Space;
+use crate::store::blob_rows::{Asked, Space};
 use crate::store::{AccountId, Digest};
-use crate::transfer::{Accepted, Claimed, Terms, Transfers, UploadError};
+use crate::transfer::{Accepted, Access, Claimed, Terms, Transfers, UploadError};
 
 /// Whose uploads these are, unless a test says otherwise.
 pub(crate) const ACCOUNT: AccountId = AccountId([1; 16]);
@@ -72,14 +72,16 @@ impl TestRelay {
             device: None,
             sig_valid: false,
             quota: None,
+            access: Access::default(),
         };
         self.transfers().accept(terms, unfinished).await
     }
 
     /// A lease for [`ACCOUNT`], once there is one to be had.
     pub(crate) async fn lease(&self, payload: &[u8]) -> Claimed {
+        let asked = Asked::ByName { account: ACCOUNT, lookup: hash(payload) };
         for _ in 0..200 {
-            if let Some(claimed) = self.transfers().claim(ACCOUNT, hash(payload)).await.unwrap() {
+            if let Some(claimed) = self.transfers().claim(asked, None).await.unwrap() {
                 return claimed;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;

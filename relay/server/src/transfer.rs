@@ -20,7 +20,7 @@ use std::time::Duration;
 use paramant_protocol::entry::body::BurnCause;
 use tokio::task::JoinHandle;
 
-pub use self::accept::{Accepted, Terms, UploadError};
+pub use self::accept::{Accepted, Access, Terms, UploadError};
 pub use self::burn::CancelError;
 use self::claim::Leases;
 pub use self::claim::{ClaimError, Claimed};
@@ -29,8 +29,9 @@ pub use self::in_flight::{Counts, OverLimit};
 pub use self::receive::{Received, Receiving, Unfinished};
 pub use self::sending::Sending;
 use crate::app::Core;
+use crate::store::blob_rows::{self, Asked};
 use crate::store::meta::MetaError;
-use crate::store::{AccountId, BlobId, Digest, RecoveryError, Vault, blob_rows};
+use crate::store::{AccountId, BlobId, Digest, RecoveryError, Vault, claim_rows, link_rows};
 use crate::unattended::Unattended;
 
 /// A handle on the transfer path; cheap to clone.
@@ -77,8 +78,25 @@ pub struct Status {
     pub size: u64,
     /// How long it may still be read.
     pub ttl_remaining: Duration,
-    /// As in its row.
-    pub sig_valid: bool,
+    /// As in its row; `None` for what was sent without a key.
+    pub sig_valid: Option<bool>,
+}
+
+/// What whoever holds a download link may learn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Linked {
+    /// Bytes of the payload.
+    pub size: u64,
+    /// How long it may still be read.
+    pub ttl_remaining: Duration,
+    /// Whether it asks for a password.
+    pub locked: bool,
+    /// Views nobody has begun.
+    pub views_left: u32,
+    /// The file's name, encrypted by the sender.
+    pub enc_meta: Option<String>,
+    /// Whether a view can be had now, or all that are left are being read.
+    pub free: bool,
 }
 
 impl Transfers {
@@ -141,12 +159,35 @@ impl Transfers {
             .0
             .vault
             .meta
-            .read(move |c| Ok::<_, MetaError>(blob_rows::readable(c, account, lookup, now_ms)?))
+            .read(move |c| {
+                let asked = Asked::ByName { account, lookup };
+                Ok::<_, MetaError>(blob_rows::readable(c, asked, now_ms)?)
+            })
             .await?;
         Ok(row.map(|row| Status {
             size: row.size,
-            ttl_remaining: Duration::from_millis((row.expires_ms - now_ms).max(0).cast_unsigned()),
-            sig_valid: row.sig_valid,
+            ttl_remaining: row.remaining(now_ms),
+            sig_valid: (row.account != AccountId::NOBODY).then_some(row.sig_valid),
+        }))
+    }
+
+    /// What is behind a download link, if it can be read at all any more. Uses no view.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn linked(&self, token: Digest, now_ms: i64) -> Result<Option<Linked>, MetaError> {
+        let looking = self.0.vault.meta.read(move |c| {
+            let Some(row) = link_rows::find(c, token, now_ms)? else { return Ok(None) };
+            let free = claim_rows::may_be_leased_to(c, &row, Asked::ByLink(token).claimant())?;
+            Ok::<_, MetaError>(Some((row, free)))
+        });
+        Ok(looking.await?.map(|(row, free)| Linked {
+            size: row.size,
+            ttl_remaining: row.remaining(now_ms),
+            locked: row.password.is_some(),
+            views_left: row.views_left,
+            enc_meta: row.enc_meta,
+            free,
         }))
     }
 

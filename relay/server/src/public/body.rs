@@ -6,7 +6,7 @@ use axum::body::{Body, HttpBody};
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 
 use super::errors::Refused;
@@ -24,7 +24,7 @@ impl<T: DeserializeOwned> FromRequest<Shared> for Json<T> {
     type Rejection = Refused;
 
     async fn from_request(request: Request, _: &Shared) -> Result<Self, Refused> {
-        let body = Limited::new(request.into_body(), SMALL).collect().await;
+        let body = http_body_util::Limited::new(request.into_body(), SMALL).collect().await;
         let body = body
             .map_err(|_| Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large or broke off"))?;
         let body = body.to_bytes();
@@ -33,6 +33,20 @@ impl<T: DeserializeOwned> FromRequest<Shared> for Json<T> {
         serde_json::from_slice(text)
             .map(Self)
             .map_err(|error| Refused::bad(format!("the body is not what it should be: {error}")))
+    }
+}
+
+/// A body of at most `MAX` bytes, whatever it is.
+pub(super) struct Limited<const MAX: usize>(pub(super) Bytes);
+
+impl<const MAX: usize> FromRequest<Shared> for Limited<MAX> {
+    type Rejection = Refused;
+
+    async fn from_request(request: Request, _: &Shared) -> Result<Self, Refused> {
+        let body = http_body_util::Limited::new(request.into_body(), MAX).collect().await;
+        let body = body
+            .map_err(|_| Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large or broke off"))?;
+        Ok(Self(body.to_bytes()))
     }
 }
 

@@ -28,7 +28,7 @@ pub struct Admin;
 
 /// A request from an address that is within its rate; for routes that need no key.
 #[derive(Debug, Clone, Copy)]
-pub struct Anyone;
+pub struct Anyone(pub IpAddr);
 
 impl FromRequestParts<Shared> for Key {
     type Rejection = Refused;
@@ -63,8 +63,9 @@ impl FromRequestParts<Shared> for Anyone {
     type Rejection = Refused;
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refused> {
-        admit(app, Caller::at(address(parts)))?;
-        Ok(Self)
+        let address = address(parts);
+        admit(app, Caller::at(address))?;
+        Ok(Self(address))
     }
 }
 

@@ -13,6 +13,7 @@ use crate::accounts::AccountError;
 use crate::devices::DeviceError;
 use crate::drain::UploadsRefused;
 use crate::log_service::LogError;
+use crate::passwords::PasswordError;
 use crate::store::meta::MetaError;
 use crate::transfer::{CancelError, ClaimError, UploadError};
 
@@ -86,6 +87,26 @@ impl Refused {
     pub fn unavailable(cause: impl std::fmt::Display) -> Self {
         tracing::warn!(%cause, "a request was refused for now");
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "the relay cannot do this now; try again").retry_after(10)
+    }
+
+    /// With another header.
+    #[must_use]
+    pub fn header(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
+        self.0.headers.insert(name, value);
+        self
+    }
+
+    /// The status it will have.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
+    /// 401: a blob asks for its password.
+    pub fn password_missing() -> Self {
+        let refusal = Refusal::new("this blob asks for a password").hint("send it in X-Blob-Password");
+        let scheme = HeaderValue::from_static("X-Blob-Password");
+        Self::with_body(StatusCode::UNAUTHORIZED, json!(refusal)).header(header::WWW_AUTHENTICATE, scheme)
     }
 
     /// With `Retry-After`.
@@ -163,9 +184,27 @@ impl From<UploadError> for Refused {
 impl From<ClaimError> for Refused {
     fn from(error: ClaimError) -> Self {
         match error {
+            // Whoever claims asks for the password first; only a blob that took another's place meanwhile comes here.
+            ClaimError::Locked(_) => Self::password_missing(),
             ClaimError::Meta(error) => error.into(),
             ClaimError::Log(error) => error.into(),
             ClaimError::Entry(_) | ClaimError::Io(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<PasswordError> for Refused {
+    fn from(error: PasswordError) -> Self {
+        let text = error.to_string();
+        match error {
+            PasswordError::Length => Self::bad(text),
+            PasswordError::Wrong => Self::new(StatusCode::FORBIDDEN, text),
+            PasswordError::InProgress => Self::new(StatusCode::TOO_MANY_REQUESTS, text).retry_after(1),
+            PasswordError::Exhausted { wait } => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, text).retry_after(wait.as_secs() + 1)
+            }
+            PasswordError::Busy => Self::new(StatusCode::SERVICE_UNAVAILABLE, text).retry_after(5),
+            PasswordError::Internal(_) => Self::internal(text),
         }
     }
 }

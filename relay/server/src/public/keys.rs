@@ -2,20 +2,23 @@
 
 use axum::Json;
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use paramant_protocol::device::{
-    FingerprintAnswer, KeysAnswer, RegisterAnswer, RegisterKeys, VerifyFingerprint,
-};
+use jiff::Timestamp;
+use paramant_protocol::device::{FingerprintAnswer, RegisterKeys, VerifyFingerprint};
 use paramant_protocol::discovery::Identity;
+use paramant_protocol::moment;
+use paramant_protocol::offered::OfferedKeys;
 use serde_json::{Value, json};
 
 use super::body;
 use super::credentials::{self, Anyone, Key};
 use super::errors::Refused;
 use crate::app::Shared;
+use crate::invitations::{Invitation, is_invitation};
+use crate::store::now_ms;
 
 /// The routes of this module.
 pub fn routes() -> Router<Shared> {
@@ -32,22 +35,70 @@ async fn identity(State(app): State<Shared>, _: Anyone) -> Json<Identity> {
     Json(Identity::of(app.core.identity.public_key()))
 }
 
-async fn register(
-    State(app): State<Shared>,
-    Key(who): Key,
-    body::Json(request): body::Json<RegisterKeys>,
-) -> Result<Json<RegisterAnswer>, Refused> {
+/// A device's keys, for its account; or keys under the id of an invitation, for whoever knows it.
+async fn register(State(app): State<Shared>, request: Request) -> Result<Response, Refused> {
+    let (mut parts, body) = request.into_parts();
+    let who = match Key::from_request_parts(&mut parts, &app).await {
+        Ok(Key(who)) => Ok(who),
+        // Whether a key is needed stands in the body; a caller over its rate is not listened to.
+        Err(refused) if refused.status() == StatusCode::UNAUTHORIZED => Err(refused),
+        Err(refused) => return Err(refused),
+    };
+    let body::Json(request) =
+        body::Json::<RegisterKeys>::from_request(Request::from_parts(parts, body), &app).await?;
+    if is_invitation(&request.device_id) {
+        return invite(&app, request).map(IntoResponse::into_response);
+    }
+    let who = who?;
     let keys = request.keys().map_err(|error| Refused::bad(error.to_string()))?;
     let ecdh = request.ecdh_pub.unwrap_or_default();
-    Ok(Json(app.store.devices.register(who.account, keys, ecdh, app.plan(&who)).await?))
+    Ok(Json(app.store.devices.register(who.account, keys, ecdh, app.plan(&who)).await?).into_response())
+}
+
+fn invite(app: &Shared, request: RegisterKeys) -> Result<Json<Value>, Refused> {
+    let RegisterKeys { device_id, kem_pub, sig_pub, kyber_pub, dsa_pub, ecdh_pub } = request;
+    let offered = OfferedKeys { kem_pub, sig_pub, kyber_pub, dsa_pub, ecdh_pub };
+    let keys = offered.checked().map_err(|error| Refused::bad(error.to_string()))?;
+    let fingerprint = keys.fingerprint();
+    app.store
+        .invitations
+        .leave(device_id, keys, now_ms())
+        .map_err(|error| Refused::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()).retry_after(60))?;
+    Ok(Json(json!({ "ok": true, "fingerprint": fingerprint })))
 }
 
 async fn keys(
     State(app): State<Shared>,
-    Key(who): Key,
     Path(device): Path<String>,
-) -> Result<Json<KeysAnswer>, Refused> {
-    app.store.devices.keys(who.account, &device, app.plan(&who)).await?.map(Json).ok_or_else(unknown_device)
+    request: Request,
+) -> Result<Response, Refused> {
+    let (mut parts, _) = request.into_parts();
+    if is_invitation(&device) {
+        Anyone::from_request_parts(&mut parts, &app).await?;
+        return invited(&app, &device).map(IntoResponse::into_response);
+    }
+    let Key(who) = Key::from_request_parts(&mut parts, &app).await?;
+    let keys =
+        app.store.devices.keys(who.account, &device, app.plan(&who)).await?.ok_or_else(unknown_device)?;
+    Ok(Json(keys).into_response())
+}
+
+fn invited(app: &Shared, device: &str) -> Result<Json<Value>, Refused> {
+    let Invitation { keys, left_ms } =
+        app.store.invitations.find(device, now_ms()).ok_or_else(unknown_device)?;
+    let at = moment::millis(Timestamp::from_millisecond(left_ms).unwrap_or_default());
+    let mut body = json!({
+        "ok": true,
+        "device_id": device,
+        "ts": at,
+        "registered_at": at,
+        "fingerprint": keys.fingerprint(),
+        "ct_index": null,
+    });
+    if let (Value::Object(body), Value::Object(keys)) = (&mut body, json!(keys)) {
+        body.extend(keys);
+    }
+    Ok(Json(body))
 }
 
 async fn fingerprint(

@@ -3,27 +3,28 @@
 //! `POST /v2/inbound` takes the published JSON form, `PUT /v3/blobs/{sha256}` the bytes as they are. Both are read as a
 //! stream with constant memory. Blobs answer GET alone: a HEAD, which link previewers and caches send, never uses a view.
 
+pub(crate) mod anonymous;
 mod inbound;
+pub(super) mod reading;
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use axum::Json;
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{FromRequestParts, Path, Query, Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
 use jiff::Timestamp;
-use paramant_protocol::download::{BURNED_HEADER, HASH_HEADER, LOG_RECEIPT_HEADER, StatusAnswer};
+use paramant_protocol::download::{LOG_RECEIPT_HEADER, StatusAnswer};
 use paramant_protocol::id::ReceiptId;
 use paramant_protocol::path::parse_hash;
-use paramant_protocol::receipt;
 use paramant_protocol::upload::{Done, UploadAnswer};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use self::inbound::RawTerms;
+use self::inbound::{RawTerms, Sender};
 use super::body::{self, Stream};
 use super::credentials::{Anyone, Key};
 use super::errors::Refused;
@@ -31,12 +32,14 @@ use crate::accounts::Principal;
 use crate::app::Shared;
 use crate::drain::UploadGuard;
 use crate::receipts;
+use crate::store::blob_rows::Asked;
 use crate::store::{Digest, now_ms};
 
 /// The routes of this module.
 pub fn routes() -> Router<Shared> {
     Router::new()
         .route("/v2/inbound", post(json_upload))
+        .route("/v2/anon-inbound", post(anonymous::upload))
         .route("/v2/inbound/{hash}", delete(cancel))
         .route("/v3/blobs/{hash}", put(raw_upload))
         .route("/v2/outbound/{hash}", get(download).head(head_never_reads))
@@ -47,7 +50,7 @@ pub fn routes() -> Router<Shared> {
 
 async fn json_upload(State(app): State<Shared>, request: Request) -> Result<Json<UploadAnswer>, Refused> {
     let (who, _upload, request) = admitted(&app, request).await?;
-    inbound::from_json(&app, &who, request).await.map(Json)
+    inbound::from_json(&app, Sender::Key(&who), request).await.map(Json)
 }
 
 async fn raw_upload(
@@ -99,26 +102,15 @@ async fn download(
     State(app): State<Shared>,
     Key(who): Key,
     Path(hash): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Response, Refused> {
-    let lookup = lookup(&hash)?;
+    let asked = Asked::ByName { account: who.account, lookup: lookup(&hash)? };
     within_hour(&app, &who)?;
-    let claimed = app.store.transfers.claim(who.account, lookup).await?.ok_or_else(Refused::gone)?;
-    // Should this fail, the claim drops before its first byte: the view can be leased again, as often as it takes.
-    let receipt = receipts::for_read(&app.core, &claimed).await.map_err(Refused::internal)?;
-    let receipt = HeaderValue::from_str(&receipt).map_err(Refused::internal)?;
-    app.core.metrics.sent(claimed.blob.size);
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),
-        (header::CONTENT_LENGTH, HeaderValue::from(claimed.blob.size)),
-        (
-            HeaderName::from_static(BURNED_HEADER),
-            HeaderValue::from_static(if claimed.last { "true" } else { "false" }),
-        ),
-        (HeaderName::from_static(HASH_HEADER), HeaderValue::from_str(&hash).map_err(Refused::internal)?),
-        (HeaderName::from_static(receipt::HEADER), receipt),
-        log_receipt(&claimed.receipt)?,
-    ];
-    Ok((headers, Body::new(claimed.body)).into_response())
+    let password = reading::in_header(&headers)?;
+    // Wrong passwords are counted for the account, not for where it comes from.
+    let nowhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let claimed = reading::claim(&app, asked, password, nowhere).await?.ok_or_else(Refused::gone)?;
+    reading::answer(&app, claimed, &hash).await
 }
 
 /// Counts a download against what the plan of this key allows in an hour.
@@ -145,7 +137,7 @@ async fn status(
             available: true,
             bytes: Some(status.size),
             ttl_remaining_ms: u64::try_from(status.ttl_remaining.as_millis()).ok(),
-            sig_valid: Some(status.sig_valid),
+            sig_valid: status.sig_valid,
         },
     }))
 }

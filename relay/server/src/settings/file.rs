@@ -11,7 +11,7 @@ use paramant_protocol::size::ByteSize;
 use serde::Deserialize;
 
 use super::witnesses::WitnessesYaml;
-use super::{Control, Limits, Network, Payload, Settings};
+use super::{AllowedOrigins, Control, Limits, Network, Payload, Settings};
 
 /// Why a settings file was refused.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +45,8 @@ struct RelayYaml {
     admin: AdminYaml,
     license: LicenseYaml,
     limits: LimitsYaml,
+    anonymous_uploads: Option<bool>,
+    allowed_origins: Option<Vec<String>>,
     payload: Option<PayloadYaml>,
     termination_grace: Option<Period>,
 }
@@ -93,6 +95,7 @@ struct LimitsYaml {
     min_free_disk: Option<ByteSize>,
     requests_per_minute: Option<u32>,
     connections_per_address: Option<u32>,
+    anonymous_per_hour: Option<u32>,
     trusted_proxies: Option<Vec<String>>,
     plan_quotas: Option<bool>,
 }
@@ -134,6 +137,11 @@ fn settings(yaml: RelayYaml) -> Result<Settings, String> {
     settings.admin_token_file = yaml.admin.token_file;
     settings.license_directory = yaml.license.directory;
     limits(&mut settings.limits, yaml.limits)?;
+    settings.anonymous_uploads = yaml.anonymous_uploads.unwrap_or(settings.anonymous_uploads);
+    if let Some(origins) = yaml.allowed_origins {
+        settings.allowed_origins =
+            AllowedOrigins::only(&origins).map_err(|error| format!("allowedOrigins: {error}"))?;
+    }
     settings.payload = match yaml.payload {
         None | Some(PayloadYaml::Disk) => Payload::Disk,
         Some(PayloadYaml::Memory) => Payload::Memory,
@@ -164,6 +172,9 @@ fn limits(limits: &mut Limits, yaml: LimitsYaml) -> Result<(), String> {
         limits.connections_per_address = count;
     }
     limits.plan_quotas = yaml.plan_quotas.unwrap_or(limits.plan_quotas);
+    if let Some(count) = yaml.anonymous_per_hour {
+        limits.anonymous_per_hour = count;
+    }
     if let Some(networks) = yaml.trusted_proxies {
         limits.trusted_proxies = networks
             .iter()
@@ -178,6 +189,7 @@ fn limits(limits: &mut Limits, yaml: LimitsYaml) -> Result<(), String> {
         ("limits.maxInFlight", limits.max_in_flight),
         ("limits.requestsPerMinute", limits.requests_per_minute.into()),
         ("limits.connectionsPerAddress", limits.connections_per_address.into()),
+        ("limits.anonymousPerHour", limits.anonymous_per_hour.into()),
     ];
     match positive.iter().find(|(_, value)| *value == 0) {
         Some((name, _)) => {

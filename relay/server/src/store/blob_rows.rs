@@ -4,12 +4,14 @@
 //! and `burned` from the moment its key is destroyed until its `transfer_burned` entry is known to be in the log; then the
 //! row goes. All functions run inside a transaction of [`super::meta::Meta`]; the transfer path decides when.
 
+use std::time::Duration;
+
 use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::claim_rows::may_be_leased;
+use super::claim_rows::{may_be_leased, may_be_leased_to};
 use super::slots::Slot;
-use super::{AccountId, BlobId, Digest};
+use super::{AccountId, BlobId, Digest, link_rows};
 
 // The queries that run while serving. SQLite uses a partial index only where the index's own condition stands in the query,
 // word for word: hence a `state < 3` or `state IN (0, 3)` that seems to say nothing new. A test asks SQLite for its plans.
@@ -31,8 +33,38 @@ const UNFINISHED: &str =
 pub enum Space {
     /// The lookup id is the SHA-256 of the payload; only the account that sent it may read it.
     Content,
-    /// The lookup id is the sender's own; whoever knows it may read, with any active key.
+    /// Whoever knows the lookup id may read, with any active key. For drops it is the sender's own; for what was sent without
+    /// a key ([`AccountId::NOBODY`]) it is the SHA-256 of the payload.
     Drop,
+}
+
+/// What a reader asks for, and as whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// By its name, with a key of this account.
+    ByName {
+        /// Who asks.
+        account: AccountId,
+        /// For what.
+        lookup: Digest,
+    },
+    /// By the SHA-256 of a download link's token, with nothing else.
+    ByLink(Digest),
+}
+
+impl Asked {
+    /// Who a view is leased to, and may lease it again after a cut: the account, or for a link somebody of its own, made from
+    /// the token. Of a view that was begun through a link, the link alone is owed the rest.
+    #[must_use]
+    pub fn claimant(self) -> AccountId {
+        match self {
+            Self::ByName { account, .. } => account,
+            Self::ByLink(Digest(token)) => {
+                let (start, _) = token.split_at(16);
+                AccountId(start.try_into().unwrap_or([0; 16])) // total: 16 of 32 bytes
+            }
+        }
+    }
 }
 
 /// Where a blob is in its life.
@@ -91,8 +123,20 @@ pub struct BlobRow {
     pub log_from: u64,
     /// Where the entry is, once known.
     pub log_index: Option<u64>,
+    /// What a reader must know: Argon2id as a PHC string.
+    pub password: Option<String>,
+    /// The file's name, encrypted by the sender.
+    pub enc_meta: Option<String>,
     /// The `transfer_burned` entry: bytes, legacy leaf, and the log's size when it was made.
     pub burn_entry: Option<(Vec<u8>, Digest, u64)>,
+}
+
+impl BlobRow {
+    /// How long it may still be read.
+    #[must_use]
+    pub fn remaining(&self, now_ms: i64) -> Duration {
+        Duration::from_millis((self.expires_ms - now_ms).max(0).cast_unsigned())
+    }
 }
 
 /// What became of a `pending` row that was to be written.
@@ -123,8 +167,8 @@ pub fn insert_pending(c: &Connection, row: &BlobRow) -> Result<Inserted, rusqlit
     }
     c.prepare_cached(
         "INSERT INTO blobs (id, account, space, lookup, hash, size, ttl_ms, created_ms, expires_ms, views, views_left, state,
-                            slot, sig_valid, device, sector, ts, leaf, log_from)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?)",
+                            slot, sig_valid, device, sector, ts, leaf, log_from, password, enc_meta)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )?
     .execute(params![
         row.id,
@@ -145,6 +189,8 @@ pub fn insert_pending(c: &Connection, row: &BlobRow) -> Result<Inserted, rusqlit
         row.ts,
         row.leaf,
         row.log_from.cast_signed(),
+        row.password,
+        row.enc_meta,
     ])?;
     Ok(Inserted::New)
 }
@@ -172,16 +218,19 @@ pub fn unread(
     c.prepare_cached(UNREAD)?.query_row(params![account, space, lookup], blob).optional()
 }
 
-/// What the account may read now by this name: its own content first, then a drop of anybody's. Expired counts as gone, and
-/// so does what has no view left for this account: none never leased, and none whose lease it held and lost.
-pub fn readable(
-    c: &Connection,
-    account: AccountId,
-    lookup: Digest,
-    now_ms: i64,
-) -> Result<Option<BlobRow>, rusqlite::Error> {
-    // One statement for every outcome, so that unknown, foreign, expired and burned cost the same.
-    c.prepare_cached(READABLE)?.query_row(params![lookup, now_ms, account], blob).optional()
+/// What may be read now: by name the account's own content first, then a drop of anybody's. Expired counts as gone, and so
+/// does what has no view left for who asks: none never leased, and none whose lease they held and lost.
+pub fn readable(c: &Connection, asked: Asked, now_ms: i64) -> Result<Option<BlobRow>, rusqlite::Error> {
+    match asked {
+        // One statement for every outcome, so that unknown, foreign, expired and burned cost the same.
+        Asked::ByName { account, lookup } => {
+            c.prepare_cached(READABLE)?.query_row(params![lookup, now_ms, account], blob).optional()
+        }
+        Asked::ByLink(token) => match link_rows::find(c, token, now_ms)? {
+            Some(blob) if may_be_leased_to(c, &blob, asked.claimant())? => Ok(Some(blob)),
+            _ => Ok(None),
+        },
+    }
 }
 
 /// Marks a blob burned, its key slot having been overwritten, and keeps the entry that will say so. `false`: it was already.
@@ -193,6 +242,7 @@ pub fn mark_burned(
     log_from: u64,
 ) -> Result<bool, rusqlite::Error> {
     c.prepare_cached("DELETE FROM claims WHERE blob = ?")?.execute([id])?;
+    link_rows::delete_of(c, id)?;
     let sql = "UPDATE blobs SET state = 3, burn_entry = ?, burn_leaf = ?, burn_from = ? WHERE id = ? AND burn_entry IS NULL";
     Ok(c.prepare_cached(sql)?.execute(params![entry, leaf, log_from.cast_signed(), id])? == 1)
 }
@@ -240,7 +290,7 @@ pub fn by_id(c: &Connection, id: BlobId) -> Result<Option<BlobRow>, rusqlite::Er
     c.prepare_cached("SELECT * FROM blobs WHERE id = ?")?.query_row([id], blob).optional()
 }
 
-fn blob(row: &Row<'_>) -> Result<BlobRow, rusqlite::Error> {
+pub(super) fn blob(row: &Row<'_>) -> Result<BlobRow, rusqlite::Error> {
     let unsigned =
         |name: &str| -> Result<u64, rusqlite::Error> { Ok(row.get::<_, i64>(name)?.cast_unsigned()) };
     let burn_entry: Option<Vec<u8>> = row.get("burn_entry")?;
@@ -265,6 +315,8 @@ fn blob(row: &Row<'_>) -> Result<BlobRow, rusqlite::Error> {
         leaf: row.get("leaf")?,
         log_from: unsigned("log_from")?,
         log_index: row.get::<_, Option<i64>>("log_index")?.map(i64::cast_unsigned),
+        password: row.get("password")?,
+        enc_meta: row.get("enc_meta")?,
         burn_entry: match burn_entry {
             Some(entry) => Some((entry, row.get("burn_leaf")?, unsigned("burn_from")?)),
             None => None,

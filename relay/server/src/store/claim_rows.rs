@@ -6,8 +6,8 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::blob_rows::{BlobRow, State, readable};
-use super::{AccountId, BlobId, ClaimId, Digest};
+use super::blob_rows::{Asked, BlobRow, State, readable};
+use super::{AccountId, BlobId, ClaimId};
 
 /// A view whose bytes went out may be leased again this often: at most four disclosures of one view, and no view lost to a
 /// broken line. A lease that ended before its first byte disclosed nothing and does not count.
@@ -24,6 +24,39 @@ pub struct Lease {
     pub generation: u32,
     /// Nothing remains to be read once this lease completes.
     pub last: bool,
+}
+
+/// A blob that asks for a password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Locked {
+    /// Which.
+    pub blob: BlobId,
+    /// Argon2id as a PHC string.
+    pub password: String,
+}
+
+impl Locked {
+    /// The password that `blob` asks for, unless this is the blob that was `unlocked`.
+    #[must_use]
+    pub fn unless(blob: &BlobRow, unlocked: Option<BlobId>) -> Option<Self> {
+        let password = blob.password.clone().filter(|_| unlocked != Some(blob.id))?;
+        Some(Self { blob: blob.id, password })
+    }
+}
+
+/// Why nothing was leased though there may be something.
+#[derive(Debug)]
+pub enum LeaseError {
+    /// Its password was not given.
+    Locked(Locked),
+    /// The database.
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for LeaseError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
 }
 
 /// What remains after a lease ended.
@@ -46,15 +79,33 @@ pub fn may_be_leased(c: &Connection, blob: &BlobRow) -> Result<bool, rusqlite::E
         .query_row([blob.id], |row| row.get(0))
 }
 
-/// Leases one view to the account, a cut one first. `None`: nothing to read, or every view is leased.
+/// Whether a view is left for this claimant: one never leased, or one whose lease they held and lost.
+pub fn may_be_leased_to(
+    c: &Connection,
+    blob: &BlobRow,
+    claimant: AccountId,
+) -> Result<bool, rusqlite::Error> {
+    if blob.views_left > 0 {
+        return Ok(true);
+    }
+    c.prepare_cached("SELECT EXISTS (SELECT 1 FROM claims WHERE blob = ? AND account = ? AND state = 1)")?
+        .query_row(params![blob.id, claimant], |row| row.get(0))
+}
+
+/// Leases one view to who asks, a cut one first. `None`: nothing to read, or every view is leased. A blob with a password is
+/// leased only if it is the very one whose password was `unlocked`.
 pub fn lease(
     c: &Connection,
-    account: AccountId,
-    lookup: Digest,
+    asked: Asked,
+    unlocked: Option<BlobId>,
     claim: ClaimId,
     now_ms: i64,
-) -> Result<Option<Lease>, rusqlite::Error> {
-    let Some(mut blob) = readable(c, account, lookup, now_ms)? else { return Ok(None) };
+) -> Result<Option<Lease>, LeaseError> {
+    let account = asked.claimant();
+    let Some(mut blob) = readable(c, asked, now_ms)? else { return Ok(None) };
+    if let Some(locked) = Locked::unless(&blob, unlocked) {
+        return Err(LeaseError::Locked(locked));
+    }
     let cut: Option<(ClaimId, u32)> = c
         .prepare_cached(
             "SELECT id, generation FROM claims WHERE blob = ? AND account = ? AND state = 1 LIMIT 1",

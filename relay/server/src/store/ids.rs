@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use paramant_protocol::id::ReceiptId;
+use paramant_protocol::id::{DownloadToken, ReceiptId};
 use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
 macro_rules! identifier {
@@ -86,6 +86,19 @@ impl AccountId {
     pub fn random() -> Result<Self, getrandom::Error> {
         random().map(Self)
     }
+}
+
+impl AccountId {
+    /// Who uploads without a key. No key ever acts for this account: real ones are random.
+    pub const NOBODY: Self = Self([0; 16]);
+}
+
+/// A fresh token of a download link.
+///
+/// # Errors
+/// When the system has no randomness to give.
+pub fn random_download_token() -> Result<DownloadToken, getrandom::Error> {
+    random().map(DownloadToken::from_random)
 }
 
 /// A fresh id of a log receipt.

@@ -17,10 +17,9 @@ use crate::log_service::LogError;
 use crate::plans;
 use crate::store::blob_rows::{self, BlobRow, Inserted, Space, State};
 use crate::store::meta::MetaError;
-use crate::store::receipt_rows;
 use crate::store::slots::{Slot, SlotError};
 use crate::store::usage_rows::{self, Counted, Quota};
-use crate::store::{AccountId, BlobId, Digest, random_receipt_id};
+use crate::store::{AccountId, BlobId, Digest, link_rows, random_receipt_id, receipt_rows};
 
 /// How often, and how many times, a repeat looks whether the same upload has become live, or its last read has ended.
 const REPEAT_LOOKS: (Duration, u32) = (Duration::from_millis(20), 500);
@@ -46,6 +45,19 @@ pub struct Terms {
     pub sig_valid: bool,
     /// How many the account may send in a month, while plans limit that.
     pub quota: Option<Quota>,
+    /// Who may read it besides the account, and with what.
+    pub access: Access,
+}
+
+/// How a blob may be read besides by its account's keys, and what readers must know.
+#[derive(Debug, Clone, Default)]
+pub struct Access {
+    /// A password, as the PHC string that [`crate::passwords`] makes.
+    pub password: Option<String>,
+    /// The file's name, encrypted by the sender.
+    pub enc_meta: Option<String>,
+    /// SHA-256 of a fresh token: a download link of this upload, or of the unread one that stands for it.
+    pub link: Option<Digest>,
 }
 
 /// An upload that may be acknowledged.
@@ -202,10 +214,12 @@ impl Transfers {
             leaf: Digest(entry.legacy_leaf),
             log_from: core.log.head().size,
             log_index: None,
+            password: terms.access.password.clone(),
+            enc_meta: terms.access.enc_meta.clone(),
             burn_entry: None,
         };
-        let receipt = random_receipt_id()?;
-        if let Some(earlier) = self.insert(&row, receipt, terms.quota.as_ref(), at).await? {
+        let (receipt, link) = (random_receipt_id()?, terms.access.link);
+        if let Some(earlier) = self.insert(&row, receipt, link, terms.quota.as_ref(), at).await? {
             return Ok(Kept::Repeat(earlier));
         }
         let appended = core.log.append(entry).await?;
@@ -215,6 +229,9 @@ impl Transfers {
             let was_pending = blob_rows::mark_live(c, live.id, appended.index)?;
             if was_pending {
                 receipt_rows::insert(c, &receipt, &live)?;
+                if let Some(token) = link {
+                    link_rows::insert(c, token, live.id)?;
+                }
             }
             Ok(was_pending)
         });
@@ -230,6 +247,7 @@ impl Transfers {
         &self,
         row: &BlobRow,
         receipt: ReceiptId,
+        link: Option<Digest>,
         quota: Option<&Quota>,
         at: Timestamp,
     ) -> Result<Option<Accepted>, UploadError> {
@@ -240,7 +258,12 @@ impl Transfers {
                 let inserted = blob_rows::insert_pending(c, &new)?;
                 match &inserted {
                     Inserted::New => count(c, &new, quota.as_ref(), at)?,
-                    Inserted::Unread(earlier) => receipt_rows::insert(c, &receipt, earlier)?,
+                    Inserted::Unread(earlier) => {
+                        receipt_rows::insert(c, &receipt, earlier)?;
+                        if let Some(token) = link {
+                            link_rows::insert(c, token, earlier.id)?;
+                        }
+                    }
                     Inserted::Undecided => {}
                 }
                 Ok::<_, UploadError>(inserted)

@@ -16,11 +16,11 @@ use super::Transfers;
 use super::sending::{Sending, Source};
 use crate::entries::{self, EntryError};
 use crate::log_service::LogError;
-use crate::store::blob_rows::{self, BlobRow};
-use crate::store::claim_rows::{self, Lease, Settled};
+use crate::store::blob_rows::{self, Asked, BlobRow};
+use crate::store::claim_rows::{self, Lease, LeaseError, Locked, Settled};
 use crate::store::meta::MetaError;
 use crate::store::receipt_rows;
-use crate::store::{AccountId, BlobId, ClaimId, Digest, now_ms, random_receipt_id};
+use crate::store::{BlobId, ClaimId, Digest, now_ms, random_receipt_id};
 
 /// A view that was leased, with its bytes ready to go.
 #[derive(Debug)]
@@ -42,6 +42,9 @@ pub struct Claimed {
 /// Why a view could not be leased, though it may be there.
 #[derive(Debug, thiserror::Error)]
 pub enum ClaimError {
+    /// It asks for a password.
+    #[error("the blob asks for a password")]
+    Locked(Locked),
     /// The database.
     #[error(transparent)]
     Meta(#[from] MetaError),
@@ -59,6 +62,15 @@ pub enum ClaimError {
 impl From<rusqlite::Error> for ClaimError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Meta(error.into())
+    }
+}
+
+impl From<LeaseError> for ClaimError {
+    fn from(error: LeaseError) -> Self {
+        match error {
+            LeaseError::Locked(locked) => Self::Locked(locked),
+            LeaseError::Sqlite(error) => error.into(),
+        }
     }
 }
 
@@ -121,21 +133,19 @@ pub(super) struct LeaseGuard {
 }
 
 impl Transfers {
-    /// Leases one view to the account. `None`: nothing there that this account may read now, for whatever reason.
+    /// Leases one view to who asks. `None`: nothing there that they may read now, for whatever reason. `unlocked` is the blob
+    /// whose password they gave, if they did; it is compared in the transaction that leases the view.
     ///
     /// # Errors
-    /// When database, log or file fail; the view is not lost then.
-    pub async fn claim(&self, account: AccountId, lookup: Digest) -> Result<Option<Claimed>, ClaimError> {
+    /// [`ClaimError::Locked`] when it asks for a password; else when database, log or file fail. No view is lost then.
+    pub async fn claim(&self, asked: Asked, unlocked: Option<BlobId>) -> Result<Option<Claimed>, ClaimError> {
         let now = now_ms();
         // Most questions for what is not there end here, at the cost of one read, the same for every reason.
-        let there = self
-            .0
-            .vault
-            .meta
-            .read(move |c| Ok::<_, ClaimError>(blob_rows::readable(c, account, lookup, now)?))
-            .await?;
-        if there.is_none() {
-            return Ok(None);
+        let there =
+            self.0.vault.meta.read(move |c| Ok::<_, ClaimError>(blob_rows::readable(c, asked, now)?)).await?;
+        let Some(there) = there else { return Ok(None) };
+        if let Some(locked) = Locked::unless(&there, unlocked) {
+            return Err(ClaimError::Locked(locked));
         }
         let claim = ClaimId::random().map_err(EntryError::from)?;
         let receipt = random_receipt_id().map_err(EntryError::from)?;
@@ -147,7 +157,7 @@ impl Transfers {
                 .vault
                 .meta
                 .write(move |c| {
-                    let lease = claim_rows::lease(c, account, lookup, claim, now)?;
+                    let lease = claim_rows::lease(c, asked, unlocked, claim, now)?;
                     if let Some(lease) = &lease {
                         receipt_rows::insert(c, &receipt, &lease.blob)?;
                     }

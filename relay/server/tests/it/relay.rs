@@ -144,6 +144,14 @@ impl User {
     }
 }
 
+/// Status, headers and body of an answer, apart from what differs each time: when it was made, and its own number.
+pub async fn everything_said(answer: Response) -> (StatusCode, Vec<(String, Vec<u8>)>, Vec<u8>) {
+    let headers =
+        answer.headers().iter().filter(|(name, _)| !matches!(name.as_str(), "date" | "x-request-id"));
+    let headers = headers.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
+    (answer.status(), headers, answer.bytes().await.unwrap().to_vec())
+}
+
 pub fn settings(dir: &Path) -> Settings {
     let token = dir.join("admin-token");
     std::fs::write(&token, ADMIN).unwrap();

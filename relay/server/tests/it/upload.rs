@@ -174,7 +174,7 @@ async fn each_fault_has_its_answer_and_leaves_nothing() {
         ("a strange file name", with("enc_meta", "a b".into()), 400, ""),
         ("time as a text", with("ttl_ms", "soon".into()), 400, ""),
         ("negative time", with("ttl_ms", (-5).into()), 400, ""),
-        ("a password", with("password", "secret".into()), 501, ""),
+        ("a password that is no text", with("password", 7.into()), 400, "password must be a string"),
         ("not an object", json!([good]), 400, ""),
         ("short PQHB", pqhb(b"PQHB\x01"), 400, "malformed_wire_v1"),
         ("PQHB version 2", pqhb(b"PQHB\x02\x00\x02\x00\x02\x00"), 415, "unsupported_wire_version"),

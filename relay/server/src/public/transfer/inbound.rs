@@ -21,14 +21,15 @@ use serde_json::{Map, Value};
 
 use crate::accounts::Principal;
 use crate::app::{App, Shared};
-use crate::plans::Plan;
+use crate::passwords::Password;
+use crate::plans::{self, Plan};
 use crate::public::body::{Broken, Stream};
 use crate::public::errors::Refused;
 use crate::receipts;
-use crate::store::Digest;
 use crate::store::blob_rows::Space;
 use crate::store::usage_rows::Quota;
-use crate::transfer::{Received, Receiving, Terms, Unfinished, UploadError};
+use crate::store::{AccountId, Digest, random_download_token};
+use crate::transfer::{Access, Received, Receiving, Terms, Unfinished, UploadError};
 
 /// Every relay takes JSON bodies of this size at least, whatever its blob limit.
 const JSON_BODY: u64 = 10 * 1024 * 1024;
@@ -39,6 +40,44 @@ const SLICE: usize = 64 * 1024;
 /// What a sender waits for a signed tree head when few are uploading; when many are, none waits.
 const SENDER_PATIENCE: Duration = Duration::from_millis(40);
 const FEW_UPLOADS: u64 = 4;
+
+/// Uploads without a key: never larger, and never for longer (protocol §4.1).
+const NOBODY_BLOB: u64 = 5 * 1024 * 1024;
+const NOBODY_TTL: Duration = Duration::from_secs(24 * 3600);
+
+/// Who uploads.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Sender<'w> {
+    /// The holder of a key.
+    Key(&'w Principal),
+    /// Somebody without one: what is sent is read once, by any active key or through its link.
+    Nobody,
+}
+
+impl Sender<'_> {
+    fn account(self) -> AccountId {
+        match self {
+            Self::Key(who) => who.account,
+            Self::Nobody => AccountId::NOBODY,
+        }
+    }
+
+    fn plan(self, app: &App) -> &'static Plan {
+        match self {
+            Self::Key(who) => app.plan(who),
+            // What nobody may do is bounded by constants here, not by a plan.
+            Self::Nobody => plans::in_force("", false),
+        }
+    }
+
+    fn max_blob(self, app: &App) -> u64 {
+        let max = app.core.settings.current().limits.max_blob;
+        match self {
+            Self::Key(_) => max,
+            Self::Nobody => max.min(NOBODY_BLOB),
+        }
+    }
+}
 
 /// Terms of a raw upload, in the query.
 #[derive(Debug, Default, Deserialize)]
@@ -58,6 +97,15 @@ struct Fields {
     /// SHA-256 of the name by which the sender tells that it sends a file again.
     file_id: Option<Digest>,
     signature: Option<String>,
+    password: Option<Password>,
+    enc_meta: Option<String>,
+}
+
+impl Fields {
+    /// What an upload without a key may ask for. A drop it is not: its hash is compared with the payload.
+    fn of_nobody(self) -> Self {
+        Self { drop: false, ttl: self.ttl.min(NOBODY_TTL), views: 1, device: None, signature: None, ..self }
+    }
 }
 
 pub(super) async fn from_bytes(
@@ -103,20 +151,22 @@ pub(super) async fn from_bytes(
         device: terms.device_id,
         file_id: None,
         signature: None,
+        password: None,
+        enc_meta: None,
     };
     let (received, unfinished) = receiving.end()?;
     if received.size == 0 {
         return Err(Refused::bad("the payload is empty"));
     }
-    finish(app, who, fields, received, unfinished, max).await
+    finish(app, Sender::Key(who), fields, received, unfinished, max).await
 }
 
 pub(super) async fn from_json(
     app: &Shared,
-    who: &Principal,
+    who: Sender<'_>,
     request: Request,
 ) -> Result<UploadAnswer, Refused> {
-    let max = app.core.settings.current().limits.max_blob;
+    let max = who.max_blob(app);
     let body_limit = JSON_BODY.max(max.div_ceil(3).saturating_mul(4).saturating_add(JSON_REST));
     let mut stream = Stream::new(request.into_body(), body_limit);
     let announced = stream.announced();
@@ -151,7 +201,10 @@ pub(super) async fn from_json(
     }
     let (received, unfinished) = receiving.end()?;
     let nothing = received.size == 0 && payload_fault.is_none();
-    let fields = read_fields(&fields, has_payload && !nothing, app.plan(who), app)?;
+    let mut fields = read_fields(&fields, has_payload && !nothing, who.plan(app), app)?;
+    if matches!(who, Sender::Nobody) {
+        fields = fields.of_nobody();
+    }
     if let Some(fault) = payload_fault {
         return Err(Refused::bad(fault.to_string()));
     }
@@ -191,7 +244,7 @@ impl JsonUpload {
 /// The checks that need the whole payload, then the keeping, then the answer.
 async fn finish(
     app: &Shared,
-    who: &Principal,
+    who: Sender<'_>,
     fields: Fields,
     received: Received,
     unfinished: Unfinished,
@@ -213,22 +266,32 @@ async fn finish(
         Some(signature) => signed_by_device(app, who, &fields, signature).await,
         None => false,
     };
+    let token = random_download_token().map_err(Refused::internal)?;
+    let (given, password) = match fields.password {
+        Some(password) => (Some(password.clone()), Some(app.store.passwords.seal(password).await?)),
+        None => (None, None),
+    };
     let terms = Terms {
-        account: who.account,
-        space: if fields.drop { Space::Drop } else { Space::Content },
+        account: who.account(),
+        space: if fields.drop || matches!(who, Sender::Nobody) { Space::Drop } else { Space::Content },
         lookup: fields.lookup,
         hash: received.hash,
         ttl: fields.ttl,
         views: fields.views,
         device: fields.device,
         sig_valid,
-        quota: app.plan(who).uploads_per_month.map(|limit| Quota {
+        access: Access { password, enc_meta: fields.enc_meta, link: Some(Digest(token.digest())) },
+        quota: who.plan(app).uploads_per_month.map(|limit| Quota {
             limit,
-            plan: app.plan(who).name,
+            plan: who.plan(app).name,
             file: fields.file_id,
         }),
     };
+    let sealed = terms.access.password.clone();
     let accepted = app.store.transfers.accept(terms, unfinished).await?;
+    if accepted.blob.password != sealed {
+        same_password(app, accepted.blob.password.clone(), given).await?;
+    }
     app.core.metrics.received(accepted.blob.size);
 
     let few = app.store.transfers.in_flight().uploads <= FEW_UPLOADS;
@@ -244,8 +307,7 @@ async fn finish(
         ttl_ms: accepted.blob.ttl_ms.cast_unsigned(),
         size: accepted.blob.size,
         sig_verified: accepted.blob.sig_valid,
-        // Public download links are not offered.
-        download_token: String::new(),
+        download_token: token.to_string(),
         merkle_proof: proof.ok(),
         log_receipt: Some(accepted.receipt),
     })
@@ -274,12 +336,13 @@ fn read_fields(
             )));
         }
     }
-    if text("password").is_some_and(|password| !password.is_empty()) {
-        return Err(Refused::new(
-            StatusCode::NOT_IMPLEMENTED,
-            "this relay does not offer passwords on blobs",
-        ));
-    }
+    let password = match fields.get("password") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(text)) if text.is_empty() => None,
+        Some(Value::String(text)) => Some(Password::new(text.as_bytes())?),
+        // Taken for none, it would leave what was to be protected without protection.
+        Some(_) => return Err(Refused::bad("password must be a string")),
+    };
     let meta = fields.get("meta");
     let drop = meta.and_then(|meta| meta.get("drop")) == Some(&Value::Bool(true));
     let device = meta.and_then(|meta| meta.get("device_id")).and_then(Value::as_str);
@@ -294,13 +357,27 @@ fn read_fields(
             .and_then(Value::as_str)
             .map(|id| Digest(leaf::sha256(id.as_bytes()))),
         signature: text("dsa_signature").map(str::to_owned),
+        password,
+        enc_meta: text("enc_meta").filter(|text| !text.is_empty()).map(str::to_owned),
     })
 }
 
+/// A repeat of an unread upload stands for it only under the same password: otherwise its sender would believe in a protection
+/// that is another, or none.
+async fn same_password(app: &App, sealed: Option<String>, given: Option<Password>) -> Result<(), Refused> {
+    let same = match (sealed, given) {
+        (None, None) => true,
+        (Some(sealed), Some(given)) => app.store.passwords.is_of(sealed, given).await?,
+        _ => false,
+    };
+    let refused = "the same bytes wait to be read under another password, or none; cancel that upload first";
+    if same { Ok(()) } else { Err(Refused::new(StatusCode::CONFLICT, refused)) }
+}
+
 /// Whether the device that is named signed the hash, with the key it registered. Reported, never enforced.
-async fn signed_by_device(app: &App, who: &Principal, fields: &Fields, signature: &str) -> bool {
+async fn signed_by_device(app: &App, who: Sender<'_>, fields: &Fields, signature: &str) -> bool {
     let Some(device) = &fields.device else { return false };
-    let found = app.store.devices.keys(who.account, device, app.plan(who)).await;
+    let found = app.store.devices.keys(who.account(), device, who.plan(app)).await;
     let Ok(Some(keys)) = found else { return false };
     let key = keys.keys.sig_pub.and_then(|key| hex::decode(key).ok()).unwrap_or_default();
     let Ok(signature) = hex::decode(signature) else { return false };

@@ -1,0 +1,96 @@
+//! A read from its question to its bytes, whoever asks: the password first, where there is one, then the view.
+
+use std::net::IpAddr;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use paramant_protocol::download::{BURNED_HEADER, HASH_HEADER, PASSWORD_HEADER};
+use paramant_protocol::receipt;
+
+use super::log_receipt;
+use crate::app::Shared;
+use crate::passwords::{Password, PasswordError, Trier};
+use crate::public::errors::Refused;
+use crate::receipts;
+use crate::store::blob_rows::Asked;
+use crate::transfer::{ClaimError, Claimed};
+
+/// The password in a reader's header. Scripts of web pages can send Latin-1 there and nothing else, others send UTF-8: what is
+/// UTF-8 is taken as it is, what cannot be is read as Latin-1.
+pub(in crate::public) fn in_header(headers: &HeaderMap) -> Result<Option<Password>, PasswordError> {
+    let Some(value) = headers.get(PASSWORD_HEADER).map(HeaderValue::as_bytes) else { return Ok(None) };
+    if value.is_empty() {
+        return Ok(None);
+    }
+    match std::str::from_utf8(value) {
+        Ok(text) => Password::new(text.as_bytes()),
+        Err(_) => {
+            let text: String = value.iter().map(|byte| char::from(*byte)).collect();
+            Password::new(text.as_bytes())
+        }
+    }
+    .map(Some)
+}
+
+/// Leases one view to who asks, having tried their password where one is asked for. `None`: nothing there for them.
+pub(in crate::public) async fn claim(
+    app: &Shared,
+    asked: Asked,
+    password: Option<Password>,
+    address: IpAddr,
+) -> Result<Option<Claimed>, Refused> {
+    let locked = match app.store.transfers.claim(asked, None).await {
+        Err(ClaimError::Locked(locked)) => locked,
+        other => return Ok(other?),
+    };
+    let password = password.ok_or_else(Refused::password_missing)?;
+    let unlocked = app.store.passwords.unlock(locked, password, Trier { asked, address }).await?;
+    Ok(app.store.transfers.claim(asked, Some(unlocked)).await?)
+}
+
+/// The bytes of a claimed view, under the name that they were asked for by.
+pub(in crate::public) async fn answer(
+    app: &Shared,
+    claimed: Claimed,
+    name: &str,
+) -> Result<Response, Refused> {
+    // Should this fail, the claim drops before its first byte: the view can be leased again, as often as it takes.
+    let receipt = receipts::for_read(&app.core, &claimed).await.map_err(Refused::internal)?;
+    let receipt = HeaderValue::from_str(&receipt).map_err(Refused::internal)?;
+    app.core.metrics.sent(claimed.blob.size);
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),
+        (header::CONTENT_LENGTH, HeaderValue::from(claimed.blob.size)),
+        (
+            HeaderName::from_static(BURNED_HEADER),
+            HeaderValue::from_static(if claimed.last { "true" } else { "false" }),
+        ),
+        (HeaderName::from_static(HASH_HEADER), HeaderValue::from_str(name).map_err(Refused::internal)?),
+        (HeaderName::from_static(receipt::HEADER), receipt),
+        log_receipt(&claimed.receipt)?,
+    ];
+    Ok((headers, Body::new(claimed.body)).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn one_password_is_the_same_however_a_client_writes_it() {
+        let written = |bytes: &[u8]| {
+            let headers = HeaderMap::from_iter([(
+                HeaderName::from_static(PASSWORD_HEADER),
+                HeaderValue::from_bytes(bytes).unwrap(),
+            )]);
+            in_header(&headers).unwrap().map(|password| password.bytes().to_vec())
+        };
+        assert_eq!(written("grün".as_bytes()).unwrap(), "grün".as_bytes());
+        assert_eq!(written(b"gr\xfcn").unwrap(), "grün".as_bytes());
+        assert_eq!(written(b"plain").unwrap(), b"plain");
+        assert!(written(b"").is_none());
+    }
+}
