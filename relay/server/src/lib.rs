@@ -4,6 +4,7 @@
 //! `paramant-licensing` and the `decide`-like functions here; this crate does the I/O. Only [`outbound`] dials, and in a cluster
 //! not even that: there the [`courier`], another process of this program, carries what leaves.
 
+pub mod account_views;
 pub mod accounts;
 pub mod adoption;
 pub mod app;

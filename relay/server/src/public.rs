@@ -3,6 +3,7 @@
 //! Routes live in the modules below, one per subject; this file mounts them and wraps them: request id and span, metrics,
 //! headers, the client's address. Reads of the log need no key and are never limited.
 
+pub mod account_views;
 pub mod admin;
 mod body;
 mod conditions;
@@ -60,6 +61,7 @@ pub fn router(app: Shared) -> Router {
     Router::new()
         .merge(log)
         .merge(transfer::routes())
+        .merge(account_views::routes())
         .merge(keys::routes())
         .merge(admin::routes())
         .merge(log_keys::routes())

@@ -5,6 +5,8 @@
 //! left half done in either direction before the first request. The start-up code opens and closes it; handlers reach its
 //! parts through [`crate::app::App::store`].
 
+pub mod activity_rows;
+pub mod audit_rows;
 pub mod blob_rows;
 pub mod blobs;
 pub mod claim_rows;
@@ -13,10 +15,12 @@ mod ids;
 pub mod memory;
 pub mod meta;
 mod migrations;
+pub mod queue_rows;
 pub mod receipt_rows;
 mod rows_and_log;
 pub mod seal;
 pub mod slots;
+pub mod told_rows;
 
 use std::collections::HashSet;
 use std::io;
@@ -37,6 +41,7 @@ use self::receipt_rows::Receipted;
 use self::rows_and_log::CompareError;
 pub use self::rows_and_log::Torn;
 use self::slots::{KeySlots, Slot, SlotError};
+use crate::account_views::AccountViews;
 use crate::accounts::Accounts;
 use crate::app::Core;
 use crate::devices::Devices;
@@ -67,6 +72,8 @@ pub struct Store {
     pub accounts: Accounts,
     /// Device keys.
     pub devices: Devices,
+    /// What account holders see of what happened.
+    pub views: AccountViews,
     /// Who is admin.
     pub admin: AdminAccess,
     /// Uploads, claims, burns.
@@ -157,7 +164,8 @@ impl Store {
         let contradictions = vault.meta.read(|c| Ok::<_, RecoveryError>(evidence_rows::count(c)?)).await?;
         core.metrics.contradictions(contradictions);
         let rates = RateLimits::default();
-        Ok(Self { vault, unattended, accounts, devices, admin, transfers, licenses, rates })
+        let views = AccountViews::new(meta());
+        Ok(Self { vault, unattended, accounts, devices, views, admin, transfers, licenses, rates })
     }
 
     /// Waits for its writers to finish; called once, after the last request.

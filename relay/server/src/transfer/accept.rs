@@ -2,7 +2,8 @@
 //!
 //! The order is the promise: payload file, its directory and its key durable → row `pending` → `transfer` entry durable in
 //! the log → row `live` with the entry's index. A crash after any step leaves either the whole upload (its entry is in the
-//! log) or nothing (it is not), and the pass at start tells which. Runs to its end even when the client hangs up.
+//! log) or nothing (it is not), and the pass at start tells which. What account holders are told of it (audit row, device queue) is
+//! in the transaction that makes the row `live`. Runs to its end even when the client hangs up.
 
 use std::io;
 use std::sync::PoisonError;
@@ -16,9 +17,9 @@ use crate::entries::{self, EntryError};
 use crate::log_service::LogError;
 use crate::store::blob_rows::{self, BlobRow, Inserted, Space, State};
 use crate::store::meta::MetaError;
-use crate::store::receipt_rows;
 use crate::store::slots::{Slot, SlotError};
-use crate::store::{AccountId, BlobId, Digest, random_receipt_id};
+use crate::store::{AccountId, BlobId, Digest, now_ms, random_receipt_id};
+use crate::store::{receipt_rows, told_rows};
 
 /// How often, and how many times, a repeat looks whether the same upload has become live, or its last read has ended.
 const REPEAT_LOOKS: (Duration, u32) = (Duration::from_millis(20), 500);
@@ -205,7 +206,7 @@ impl Transfers {
         let blob = BlobRow { state: State::Live, log_index: Some(appended.index), ..row };
         let live = blob.clone();
         let publish = self.0.vault.meta.write::<_, MetaError, _>(move |c| {
-            let was_pending = blob_rows::mark_live(c, live.id, appended.index)?;
+            let was_pending = told_rows::publish(c, &live, appended.index, now_ms())?;
             if was_pending {
                 receipt_rows::insert(c, &receipt, &live)?;
             }
