@@ -20,6 +20,7 @@ use crate::outbound::Couriers;
 use crate::probes::Readiness;
 use crate::settings::{Payload, Settings, SettingsHandle};
 use crate::store::{self, Store};
+use crate::streams::Streams;
 use crate::witnesses::Witnesses;
 
 /// The state handed to every handler.
@@ -46,6 +47,8 @@ pub struct Core {
     pub couriers: Couriers,
     /// What witnesses say of the log.
     pub witnesses: Witnesses,
+    /// The WebSockets of account holders.
+    pub streams: Streams,
     /// Why reads are not served, if they are not.
     pub readiness: Readiness,
     /// Counters.
@@ -122,6 +125,8 @@ impl Core {
             metrics.witnesses.clone(),
         )
         .map_err(OpenError::Witnesses)?;
+        let closing = CancellationToken::new();
+        let streams = Streams::new(closing.clone(), metrics.streams.clone());
         Ok(Self {
             settings,
             data,
@@ -132,10 +137,11 @@ impl Core {
             directives: Arc::new(directives),
             couriers,
             witnesses,
+            streams,
             readiness: Readiness::default(),
             metrics,
             started_at,
-            closing: CancellationToken::new(),
+            closing,
         })
     }
 }

@@ -36,6 +36,7 @@ pub mod settings;
 pub mod setup_code;
 pub mod shutdown;
 pub mod store;
+pub mod streams;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod test_relay;

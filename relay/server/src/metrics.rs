@@ -2,6 +2,7 @@
 //!
 //! What another part owns (uploads in progress, log size) is read when somebody looks, not counted twice.
 
+mod streams;
 mod witnesses;
 
 use std::time::Duration;
@@ -15,6 +16,7 @@ use prometheus::{
 
 use paramant_protocol::transparency::GossipVerdict;
 
+pub use self::streams::StreamMetrics;
 pub use self::witnesses::WitnessMetrics;
 use crate::app::Core;
 
@@ -45,6 +47,8 @@ pub struct Metrics {
     uptime: IntGauge,
     /// About witnesses.
     pub witnesses: WitnessMetrics,
+    /// About the WebSockets of account holders.
+    pub streams: StreamMetrics,
 }
 
 /// Connections of one listener.
@@ -119,6 +123,7 @@ impl Metrics {
             )?,
             uptime: new.gauge("paramant_uptime_seconds", "Since the process started")?,
             witnesses: WitnessMetrics::new(&new)?,
+            streams: StreamMetrics::new(&new)?,
             registry,
         })
     }

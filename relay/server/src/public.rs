@@ -27,6 +27,7 @@ pub mod observe;
 pub mod pages;
 mod plain_words;
 mod representation;
+pub mod stream;
 pub mod transfer;
 
 use axum::extract::State;
@@ -62,6 +63,7 @@ pub fn router(app: Shared) -> Router {
         .merge(log)
         .merge(transfer::routes())
         .merge(account_views::routes())
+        .merge(stream::routes())
         .merge(keys::routes())
         .merge(admin::routes())
         .merge(log_keys::routes())

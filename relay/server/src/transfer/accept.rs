@@ -146,6 +146,7 @@ impl Transfers {
             Ok(Kept::New(accepted)) => {
                 let size = unfinished.size;
                 unfinished.reservation.became_blob(size);
+                self.0.core.streams.tell_of(&accepted.blob);
                 self.count(|totals| {
                     totals.inbound += 1;
                     totals.bytes_in += size;

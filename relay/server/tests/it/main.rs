@@ -28,6 +28,7 @@ mod relay;
 mod sdk;
 mod spawned;
 mod stranger;
+mod streams;
 mod struck;
 mod upload;
 mod witness;
