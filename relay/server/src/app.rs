@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::adoption::{self, AdoptError};
@@ -49,6 +50,8 @@ pub struct Core {
     pub witnesses: Witnesses,
     /// The WebSockets of account holders.
     pub streams: Streams,
+    /// Rung when an upload put something into the outbox of webhooks.
+    pub outbox_news: Arc<Notify>,
     /// Why reads are not served, if they are not.
     pub readiness: Readiness,
     /// Counters.
@@ -138,6 +141,7 @@ impl Core {
             couriers,
             witnesses,
             streams,
+            outbox_news: Arc::default(),
             readiness: Readiness::default(),
             metrics,
             started_at,

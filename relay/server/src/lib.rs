@@ -42,6 +42,7 @@ pub mod streams;
 mod test_relay;
 pub mod transfer;
 mod unattended;
+pub mod webhooks;
 pub mod witnesses;
 
 /// The release, as images and reports name it.

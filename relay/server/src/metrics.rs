@@ -3,6 +3,7 @@
 //! What another part owns (uploads in progress, log size) is read when somebody looks, not counted twice.
 
 mod streams;
+mod webhooks;
 mod witnesses;
 
 use std::time::Duration;
@@ -17,6 +18,7 @@ use prometheus::{
 use paramant_protocol::transparency::GossipVerdict;
 
 pub use self::streams::StreamMetrics;
+pub use self::webhooks::WebhookMetrics;
 pub use self::witnesses::WitnessMetrics;
 use crate::app::Core;
 
@@ -49,6 +51,8 @@ pub struct Metrics {
     pub witnesses: WitnessMetrics,
     /// About the WebSockets of account holders.
     pub streams: StreamMetrics,
+    /// About webhooks.
+    pub webhooks: WebhookMetrics,
 }
 
 /// Connections of one listener.
@@ -124,6 +128,7 @@ impl Metrics {
             uptime: new.gauge("paramant_uptime_seconds", "Since the process started")?,
             witnesses: WitnessMetrics::new(&new)?,
             streams: StreamMetrics::new(&new)?,
+            webhooks: WebhookMetrics::new(&new)?,
             registry,
         })
     }

@@ -29,6 +29,7 @@ mod plain_words;
 mod representation;
 pub mod stream;
 pub mod transfer;
+pub mod webhooks;
 
 use axum::extract::State;
 use axum::http::{Extensions, HeaderMap, StatusCode, Version, header};
@@ -64,6 +65,7 @@ pub fn router(app: Shared) -> Router {
         .merge(transfer::routes())
         .merge(account_views::routes())
         .merge(stream::routes())
+        .merge(webhooks::routes())
         .merge(keys::routes())
         .merge(admin::routes())
         .merge(log_keys::routes())

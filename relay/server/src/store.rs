@@ -21,6 +21,7 @@ mod rows_and_log;
 pub mod seal;
 pub mod slots;
 pub mod told_rows;
+pub mod webhook_rows;
 
 use std::collections::HashSet;
 use std::io;
@@ -34,7 +35,7 @@ use paramant_protocol::id::ReceiptId;
 use self::blob_rows::BlobRow;
 use self::blobs::{BlobFiles, BlobStore};
 use self::evidence_rows::Evidence;
-pub use self::ids::{AccountId, BlobId, ClaimId, Digest, random_receipt_id};
+pub use self::ids::{AccountId, BlobId, ClaimId, Digest, HookId, random_receipt_id};
 use self::memory::MemoryBlobs;
 use self::meta::{Meta, MetaError, MetaOpenError};
 use self::receipt_rows::Receipted;
@@ -51,6 +52,7 @@ use crate::settings::Payload;
 use crate::setup_code::AdminAccess;
 use crate::transfer::Transfers;
 use crate::unattended::Unattended;
+use crate::webhooks::Webhooks;
 
 /// Where the three kinds of things are kept. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -74,6 +76,8 @@ pub struct Store {
     pub devices: Devices,
     /// What account holders see of what happened.
     pub views: AccountViews,
+    /// Who is told of uploads by calls.
+    pub webhooks: Webhooks,
     /// Who is admin.
     pub admin: AdminAccess,
     /// Uploads, claims, burns.
@@ -164,8 +168,8 @@ impl Store {
         let contradictions = vault.meta.read(|c| Ok::<_, RecoveryError>(evidence_rows::count(c)?)).await?;
         core.metrics.contradictions(contradictions);
         let rates = RateLimits::default();
-        let views = AccountViews::new(meta());
-        Ok(Self { vault, unattended, accounts, devices, views, admin, transfers, licenses, rates })
+        let (views, webhooks) = (AccountViews::new(meta()), Webhooks::new(core, meta()));
+        Ok(Self { vault, unattended, accounts, devices, views, webhooks, admin, transfers, licenses, rates })
     }
 
     /// Waits for its writers to finish; called once, after the last request.

@@ -22,6 +22,8 @@ const MIGRATIONS: &[Migration] = &[
     Migration { min_reader: 1, sql: include_str!("schema/0004-evidence.sql") },
     // An older release adds no rows; what it does meanwhile is missing from audit chains, which stay valid.
     Migration { min_reader: 1, sql: include_str!("schema/0005-account-views.sql") },
+    // An older release tells nobody, and what waits meanwhile is told late or not at all.
+    Migration { min_reader: 1, sql: include_str!("schema/0006-webhooks.sql") },
 ];
 
 /// The schema this release writes.

@@ -1,16 +1,28 @@
 //! What account holders are told of a change, written in the transaction that makes the change: audit rows, the device queue,
-//! the account's numbers. The transfer path calls this where a state changes; who reads the rows is not its concern.
+//! the outbox of webhooks, the account's numbers. The transfer path calls this where a state changes; who reads the rows is not its concern.
 
 use rusqlite::Connection;
 
 use super::audit_rows::{self, Event};
 use super::blob_rows::{self, BlobRow};
-use super::{AccountId, activity_rows, queue_rows};
+use super::{AccountId, activity_rows, queue_rows, webhook_rows};
 
-/// Makes a `pending` row `live`, and tells of it. `false`: it was not pending (any more).
-pub fn publish(c: &Connection, blob: &BlobRow, log_index: u64, now_ms: i64) -> Result<bool, rusqlite::Error> {
+/// What was told of an upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told {
+    /// Webhooks that are to be called for it.
+    pub hooks: usize,
+}
+
+/// Makes a `pending` row `live`, and tells of it. `None`: it was not pending (any more).
+pub fn publish(
+    c: &Connection,
+    blob: &BlobRow,
+    log_index: u64,
+    now_ms: i64,
+) -> Result<Option<Told>, rusqlite::Error> {
     if !blob_rows::mark_live(c, blob.id, log_index)? {
-        return Ok(false);
+        return Ok(None);
     }
     let event = Event::Inbound {
         lookup: blob.lookup,
@@ -20,7 +32,7 @@ pub fn publish(c: &Connection, blob: &BlobRow, log_index: u64, now_ms: i64) -> R
     };
     audit_rows::append(c, blob.account, now_ms, &event)?;
     queue_rows::push(c, blob, now_ms)?;
-    Ok(true)
+    Ok(Some(Told { hooks: webhook_rows::enqueue(c, blob, now_ms)? }))
 }
 
 /// A download by `reader` came to its end; `last`: nothing of it can be read any more. The owner of a drop that another account

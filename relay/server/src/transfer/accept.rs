@@ -207,14 +207,17 @@ impl Transfers {
         let blob = BlobRow { state: State::Live, log_index: Some(appended.index), ..row };
         let live = blob.clone();
         let publish = self.0.vault.meta.write::<_, MetaError, _>(move |c| {
-            let was_pending = told_rows::publish(c, &live, appended.index, now_ms())?;
-            if was_pending {
+            let told = told_rows::publish(c, &live, appended.index, now_ms())?;
+            if told.is_some() {
                 receipt_rows::insert(c, &receipt, &live)?;
             }
-            Ok(was_pending)
+            Ok(told)
         });
-        if !publish.await? {
-            return Err(UploadError::Internal("the upload's row changed before it was live".to_owned()));
+        let told = publish.await?;
+        let told = told
+            .ok_or_else(|| UploadError::Internal("the upload's row changed before it was live".to_owned()))?;
+        if told.hooks > 0 {
+            core.outbox_news.notify_one();
         }
         Ok(Kept::New(Accepted { blob, log_index: appended.index, receipt }))
     }

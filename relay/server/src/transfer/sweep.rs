@@ -113,7 +113,7 @@ impl Transfers {
             // An upload that ended since the row was read made it live, and counted it, itself.
             Some(index) => {
                 let publish = move |c: &rusqlite::Connection| {
-                    Ok::<_, MetaError>(told_rows::publish(c, &blob, index, now_ms())?)
+                    Ok::<_, MetaError>(told_rows::publish(c, &blob, index, now_ms())?.is_some())
                 };
                 Ok(vault.meta.write(publish).await?)
             }

@@ -31,5 +31,6 @@ mod stranger;
 mod streams;
 mod struck;
 mod upload;
+mod webhooks;
 mod witness;
 mod witnesses;
