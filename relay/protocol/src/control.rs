@@ -357,6 +357,8 @@ pub struct AdmittedCourier {
 pub enum CourierPurpose {
     /// Pushes to witnesses.
     Witness,
+    /// Calls of users' webhooks.
+    Webhook,
     /// A newer operator's word: never admitted.
     #[serde(other)]
     Unknown,
@@ -367,6 +369,7 @@ impl CourierPurpose {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Witness => "witness",
+            Self::Webhook => "webhook",
             Self::Unknown => "unknown",
         }
     }

@@ -6,12 +6,13 @@
 
 mod rows;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use paramant_protocol::entry::body::AdminChange;
 use paramant_protocol::id::ApiKey;
 use rusqlite::{Connection, OptionalExtension, params};
+use tokio::sync::watch;
 
 use self::rows::{active_keys, insert, key_row, read_active, within_cap};
 use crate::entries::{self, EntryError};
@@ -142,6 +143,7 @@ struct Inner {
     licenses: Licenses,
     unattended: Unattended,
     active: RwLock<Active>,
+    news: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
@@ -162,7 +164,8 @@ impl Accounts {
         licenses: Licenses,
         unattended: Unattended,
     ) -> Result<Self, MetaError> {
-        let this = Self(Arc::new(Inner { meta, log, licenses, unattended, active: RwLock::default() }));
+        let (active, news) = (RwLock::default(), watch::Sender::default());
+        let this = Self(Arc::new(Inner { meta, log, licenses, unattended, active, news }));
         this.refresh().await?;
         Ok(this)
     }
@@ -179,6 +182,26 @@ impl Accounts {
     #[must_use]
     pub fn active(&self) -> u64 {
         self.0.active.read().unwrap_or_else(PoisonError::into_inner).accounts
+    }
+
+    /// News of any change to keys, once it is in force.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<()> {
+        self.0.news.subscribe()
+    }
+
+    /// The public ids of all active keys.
+    #[must_use]
+    pub fn active_kids(&self) -> HashSet<String> {
+        let active = self.0.active.read().unwrap_or_else(PoisonError::into_inner);
+        active.keys.values().map(|principal| principal.kid.clone()).collect()
+    }
+
+    /// Whether a key that was accepted before still is.
+    #[must_use]
+    pub fn is_active(&self, kid: &str) -> bool {
+        let active = self.0.active.read().unwrap_or_else(PoisonError::into_inner);
+        active.keys.values().any(|principal| principal.kid == kid)
     }
 
     /// How many accounts may be active; `None` is without limit.
@@ -331,6 +354,8 @@ impl Accounts {
         // Under the write lock, so that of two changes the later one is read last.
         let mut active = self.0.active.write().unwrap_or_else(PoisonError::into_inner);
         *active = self.0.meta.read_blocking(|c| Ok::<_, MetaError>(read_active(c)?))?;
+        drop(active);
+        self.0.news.send_replace(());
         Ok(())
     }
 

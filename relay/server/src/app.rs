@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Principal;
@@ -22,6 +23,7 @@ use crate::plans::{self, Plan};
 use crate::probes::Readiness;
 use crate::settings::{Payload, Settings, SettingsHandle};
 use crate::store::{self, Store};
+use crate::streams::Streams;
 use crate::witnesses::Witnesses;
 
 /// The state handed to every handler.
@@ -48,6 +50,10 @@ pub struct Core {
     pub couriers: Couriers,
     /// What witnesses say of the log.
     pub witnesses: Witnesses,
+    /// The WebSockets of account holders.
+    pub streams: Streams,
+    /// Rung when an upload put something into the outbox of webhooks.
+    pub outbox_news: Arc<Notify>,
     /// Why reads are not served, if they are not.
     pub readiness: Readiness,
     /// Counters.
@@ -124,6 +130,8 @@ impl Core {
             metrics.witnesses.clone(),
         )
         .map_err(OpenError::Witnesses)?;
+        let closing = CancellationToken::new();
+        let streams = Streams::new(closing.clone(), metrics.streams.clone());
         Ok(Self {
             settings,
             data,
@@ -134,10 +142,12 @@ impl Core {
             directives: Arc::new(directives),
             couriers,
             witnesses,
+            streams,
+            outbox_news: Arc::default(),
             readiness: Readiness::default(),
             metrics,
             started_at,
-            closing: CancellationToken::new(),
+            closing,
         })
     }
 }

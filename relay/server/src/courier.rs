@@ -16,8 +16,8 @@ use clap::{Parser, ValueEnum};
 use paramant_protocol::control::CourierPurpose;
 use tokio::time::Instant;
 
-use crate::outbound::Proxy;
-use crate::settings::LogFormat;
+use crate::outbound::{Proxy, PublicOnly};
+use crate::settings::{LogFormat, Network};
 
 /// The first wait after a connection broke; a relay starts in a fraction of a second.
 const RETRY_MIN: Duration = Duration::from_millis(200);
@@ -45,6 +45,9 @@ pub struct CourierLine {
     /// A destination it may connect to; can be given several times
     #[arg(long = "destination", value_name = "HOST:PORT", required = true, value_parser = authority)]
     pub destinations: Vec<String>,
+    /// A network that counts as public for webhooks, such as 10.20.0.0/16; can be given several times
+    #[arg(long = "private-network", value_name = "CIDR")]
+    pub private_networks: Vec<Network>,
     /// A forward proxy to go through, such as `http://proxy.example:3128`
     #[arg(long, value_name = "URL")]
     pub proxy: Option<Proxy>,
@@ -58,12 +61,15 @@ pub struct CourierLine {
 pub enum Purpose {
     /// Pushes to witnesses.
     Witness,
+    /// Calls of users' webhooks, to public addresses only.
+    Webhook,
 }
 
 impl From<Purpose> for CourierPurpose {
     fn from(purpose: Purpose) -> Self {
         match purpose {
             Purpose::Witness => Self::Witness,
+            Purpose::Webhook => Self::Webhook,
         }
     }
 }
@@ -85,8 +91,8 @@ fn authority(text: &str) -> Result<String, String> {
 
 /// Serves the relay until the process is told to end.
 pub async fn run(line: CourierLine) {
-    let offer =
-        Arc::new(tunnel::Offer { destinations: line.destinations.clone(), proxy: line.proxy.clone() });
+    let destinations = line.destinations.clone();
+    let offer = Arc::new(tunnel::Offer { destinations, way: way(&line) });
     tracing::info!(relay = %line.relay, destinations = ?line.destinations, "a courier begins");
     let mut wait = RETRY_MIN;
     let mut said = String::new();
@@ -106,6 +112,15 @@ pub async fn run(line: CourierLine) {
         }
         tokio::time::sleep(jittered(wait)).await;
         wait = (wait * 2).min(RETRY_MAX);
+    }
+}
+
+/// How this courier reaches its destinations. A proxy looks names up itself, and must itself keep from private addresses.
+fn way(line: &CourierLine) -> tunnel::Way {
+    match (&line.proxy, line.purpose) {
+        (Some(proxy), _) => tunnel::Way::Through(proxy.clone()),
+        (None, Purpose::Witness) => tunnel::Way::Direct,
+        (None, Purpose::Webhook) => tunnel::Way::PublicOnly(PublicOnly::and(&line.private_networks)),
     }
 }
 

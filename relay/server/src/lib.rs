@@ -4,6 +4,7 @@
 //! `paramant-licensing` and the `decide`-like functions here; this crate does the I/O. Only [`outbound`] dials, and in a cluster
 //! not even that: there the [`courier`], another process of this program, carries what leaves.
 
+pub mod account_views;
 pub mod accounts;
 pub mod adoption;
 pub mod app;
@@ -41,12 +42,14 @@ pub mod settings;
 pub mod setup_code;
 pub mod shutdown;
 pub mod store;
+pub mod streams;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod test_relay;
 mod totp;
 pub mod transfer;
 mod unattended;
+pub mod webhooks;
 pub mod witnesses;
 
 /// The release, as images and reports name it.

@@ -2,6 +2,8 @@
 //!
 //! What another part owns (uploads in progress, log size) is read when somebody looks, not counted twice.
 
+mod streams;
+mod webhooks;
 mod witnesses;
 
 use std::time::Duration;
@@ -15,6 +17,8 @@ use prometheus::{
 
 use paramant_protocol::transparency::GossipVerdict;
 
+pub use self::streams::StreamMetrics;
+pub use self::webhooks::WebhookMetrics;
 pub use self::witnesses::WitnessMetrics;
 use crate::app::Core;
 
@@ -45,6 +49,10 @@ pub struct Metrics {
     uptime: IntGauge,
     /// About witnesses.
     pub witnesses: WitnessMetrics,
+    /// About the WebSockets of account holders.
+    pub streams: StreamMetrics,
+    /// About webhooks.
+    pub webhooks: WebhookMetrics,
 }
 
 /// Connections of one listener.
@@ -119,6 +127,8 @@ impl Metrics {
             )?,
             uptime: new.gauge("paramant_uptime_seconds", "Since the process started")?,
             witnesses: WitnessMetrics::new(&new)?,
+            streams: StreamMetrics::new(&new)?,
+            webhooks: WebhookMetrics::new(&new)?,
             registry,
         })
     }

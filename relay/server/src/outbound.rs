@@ -4,10 +4,12 @@
 //! is a tunnel through that courier. Either way this process speaks TLS to the destination itself, so a courier, or a proxy on
 //! the way, can neither read nor alter what is said. Every wait has an end, every answer a bound, and no redirect is followed.
 
+pub(crate) mod calls;
 mod couriers;
 mod destination;
 mod dial;
 mod exchange;
+mod public_only;
 mod trust;
 
 use std::time::Duration;
@@ -18,6 +20,7 @@ pub use self::couriers::{Couriers, Tunnel};
 pub use self::destination::{Destination, InvalidDestination};
 pub use self::dial::{ByteStream, InvalidProxy, Proxy, connect};
 pub use self::exchange::{Reply, Request};
+pub use self::public_only::{NotPublic, PublicOnly};
 pub use self::trust::{Trust, UntrustedBundle};
 
 /// A whole exchange: connection, handshakes, question and answer.
@@ -28,6 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 pub enum Way {
     /// This process dials.
     Direct,
+    /// This process dials, and public addresses only: for destinations that a user named.
+    PublicOnly(PublicOnly),
     /// Through the courier of this purpose.
     Courier(Couriers, CourierPurpose),
 }
@@ -94,6 +99,10 @@ pub async fn ask(
 async fn open(way: &Way, destination: &Destination) -> Result<Box<dyn ByteStream>, OutboundError> {
     match way {
         Way::Direct => connect(None, &destination.authority())
+            .await
+            .map_err(|error| OutboundError::Unreachable(destination.authority(), dial::sentence(&error))),
+        Way::PublicOnly(public) => public
+            .connect(&destination.authority())
             .await
             .map_err(|error| OutboundError::Unreachable(destination.authority(), dial::sentence(&error))),
         Way::Courier(couriers, purpose) => couriers.tunnel(*purpose, &destination.authority()).await,

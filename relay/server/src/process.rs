@@ -142,6 +142,9 @@ impl Running {
         running.background.spawn(log_tasks::keep_the_fence(running.app.core.clone()));
         running.background.spawn(log_tasks::anchor_heads(running.app.core.clone()));
         running.background.spawn(running.app.core.witnesses.clone().run());
+        running.background.spawn(running.app.store.webhooks.clone().run());
+        let accounts = running.app.store.accounts.clone();
+        running.background.spawn(running.app.core.streams.clone().follow(accounts));
         Ok(running)
     }
 
@@ -163,13 +166,17 @@ impl Running {
         core.readiness.hold("process", "the process is ending");
         core.closing.cancel();
         while self.listeners.join_next().await.is_some() {}
+        core.streams.close().await;
         self.background.shutdown().await;
+        // Heard by this process: what an earlier one heard was about another life of these data.
+        let deleting = core.directives.heard().borrow().as_ref().is_some_and(|heard| heard.deleting);
+        if deleting {
+            self.app.store.webhooks.settle_calls().await;
+        }
         self.app.store.close().await;
         // First a head over everything, then the anchor over that head: nothing signed stays outside the chain for long.
         core.log.settle_heads(LAST_HEAD).await;
         log_tasks::anchor(&core).await;
-        // Heard by this process: what an earlier one heard was about another life of these data.
-        let deleting = core.directives.heard().borrow().as_ref().is_some_and(|heard| heard.deleting);
         if deleting {
             core.witnesses.settle_calls().await;
             let closed = Body::LogClosed(LogClosed { cause: CloseCause::Deleted });
@@ -207,7 +214,8 @@ impl Running {
                 tls: tls.map(|config| -> TlsSource { Arc::new(move || Some(config.clone())) }),
                 max_connections: MAX_PUBLIC,
                 per_address,
-                upgrades: false,
+                // WebSockets have seats of their own.
+                upgrades: true,
                 connections: self.app.core.metrics.connections("public"),
             }
             .serve(self.end(), LAST_ANSWERS),

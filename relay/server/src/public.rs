@@ -3,6 +3,7 @@
 //! Routes live in the modules below, one per subject; this file mounts them and wraps them: request id and span, metrics,
 //! headers, the client's address. Reads of the log need no key and are never limited.
 
+pub mod account_views;
 pub mod admin;
 mod body;
 mod conditions;
@@ -28,9 +29,11 @@ pub mod pages;
 mod plain_words;
 mod representation;
 pub mod sessions;
+pub mod stream;
 pub mod team;
 pub mod transfer;
 pub mod usage;
+pub mod webhooks;
 
 use axum::extract::State;
 use axum::http::{Extensions, HeaderMap, StatusCode, Version, header};
@@ -66,6 +69,9 @@ pub fn router(app: Shared) -> Router {
         .merge(transfer::routes())
         .merge(links::routes())
         .merge(sessions::routes())
+        .merge(account_views::routes())
+        .merge(stream::routes())
+        .merge(webhooks::routes())
         .merge(keys::routes())
         .merge(admin::routes())
         .merge(usage::routes())

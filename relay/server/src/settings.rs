@@ -9,6 +9,7 @@ mod file;
 mod network;
 mod origins;
 mod reload;
+mod webhooks;
 mod witnesses;
 
 use std::net::SocketAddr;
@@ -26,6 +27,7 @@ pub(crate) use self::file::checked_origin;
 pub use self::network::{InvalidNetwork, Network};
 pub use self::origins::{AllowedOrigins, InvalidOrigin};
 pub use self::reload::Source;
+pub use self::webhooks::WebhookSettings;
 pub use self::witnesses::{Reach, WitnessMember, WitnessSettings};
 
 /// The effective settings of one relay.
@@ -41,6 +43,8 @@ pub struct Settings {
     pub log_origin: Option<String>,
     /// Who is asked to witness the log.
     pub witnesses: Option<Arc<WitnessSettings>>,
+    /// Where users' webhooks may lead; `None`: nowhere.
+    pub webhooks: Option<Arc<WebhookSettings>>,
     /// How the operator is recognised; without it there is no control listener.
     pub control: Option<Control>,
     /// A file holding the admin token; absent or missing on disk: the one-time set-up code.
@@ -130,6 +134,7 @@ impl Default for Settings {
             listen: Listen { public: loopback(3000), control: loopback(7443), probes: loopback(9090) },
             log_origin: None,
             witnesses: None,
+            webhooks: None,
             control: None,
             admin_token_file: None,
             license_directory: None,

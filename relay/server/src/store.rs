@@ -5,6 +5,8 @@
 //! left half done in either direction before the first request. The start-up code opens and closes it; handlers reach its
 //! parts through [`crate::app::App::store`].
 
+pub mod activity_rows;
+pub mod audit_rows;
 pub mod blob_rows;
 pub mod blobs;
 pub mod claim_rows;
@@ -14,11 +16,14 @@ pub mod link_rows;
 pub mod memory;
 pub mod meta;
 pub(crate) mod migrations;
+pub mod queue_rows;
 pub mod receipt_rows;
 mod rows_and_log;
 pub mod seal;
 pub mod slots;
+pub mod told_rows;
 pub mod usage_rows;
+pub mod webhook_rows;
 
 use std::collections::HashSet;
 use std::io;
@@ -32,13 +37,14 @@ use paramant_protocol::id::ReceiptId;
 use self::blob_rows::BlobRow;
 use self::blobs::{BlobFiles, BlobStore};
 use self::evidence_rows::Evidence;
-pub use self::ids::{AccountId, BlobId, ClaimId, Digest, random_download_token, random_receipt_id};
+pub use self::ids::{AccountId, BlobId, ClaimId, Digest, HookId, random_download_token, random_receipt_id};
 use self::memory::MemoryBlobs;
 use self::meta::{Meta, MetaError, MetaOpenError};
 use self::receipt_rows::Receipted;
 use self::rows_and_log::CompareError;
 pub use self::rows_and_log::Torn;
 use self::slots::{KeySlots, Slot, SlotError};
+use crate::account_views::AccountViews;
 use crate::accounts::Accounts;
 use crate::app::Core;
 use crate::devices::Devices;
@@ -53,6 +59,7 @@ use crate::settings::Payload;
 use crate::setup_code::AdminAccess;
 use crate::transfer::Transfers;
 use crate::unattended::Unattended;
+use crate::webhooks::Webhooks;
 
 /// Where the three kinds of things are kept. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -74,6 +81,10 @@ pub struct Store {
     pub accounts: Accounts,
     /// Device keys.
     pub devices: Devices,
+    /// What account holders see of what happened.
+    pub views: AccountViews,
+    /// Who is told of uploads by calls.
+    pub webhooks: Webhooks,
     /// Who is admin.
     pub admin: AdminAccess,
     /// Uploads, claims, burns.
@@ -175,11 +186,14 @@ impl Store {
         devices.recover().await?;
         let contradictions = vault.meta.read(|c| Ok::<_, RecoveryError>(evidence_rows::count(c)?)).await?;
         core.metrics.contradictions(contradictions);
+        let (views, webhooks) = (AccountViews::new(meta()), Webhooks::new(core, meta()));
         Ok(Self {
             vault,
             unattended,
             accounts,
             devices,
+            views,
+            webhooks,
             admin,
             transfers,
             licenses,

@@ -17,7 +17,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use paramant_protocol::entry::body::BurnCause;
 use tokio::task::JoinHandle;
 
 pub use self::accept::{Accepted, Access, Terms, UploadError};
@@ -49,7 +48,7 @@ struct Inner {
     /// Blobs that somebody is burning now.
     burning: Mutex<HashSet<BlobId>>,
     /// Burns that an error stopped.
-    burn_again: Mutex<HashMap<BlobId, BurnCause>>,
+    burn_again: Mutex<HashMap<BlobId, burn::Why>>,
     totals: Mutex<Totals>,
     sweeper: Mutex<Option<JoinHandle<()>>>,
     /// Keeping an upload, settling a lease, taking a blob back.

@@ -6,7 +6,6 @@
 //! stays idle: without an entry worth it there is no push, and the summaries of pushes (`calls`) are not worth one.
 
 mod book;
-mod calls;
 mod desk;
 mod push;
 mod standing;
@@ -18,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use paramant_protocol::control::{CourierPurpose, WitnessReport, WitnessState, WitnessesReport};
+use paramant_protocol::entry::body::OutboundPurpose;
 use paramant_tlog::policy::{Log, Policy, Witness};
 use paramant_tlog::vkey::Algorithm;
 use tokio::sync::watch;
@@ -27,6 +27,7 @@ pub use self::verdict::WitnessVerdict;
 use crate::data_dir::DataDir;
 use crate::log_service::{LogService, Published};
 use crate::metrics::WitnessMetrics;
+use crate::outbound::calls::Calls;
 use crate::outbound::{Couriers, Trust, Way};
 use crate::settings::{Reach, SettingsHandle, WitnessSettings};
 
@@ -258,9 +259,9 @@ impl Witnesses {
     }
 
     /// Writes the entries of these hours and crosses them off.
-    async fn record(&self, hours: Vec<calls::Calls>) {
+    async fn record(&self, hours: Vec<Calls>) {
         for hour in hours {
-            let body = paramant_protocol::entry::Body::OutboundCall(hour.body());
+            let body = paramant_protocol::entry::Body::OutboundCall(hour.body(OutboundPurpose::Witness));
             match self.0.log.record(body).await {
                 Ok(appended) => {
                     let (destination, salt) = hour.opening();

@@ -1,6 +1,7 @@
 //! Tunnels: on the connection that was handed over, the relay asks (CONNECT), and the courier dials what is on its list.
 
 use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +16,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::copy_bidirectional;
 use tokio::time::timeout;
 
-use crate::outbound::{Proxy, connect};
+use crate::outbound::{ByteStream, Proxy, PublicOnly, connect};
 
-/// Tunnels at once; a relay has at most sixteen witnesses.
-const MOST: u32 = 32;
+/// Tunnels at once; a relay has at most sixteen witnesses, and makes four calls at once to each of 64 hosts of webhooks.
+const MOST: u32 = 256;
 /// No exchange takes so long; what is left of one that was forgotten goes with it.
 const LIFE: Duration = Duration::from_secs(600);
 /// A relay whose node died is noticed within this and the next constant.
@@ -31,7 +32,28 @@ pub(super) struct Offer {
     /// `host:port`, exactly as the relay will ask for them.
     pub(super) destinations: Vec<String>,
     /// The way there.
-    pub(super) proxy: Option<Proxy>,
+    pub(super) way: Way,
+}
+
+/// How destinations are reached.
+#[derive(Debug)]
+pub(super) enum Way {
+    /// Wherever their names lead.
+    Direct,
+    /// Where users chose the destinations: only to public addresses.
+    PublicOnly(PublicOnly),
+    /// By asking a proxy.
+    Through(Proxy),
+}
+
+impl Way {
+    async fn connect(&self, authority: &str) -> io::Result<Box<dyn ByteStream>> {
+        match self {
+            Self::Direct => connect(None, authority).await,
+            Self::PublicOnly(public) => public.connect(authority).await,
+            Self::Through(proxy) => connect(Some(proxy), authority).await,
+        }
+    }
 }
 
 /// Answers the relay until the connection ends.
@@ -61,7 +83,7 @@ async fn answer(mut request: Request<Incoming>, offer: &Offer) -> Response<Full<
         tracing::warn!("the relay asked for a destination that is not on the list");
         return say(StatusCode::FORBIDDEN, "this destination is not on the courier's list");
     };
-    match connect(offer.proxy.as_ref(), &authority).await {
+    match offer.way.connect(&authority).await {
         Err(error) => {
             tracing::warn!(destination = authority, %error, "a destination cannot be reached");
             say(StatusCode::BAD_GATEWAY, &error.to_string())

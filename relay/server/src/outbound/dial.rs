@@ -3,6 +3,7 @@
 //! Who may call: the exchange of a relay that stands alone, and the courier. In a cluster no relay ever comes here.
 
 use std::io;
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use super::destination::Destination;
 use super::trust::Trust;
 
 /// A name that resolves and a host that answers take a second; ten are for bad days.
-const CONNECT: Duration = Duration::from_secs(10);
+pub(super) const CONNECT: Duration = Duration::from_secs(10);
 
 /// Bytes both ways.
 pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -58,6 +59,16 @@ pub async fn connect(proxy: Option<&Proxy>, authority: &str) -> io::Result<Box<d
         None => Ok(Box::new(timeout(CONNECT, tcp(authority)).await.map_err(late)??)),
         Some(proxy) => timeout(CONNECT, through(proxy, authority)).await.map_err(late)?,
     }
+}
+
+/// A connection to one of these addresses, each tried in turn.
+///
+/// # Errors
+/// What the last one said.
+pub(super) async fn to_any(addresses: &[SocketAddr]) -> io::Result<Box<dyn ByteStream>> {
+    let stream = TcpStream::connect(addresses).await?;
+    stream.set_nodelay(true)?;
+    Ok(Box::new(stream))
 }
 
 async fn tcp(authority: &str) -> io::Result<TcpStream> {

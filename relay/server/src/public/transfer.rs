@@ -22,7 +22,7 @@ use paramant_protocol::id::ReceiptId;
 use paramant_protocol::path::parse_hash;
 use paramant_protocol::upload::{Done, UploadAnswer};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use self::inbound::{RawTerms, Sender};
 use super::body::{self, Stream};
@@ -44,7 +44,6 @@ pub fn routes() -> Router<Shared> {
         .route("/v3/blobs/{hash}", put(raw_upload))
         .route("/v2/outbound/{hash}", get(download).head(head_never_reads))
         .route("/v2/status/{hash}", get(status))
-        .route("/v2/ack", post(ack))
         .route("/v2/verify-receipt", post(verify_receipt))
 }
 
@@ -140,21 +139,6 @@ async fn status(
             sig_valid: status.sig_valid,
         },
     }))
-}
-
-#[derive(Deserialize)]
-struct Ack {
-    #[serde(default)]
-    hash: String,
-}
-
-/// A reader says it has the file. Nothing depends on it: a view is used by the read itself.
-async fn ack(_: Key, body: body::Json<Ack>) -> Result<Json<Value>, Refused> {
-    if body.0.hash.is_empty() {
-        Err(Refused::bad("hash is required"))
-    } else {
-        Ok(Json(json!({ "ok": true, "hash": body.0.hash })))
-    }
 }
 
 #[derive(Deserialize)]

@@ -10,6 +10,7 @@ use paramant_protocol::period::Period;
 use paramant_protocol::size::ByteSize;
 use serde::Deserialize;
 
+use super::webhooks::WebhooksYaml;
 use super::witnesses::WitnessesYaml;
 use super::{AllowedOrigins, Control, Limits, Network, Payload, Settings};
 
@@ -41,6 +42,7 @@ struct RelayYaml {
     public_url: Option<String>,
     listen: ListenYaml,
     log: LogYaml,
+    webhooks: Option<WebhooksYaml>,
     control: Option<ControlYaml>,
     admin: AdminYaml,
     license: LicenseYaml,
@@ -131,6 +133,7 @@ fn settings(yaml: RelayYaml) -> Result<Settings, String> {
     listen.probes = yaml.listen.probes.unwrap_or(listen.probes);
     settings.log_origin = yaml.log.origin.map(checked_origin).transpose()?;
     settings.witnesses = yaml.log.witnesses.map(WitnessesYaml::checked).transpose()?.map(Arc::new);
+    settings.webhooks = yaml.webhooks.map(WebhooksYaml::checked).transpose()?.map(Arc::new);
     settings.control = yaml
         .control
         .map(|control| Control { operator_ca: control.operator_ca, token_file: control.token_file });

@@ -1,7 +1,7 @@
 //! Reads the settings file again when it changes.
 //!
 //! Polled by content, not by time stamp: a ConfigMap mount swaps a symbolic link, and some editors keep the time. Only limits,
-//! witnesses and the termination grace take effect at once; a change of anything else is named in the log and waits for a restart.
+//! witnesses, webhooks and the termination grace take effect at once; a change of anything else is named in the log and waits for a restart.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -133,6 +133,7 @@ fn merge(running: &Settings, new: &Settings) -> (Settings, Vec<&'static str>) {
         limits: new.limits.clone(),
         termination_grace: new.termination_grace,
         witnesses: new.witnesses.clone(),
+        webhooks: new.webhooks.clone(),
         ..running.clone()
     };
     let waiting = [

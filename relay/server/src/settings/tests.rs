@@ -62,6 +62,19 @@ fn a_wrong_setting_is_refused_and_its_nearest_neighbour_is_not() {
         ("limits: { maxBlob: 0 }", "limits.maxBlob is 0", "limits: { maxBlob: 1 }"),
         ("limits: { maxTtl: 5parsecs }", "5parsecs", "limits: { maxTtl: 5h }"),
         ("limits: { requestsPerMinute: -1 }", "requestsPerMinute", "limits: { requestsPerMinute: 1 }"),
+        ("webhooks: { hosts: [] }", "webhooks.hosts has 0", "webhooks: { hosts: [hooks.example] }"),
+        ("webhooks: { hosts: [127.0.0.1] }", "not a public address", "webhooks: { hosts: [1.1.1.1] }"),
+        (
+            "webhooks: { hosts: [\"10.1.2.3:8443\"], privateNetworks: [10.2.0.0/16] }",
+            "not a public address",
+            "webhooks: { hosts: [\"10.1.2.3:8443\"], privateNetworks: [10.1.0.0/16] }",
+        ),
+        ("webhooks: { hosts: [\"a.example:0\"] }", "no port", "webhooks: { hosts: [\"a.example:1\"] }"),
+        (
+            "webhooks: { hosts: [https://a.example/] }",
+            "a.example",
+            "webhooks: { hosts: [\"[2606:4700::1]:8443\"] }",
+        ),
         (
             "limits: { trustedProxies: [10.0.0.0/33] }",
             "10.0.0.0/33",

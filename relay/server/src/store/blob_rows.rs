@@ -366,6 +366,36 @@ impl FromSql for State {
     }
 }
 
+/// A live row for tests of what hangs on one.
+#[cfg(test)]
+pub(super) fn sample(account: AccountId, lookup: Digest, device: Option<&str>) -> BlobRow {
+    BlobRow {
+        id: BlobId(lookup.0.first_chunk().copied().unwrap_or_default()),
+        account,
+        space: Space::Content,
+        lookup,
+        hash: lookup,
+        size: 5,
+        ttl_ms: 60_000,
+        created_ms: 0,
+        expires_ms: 60_000,
+        views: 1,
+        views_left: 1,
+        state: State::Live,
+        slot: Slot(0),
+        sig_valid: false,
+        device: device.map(str::to_owned),
+        sector: "relay".to_owned(),
+        ts: String::new(),
+        leaf: lookup,
+        log_from: 0,
+        log_index: Some(0),
+        password: None,
+        enc_meta: None,
+        burn_entry: None,
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;

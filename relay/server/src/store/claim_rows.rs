@@ -20,6 +20,8 @@ pub struct Lease {
     pub blob: BlobRow,
     /// The view.
     pub claim: ClaimId,
+    /// Who reads it.
+    pub reader: AccountId,
     /// 1 for the first lease of this view.
     pub generation: u32,
     /// Nothing remains to be read once this lease completes.
@@ -138,7 +140,7 @@ pub fn lease(
         .prepare_cached("SELECT count(*) FROM claims WHERE blob = ? AND id <> ?")?
         .query_row(params![blob.id, claim], |row| row.get(0))?;
     let last = blob.views_left == 0 && others == 0;
-    Ok(Some(Lease { blob, claim, generation, last }))
+    Ok(Some(Lease { blob, claim, reader: account, generation, last }))
 }
 
 /// Ends a lease whose bytes all went out.

@@ -50,6 +50,10 @@ identifier! {
     ClaimId, 16
 }
 identifier! {
+    /// One webhook.
+    HookId, 16
+}
+identifier! {
     /// One account.
     AccountId, 16
 }
@@ -69,6 +73,16 @@ impl BlobId {
 }
 
 impl ClaimId {
+    /// A fresh id.
+    ///
+    /// # Errors
+    /// When the system has no randomness to give.
+    pub fn random() -> Result<Self, getrandom::Error> {
+        random().map(Self)
+    }
+}
+
+impl HookId {
     /// A fresh id.
     ///
     /// # Errors

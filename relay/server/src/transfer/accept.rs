@@ -2,7 +2,8 @@
 //!
 //! The order is the promise: payload file, its directory and its key durable → row `pending` → `transfer` entry durable in
 //! the log → row `live` with the entry's index. A crash after any step leaves either the whole upload (its entry is in the
-//! log) or nothing (it is not), and the pass at start tells which. Runs to its end even when the client hangs up.
+//! log) or nothing (it is not), and the pass at start tells which. What account holders are told of it (audit row, device queue) is
+//! in the transaction that makes the row `live`. Runs to its end even when the client hangs up.
 
 use std::io;
 use std::sync::PoisonError;
@@ -19,7 +20,8 @@ use crate::store::blob_rows::{self, BlobRow, Inserted, Space, State};
 use crate::store::meta::MetaError;
 use crate::store::slots::{Slot, SlotError};
 use crate::store::usage_rows::{self, Counted, Quota};
-use crate::store::{AccountId, BlobId, Digest, link_rows, random_receipt_id, receipt_rows};
+use crate::store::{AccountId, BlobId, Digest, link_rows, now_ms, random_receipt_id};
+use crate::store::{receipt_rows, told_rows};
 
 /// How often, and how many times, a repeat looks whether the same upload has become live, or its last read has ended.
 const REPEAT_LOOKS: (Duration, u32) = (Duration::from_millis(20), 500);
@@ -164,6 +166,7 @@ impl Transfers {
             Ok(Kept::New(accepted)) => {
                 let size = unfinished.size;
                 unfinished.reservation.became_blob(size);
+                self.0.core.streams.tell_of(&accepted.blob);
                 self.count(|totals| {
                     totals.inbound += 1;
                     totals.bytes_in += size;
@@ -226,17 +229,20 @@ impl Transfers {
         let blob = BlobRow { state: State::Live, log_index: Some(appended.index), ..row };
         let live = blob.clone();
         let publish = self.0.vault.meta.write::<_, MetaError, _>(move |c| {
-            let was_pending = blob_rows::mark_live(c, live.id, appended.index)?;
-            if was_pending {
+            let told = told_rows::publish(c, &live, appended.index, now_ms())?;
+            if told.is_some() {
                 receipt_rows::insert(c, &receipt, &live)?;
                 if let Some(token) = link {
                     link_rows::insert(c, token, live.id)?;
                 }
             }
-            Ok(was_pending)
+            Ok(told)
         });
-        if !publish.await? {
-            return Err(UploadError::Internal("the upload's row changed before it was live".to_owned()));
+        let told = publish.await?;
+        let told = told
+            .ok_or_else(|| UploadError::Internal("the upload's row changed before it was live".to_owned()))?;
+        if told.hooks > 0 {
+            core.outbox_news.notify_one();
         }
         Ok(Kept::New(Accepted { blob, log_index: appended.index, receipt }))
     }

@@ -1,7 +1,8 @@
 //! Destroying a payload: the key in its slot first, then the row, then the file, then the log's word for it.
 //!
 //! A crash in between is harmless at every point: without its key the file is noise, the row names what is left to do, and
-//! the next start (or the next sweep) goes on from there. Burning twice is one burning.
+//! the next start (or the next sweep) goes on from there. Burning twice is one burning. The audit row of a last read or a
+//! cancellation is in the transaction that marks the row: after a crash before it the row tells of a loss, not of a read.
 
 use std::sync::{Arc, PoisonError};
 
@@ -13,7 +14,7 @@ use crate::log_service::{Entry, LogError};
 use crate::store::blob_rows::{self, BlobRow, Space};
 use crate::store::meta::MetaError;
 use crate::store::slots::SlotError;
-use crate::store::{AccountId, BlobId, Digest};
+use crate::store::{AccountId, BlobId, Digest, activity_rows, now_ms, told_rows};
 
 /// Why a payload is not burned whole yet; what remains is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +45,27 @@ pub enum CancelError {
     Burning,
 }
 
+/// Why a payload is destroyed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Why {
+    pub(super) cause: BurnCause,
+    /// Who has just read it for the last time, if that is not written down yet.
+    pub(super) reader: Option<AccountId>,
+}
+
+impl Why {
+    /// Tells account holders, in the transaction that marks the row.
+    fn tell(self, c: &rusqlite::Connection, blob: &BlobRow) -> Result<(), rusqlite::Error> {
+        match (self.cause, self.reader) {
+            (_, Some(reader)) => told_rows::read_to_its_end(c, blob, reader, true, now_ms())?,
+            (BurnCause::Cancelled, None) => told_rows::taken_back(c, blob, now_ms())?,
+            // A read that is written down already, an expiry or a loss.
+            _ => {}
+        }
+        activity_rows::burned(c, blob.account)
+    }
+}
+
 impl From<rusqlite::Error> for BurnError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Meta(error.into())
@@ -53,19 +75,28 @@ impl From<rusqlite::Error> for BurnError {
 impl Transfers {
     /// Burns a blob. An error is logged and the sweep goes on with what remains.
     pub(super) async fn burn(&self, blob: &BlobRow, cause: BurnCause) {
+        self.burn_for(blob, Why { cause, reader: None }).await;
+    }
+
+    /// Burns a blob whose last view this account has just read to its end.
+    pub(super) async fn burn_read(&self, blob: &BlobRow, reader: AccountId) {
+        self.burn_for(blob, Why { cause: BurnCause::Read, reader: Some(reader) }).await;
+    }
+
+    pub(super) async fn burn_for(&self, blob: &BlobRow, why: Why) {
         let Some(_burning) = Burning::begin(self, blob.id) else { return };
         let burned = match self.destroy_key(blob).await {
-            Ok(()) => self.burn_rest(blob, cause).await,
+            Ok(()) => self.burn_rest(blob, why).await,
             Err(error) => Err(error),
         };
         if let Err(error) = burned {
-            self.go_on_later(blob, cause, &error);
+            self.go_on_later(blob, why, &error);
         }
     }
 
-    fn go_on_later(&self, blob: &BlobRow, cause: BurnCause, error: &BurnError) {
+    fn go_on_later(&self, blob: &BlobRow, why: Why, error: &BurnError) {
         tracing::error!(upload = %blob.id, %error, "a payload is not burned whole yet; the sweep goes on with it");
-        self.0.burn_again.lock().unwrap_or_else(PoisonError::into_inner).insert(blob.id, cause);
+        self.0.burn_again.lock().unwrap_or_else(PoisonError::into_inner).insert(blob.id, why);
     }
 
     /// Whether the blob's key may be gone though its row does not say so: a burn runs, or an error stopped one.
@@ -93,20 +124,21 @@ impl Transfers {
                 None => blob_rows::unread(c, account, Space::Drop, lookup)?,
             })
         };
-        let now = crate::store::now_ms();
+        let now = now_ms();
         let found = self.0.vault.meta.read(find).await?;
         let Some(blob) = found.filter(|blob| blob.log_index.is_some() && blob.expires_ms > now) else {
             return Ok(false);
         };
         self.revoke_leases_of(blob.id);
         let Some(_burning) = Burning::begin(self, blob.id) else { return Err(CancelError::Burning) };
+        let why = Why { cause: BurnCause::Cancelled, reader: None };
         if let Err(error) = self.destroy_key(&blob).await {
-            self.go_on_later(&blob, BurnCause::Cancelled, &error);
+            self.go_on_later(&blob, why, &error);
             return Err(CancelError::NotDestroyed);
         }
         // What remains makes nothing readable again.
-        if let Err(error) = self.burn_rest(&blob, BurnCause::Cancelled).await {
-            self.go_on_later(&blob, BurnCause::Cancelled, &error);
+        if let Err(error) = self.burn_rest(&blob, why).await {
+            self.go_on_later(&blob, why, &error);
         }
         Ok(true)
     }
@@ -115,15 +147,20 @@ impl Transfers {
         Ok(self.0.vault.keys.clear(vec![(blob.slot, blob.id)]).await?)
     }
 
-    /// The steps after the key: row, file, entry.
-    async fn burn_rest(&self, blob: &BlobRow, cause: BurnCause) -> Result<(), BurnError> {
+    /// The steps after the key: row (and what its account is told), file, entry.
+    async fn burn_rest(&self, blob: &BlobRow, why: Why) -> Result<(), BurnError> {
         let vault = &self.0.vault;
-        let entry = entries::burned(blob.leaf, cause)?;
-        let (id, written, log_from) = (blob.id, entry.clone(), self.0.core.log.head().size);
+        let entry = entries::burned(blob.leaf, why.cause)?;
+        let (row, written, log_from) = (blob.clone(), entry.clone(), self.0.core.log.head().size);
         let first = vault
             .meta
             .write::<_, BurnError, _>(move |c| {
-                Ok(blob_rows::mark_burned(c, id, &written.bytes, Digest(written.legacy_leaf), log_from)?)
+                let leaf = Digest(written.legacy_leaf);
+                let first = blob_rows::mark_burned(c, row.id, &written.bytes, leaf, log_from)?;
+                if first {
+                    why.tell(c, &row)?;
+                }
+                Ok(first)
             })
             .await?;
         if first {

@@ -19,8 +19,8 @@ use crate::log_service::LogError;
 use crate::store::blob_rows::{self, Asked, BlobRow};
 use crate::store::claim_rows::{self, Lease, LeaseError, Locked, Settled};
 use crate::store::meta::MetaError;
-use crate::store::receipt_rows;
-use crate::store::{BlobId, ClaimId, Digest, now_ms, random_receipt_id};
+use crate::store::{AccountId, BlobId, ClaimId, Digest, now_ms, random_receipt_id};
+use crate::store::{receipt_rows, told_rows};
 
 /// A view that was leased, with its bytes ready to go.
 #[derive(Debug)]
@@ -80,6 +80,7 @@ pub(super) struct Progress {
     pub(super) blob: BlobId,
     pub(super) claim: ClaimId,
     pub(super) generation: u32,
+    reader: AccountId,
     /// When the last chunk was taken.
     last_ms: AtomicI64,
     /// Set when the lease was ended by somebody else: not one chunk more.
@@ -218,7 +219,7 @@ impl Transfers {
 
     /// Writes down how a lease ended, and burns what is spent.
     async fn settle(&self, lease: &Progress, ending: Ending) {
-        let (blob, claim, generation) = (lease.blob, lease.claim, lease.generation);
+        let (blob, claim, generation, reader) = (lease.blob, lease.claim, lease.generation, lease.reader);
         let settled = self
             .0
             .vault
@@ -228,8 +229,12 @@ impl Transfers {
                     Ending::Complete => claim_rows::complete(c, claim, generation)?,
                     Ending::Cut { disclosed } => claim_rows::cut(c, claim, generation, disclosed)?,
                 };
-                let spent = if settled == Settled::Spent { blob_rows::by_id(c, blob)? } else { None };
-                Ok(spent)
+                let row = if settled == Settled::Stale { None } else { blob_rows::by_id(c, blob)? };
+                let spent = settled == Settled::Spent;
+                if let (Some(row), Ending::Complete) = (&row, ending) {
+                    told_rows::read_to_its_end(c, row, reader, spent, now_ms())?;
+                }
+                Ok(row.filter(|_| spent))
             })
             .await;
         match settled {
@@ -265,6 +270,7 @@ impl LeaseGuard {
             blob: lease.blob.id,
             claim: lease.claim,
             generation: lease.generation,
+            reader: lease.reader,
             last_ms: AtomicI64::new(now_ms()),
             revoked: AtomicBool::new(false),
             disclosed: AtomicBool::new(false),
@@ -291,7 +297,7 @@ impl Drop for LeaseGuard {
             drop(unattended.spawn(async move {
                 if complete && lease.last {
                     // The key first: what was read for the last time is destroyed before anything else is written.
-                    transfers.burn(&lease.blob, BurnCause::Read).await;
+                    transfers.burn_read(&lease.blob, lease.reader).await;
                 } else {
                     transfers.settle(&progress, progress.ending(complete)).await;
                 }

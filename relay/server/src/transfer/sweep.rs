@@ -14,7 +14,7 @@ use super::{Inner, Transfers};
 use crate::log_service::Entry;
 use crate::store::blob_rows::{self, BlobRow, State};
 use crate::store::meta::MetaError;
-use crate::store::{RecoveryError, now_ms};
+use crate::store::{RecoveryError, now_ms, told_rows};
 
 /// How long an expired payload may stay on disk.
 const EVERY: Duration = Duration::from_secs(2);
@@ -67,10 +67,10 @@ impl Transfers {
     /// Goes on with burns that an error stopped.
     async fn burn_again(&self) -> Result<(), MetaError> {
         let again = std::mem::take(&mut *self.0.burn_again.lock().unwrap_or_else(PoisonError::into_inner));
-        for (id, cause) in again {
+        for (id, why) in again {
             let row = self.0.vault.meta.read(move |c| Ok::<_, MetaError>(blob_rows::by_id(c, id)?)).await?;
             if let Some(row) = row {
-                self.burn(&row, cause).await;
+                self.burn_for(&row, why).await;
             }
         }
         Ok(())
@@ -112,7 +112,10 @@ impl Transfers {
         match self.0.core.log.find_legacy_leaf(&blob.leaf.0, blob.log_from)? {
             // An upload that ended since the row was read made it live, and counted it, itself.
             Some(index) => {
-                Ok(vault.meta.write(move |c| Ok::<_, MetaError>(blob_rows::mark_live(c, id, index)?)).await?)
+                let publish = move |c: &rusqlite::Connection| {
+                    Ok::<_, MetaError>(told_rows::publish(c, &blob, index, now_ms())?.is_some())
+                };
+                Ok(vault.meta.write(publish).await?)
             }
             None => {
                 vault.keys.clear(vec![(blob.slot, id)]).await?;

@@ -17,8 +17,8 @@ use paramant_tlog::vkey::VerifierKey;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, watch};
 
-use super::calls::Calls;
 use crate::data_dir::durable;
+use crate::outbound::calls::Calls;
 use crate::settings::{WitnessMember, WitnessSettings};
 
 /// A checkpoint that witnesses were asked about.

@@ -9,8 +9,9 @@ use tokio::task::JoinSet;
 
 use super::standing::{Due, Round, Standing};
 use super::verdict::WitnessVerdict;
-use super::{Witnesses, calls, push};
+use super::{Witnesses, push};
 use crate::log_service::fence::Witnessed;
+use crate::outbound::calls;
 use crate::settings::{WitnessMember, WitnessSettings};
 
 /// How often the log is looked at.

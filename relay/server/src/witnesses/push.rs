@@ -8,8 +8,8 @@ use paramant_tlog::note::Note;
 use paramant_tlog::witness::{ADD_CHECKPOINT, AddCheckpoint, Answer};
 
 use super::verdict::{Sent, WitnessVerdict, judge};
-use super::{Witnesses, calls, trust};
-use crate::outbound::{self, OutboundError, Request, Way};
+use super::{Witnesses, trust};
+use crate::outbound::{self, OutboundError, Request, Way, calls};
 use crate::settings::{WitnessMember, WitnessSettings};
 
 /// Asks one witness about the candidate.
@@ -39,7 +39,7 @@ pub(super) async fn push(
     if let Err(error) = counted {
         return WitnessVerdict::NotAsked(format!("the push cannot be counted, so it is not made: {error}"));
     }
-    let request = Request { call: ADD_CHECKPOINT, body: prepared.body, max_answer: MAX_ANSWER };
+    let request = Request::new(ADD_CHECKPOINT, prepared.body).reading(MAX_ANSWER);
     let reply = outbound::ask(&way, &member.url, &trust(config), request).await;
     let status = reply.as_ref().map_or(0, |reply| reply.status);
     let (verdict, line) = match reply {

@@ -27,6 +27,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::control::{Authority, OPERATOR, at, client, directives, fingerprint, put, roots, spec};
 use crate::relay::{Relay, until};
+use crate::webhooks::Receiver;
 use crate::witness::{FakeWitness, settings};
 
 /// The cluster: signs tokens, and publishes its key.
@@ -110,8 +111,19 @@ impl Drop for Courier {
 }
 
 fn courier(relay: &Relay, key: &str, token: &Path, destinations: &[SocketAddr], more: &[&str]) -> Courier {
+    courier_for("witness", relay, key, token, destinations, more)
+}
+
+fn courier_for(
+    purpose: &str,
+    relay: &Relay,
+    key: &str,
+    token: &Path,
+    destinations: &[SocketAddr],
+    more: &[&str],
+) -> Courier {
     let mut command = Command::new(env!("CARGO_BIN_EXE_paramant-relay"));
-    command.args(["courier", "--purpose", "witness", "--relay-key", key]);
+    command.args(["courier", "--purpose", purpose, "--relay-key", key]);
     command.args(["--relay", &relay.running.addresses.control.unwrap().to_string()]);
     command.arg("--token-file").arg(token).args(more);
     for destination in destinations {
@@ -313,5 +325,61 @@ async fn with_a_proxy_everything_goes_through_it() {
     assert_eq!(asked.recv().await.unwrap(), format!("CONNECT {} HTTP/1.1", witness.address));
     let state = relay.running.app.core.witnesses.report().unwrap().members.first().unwrap().state;
     assert_eq!(state, WitnessState::Cosigning);
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn webhooks_leave_through_a_courier_of_their_own_and_only_to_public_addresses() {
+    let (authority, cluster) = (Authority::new(), Cluster::new());
+    let receiver = Receiver::start().await;
+    let (ca, dir) = (authority.pem.clone(), TempDir::new().unwrap());
+    let operator_ca = dir.path().join("operator-ca.pem");
+    std::fs::write(&operator_ca, &ca).unwrap();
+    let mut hooks = receiver.settings();
+    hooks.reach = Reach::Courier;
+    let relay = Relay::over(dir, move |settings| {
+        settings.listen.control.set_port(0);
+        settings.control = Some(Control { operator_ca, token_file: None });
+        settings.webhooks = Some(Arc::new(hooks));
+    })
+    .await;
+    let user = relay.user().await;
+    receiver.register(&user, "d", "/hook", "secret").await;
+    user.upload(b"one", json!({ "meta": { "device_id": "d" }, "ttl_ms": 3_600_000 })).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(receiver.calls().is_empty(), "the relay itself dials nobody");
+    let waiting = async || relay.running.app.core.metrics.webhooks.waiting.get();
+
+    let admitted = ["witness", "webhook"].map(|purpose| AdmittedCourier {
+        purpose: if purpose == "webhook" { CourierPurpose::Webhook } else { CourierPurpose::Witness },
+        namespace: "transfers".into(),
+        service_account: format!("health-courier-{purpose}"),
+    });
+    let couriers = CouriersDirective { token_keys: cluster.key_set(), admitted: admitted.to_vec() };
+    let admitting = Directives { couriers: Some(couriers), ..directives(1, spec(false)) };
+    let operator = authority.client(&relay, &OPERATOR());
+    assert_eq!(put(&operator, &relay, &admitting).await.0, StatusCode::OK);
+    let token = relay.dir.path().join("control-token");
+    let mut of_webhooks = claims();
+    *of_webhooks.pointer_mut("/sub").unwrap() =
+        json!("system:serviceaccount:transfers:health-courier-webhook");
+    std::fs::write(&token, cluster.token(&of_webhooks)).unwrap();
+    let start =
+        |more: &[&str]| courier_for("webhook", &relay, &key(&relay), &token, &[receiver.address], more);
+
+    // 127.0.0.1 is listed, and still not public: the courier judges the address it would connect to.
+    let strict = start(&[]);
+    let outcome = async || {
+        let hooks: Value =
+            user.request(reqwest::Method::GET, "/v2/webhook").send().await.unwrap().json().await.unwrap();
+        hooks["webhooks"][0]["last_outcome"].as_str().unwrap_or_default().to_owned()
+    };
+    until("it was refused", async || outcome().await == "unreachable").await;
+    assert!(receiver.calls().is_empty());
+    drop(strict);
+    let _allowing = start(&["--private-network", "127.0.0.0/8"]);
+    until("it was delivered", async || outcome().await == "delivered").await;
+    assert_eq!(receiver.calls().len(), 1);
+    until("nothing waits", async || waiting().await == 0).await;
     relay.stop().await;
 }

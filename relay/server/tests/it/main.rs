@@ -1,6 +1,7 @@
 //! The relay over a real socket: one process, a temporary data directory, real clients.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
 
+mod account_views;
 mod admin;
 mod adopt;
 mod alike;
@@ -35,7 +36,9 @@ mod sdk;
 mod sessions;
 mod spawned;
 mod stranger;
+mod streams;
 mod struck;
 mod upload;
+mod webhooks;
 mod witness;
 mod witnesses;

@@ -48,6 +48,31 @@ else:
     phrase = pipe.drop(b"left for whoever knows the words", ttl=60)
     assert GhostPipe(key, "another", relay=url).pickup(phrase) == b"left for whoever knows the words"
 assert pipe.health()["ok"] is True
+
+# Who listens gets what is sent under the same device name, in order, each once; a place that the SDK remembered on disk from
+# another relay does not matter.
+os.makedirs(os.path.expanduser("~/.paramant"), exist_ok=True)
+open(os.path.expanduser("~/.paramant/device-one.sdk_seq"), "w").write("4711")
+sent = [os.urandom(2000) for _ in range(3)]
+for data in sent[:2]:
+    pipe.send(data, ttl=300)
+class Enough(BaseException):
+    pass
+heard = []
+def on_receive(data, about):
+    heard.append(data)
+    if len(heard) == 2:
+        GhostPipe(key, "device-one", relay=url).send(sent[2], ttl=300)
+    if len(heard) == 3:
+        raise Enough()
+try:
+    GhostPipe(key, "device-one", relay=url).listen(on_receive, interval=1)
+except Enough:
+    pass
+assert heard == sent, [len(data) for data in heard]
+entries = pipe.audit(limit=1000)
+assert {"inbound", "outbound_burn"} <= {entry["event"] for entry in entries} and all(entry["ts"] for entry in entries)
+assert len(pipe.audit(limit=2)) == 2
 print("done")
 "#;
 

@@ -87,19 +87,7 @@ impl FakeWitness {
 
     /// With a certificate for 127.0.0.1, of an authority of its own.
     pub async fn start_tls(number: u8) -> Self {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let mut params = rcgen::CertificateParams::new(Vec::<String>::new()).unwrap();
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let pem = params.self_signed(&key).unwrap().pem();
-        let issuer = rcgen::Issuer::new(params, key);
-        let own = rcgen::KeyPair::generate().unwrap();
-        let leaf = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-        let leaf = leaf.signed_by(&own, &issuer).unwrap();
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let own = rustls::pki_types::PrivatePkcs8KeyDer::from(own.serialize_der());
-        let config = ServerConfig::builder().with_no_client_auth();
-        let config = config.with_single_cert(vec![leaf.der().clone()], own.into()).unwrap();
-        Self::with(number, Some((TlsAcceptor::from(Arc::new(config)), pem))).await
+        Self::with(number, Some(loopback_tls())).await
     }
 
     async fn with(number: u8, tls: Option<(TlsAcceptor, String)>) -> Self {
@@ -168,6 +156,23 @@ impl FakeWitness {
             url: format!("{scheme}://{}/prefix", self.address).parse().unwrap(),
         }
     }
+}
+
+/// A certificate for 127.0.0.1, and the PEM of its authority.
+pub fn loopback_tls() -> (TlsAcceptor, String) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(Vec::<String>::new()).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let pem = params.self_signed(&key).unwrap().pem();
+    let issuer = rcgen::Issuer::new(params, key);
+    let own = rcgen::KeyPair::generate().unwrap();
+    let leaf = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let leaf = leaf.signed_by(&own, &issuer).unwrap();
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let own = rustls::pki_types::PrivatePkcs8KeyDer::from(own.serialize_der());
+    let config = ServerConfig::builder().with_no_client_auth();
+    let config = config.with_single_cert(vec![leaf.der().clone()], own.into()).unwrap();
+    (TlsAcceptor::from(Arc::new(config)), pem)
 }
 
 /// The settings that name these witnesses, at the pace of a test.

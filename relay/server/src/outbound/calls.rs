@@ -1,6 +1,6 @@
-//! Pushes, summed per destination and hour: what one `outbound_call` entry covers. Pure.
+//! Calls, summed per destination and hour: what one `outbound_call` entry covers. Pure.
 //!
-//! A push is counted, durably, before it is made; an hour that is over becomes an entry. An entry that was written and not yet
+//! Whoever calls counts it, durably, before it is made, and makes an entry of an hour that is over. An entry that was written and not yet
 //! crossed off when the process died is written once more: the log may claim a call twice, it never hides one.
 
 use paramant_protocol::entry::body::{Digest, OutboundCall, OutboundPurpose};
@@ -10,15 +10,15 @@ use serde::{Deserialize, Serialize};
 /// Seconds in an hour.
 const HOUR: i64 = 3600;
 
-/// The pushes to one destination in one hour.
+/// The calls to one destination in one hour.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Calls {
+pub(crate) struct Calls {
     /// `host:port`.
-    pub(super) destination: String,
+    pub(crate) destination: String,
     /// Hours since 1970.
-    pub(super) hour: i64,
+    pub(crate) hour: i64,
     /// How many.
-    pub(super) count: u64,
+    pub(crate) count: u64,
     /// SHA-256(chain so far ‖ SHA-256(request)), from 32 zero bytes on: lower-case hex.
     chain: String,
     /// Opens the destination's commitment: lower-case hex, kept in the relay's own log file.
@@ -26,8 +26,8 @@ pub(super) struct Calls {
 }
 
 /// Counts one request. `salt` is used if it is the first of its hour.
-pub(super) fn count(calls: &mut Vec<Calls>, destination: &str, request: &[u8], now: i64, salt: Hash) {
-    let hour = now.div_euclid(HOUR);
+pub(crate) fn count(calls: &mut Vec<Calls>, destination: &str, request: &[u8], now: i64, salt: Hash) {
+    let hour = hour_of(now);
     let this = |calls: &&mut Calls| calls.hour == hour && calls.destination == destination;
     let found = match calls.iter_mut().find(this) {
         Some(found) => found,
@@ -47,19 +47,24 @@ pub(super) fn count(calls: &mut Vec<Calls>, destination: &str, request: &[u8], n
     found.chain = hex::encode(sha256(&[hash(&found.chain), sha256(request)].concat()));
 }
 
+/// The hour of an instant in Unix seconds, as [`Calls::hour`] has it.
+pub(crate) fn hour_of(now: i64) -> i64 {
+    now.div_euclid(HOUR)
+}
+
 /// The hours that are over.
-pub(super) fn over(calls: &[Calls], now: i64) -> Vec<Calls> {
-    let hour = now.div_euclid(HOUR);
+pub(crate) fn over(calls: &[Calls], now: i64) -> Vec<Calls> {
+    let hour = hour_of(now);
     calls.iter().filter(|calls| calls.hour != hour).cloned().collect()
 }
 
 impl Calls {
     /// The body of the entry.
-    pub(super) fn body(&self) -> OutboundCall {
+    pub(crate) fn body(&self, purpose: OutboundPurpose) -> OutboundCall {
         let destination =
             leaf::commit(Purpose::Destination, &hash(&self.salt), &sha256(self.destination.as_bytes()));
         OutboundCall {
-            purpose: OutboundPurpose::Witness,
+            purpose,
             destination: Digest(destination),
             count: self.count,
             chain: Digest(hash(&self.chain)),
@@ -67,7 +72,7 @@ impl Calls {
     }
 
     /// What opens the entry, for the relay's own log file.
-    pub(super) fn opening(&self) -> (&str, &str) {
+    pub(crate) fn opening(&self) -> (&str, &str) {
         (&self.destination, &self.salt)
     }
 }
@@ -106,9 +111,9 @@ mod tests {
             count(&mut other, "a:443", request, 0, [7; 32]);
         }
         let first = sha256(&[[0; 32], sha256(b"one")].concat());
-        let body = calls[0].body();
+        let body = calls[0].body(OutboundPurpose::Webhook);
         assert_eq!(body.chain, Digest(sha256(&[first, sha256(b"two")].concat())));
-        assert_ne!(body.chain, other[0].body().chain);
+        assert_ne!(body.chain, other[0].body(OutboundPurpose::Webhook).chain);
         let opened = leaf::commit(Purpose::Destination, &[7; 32], &sha256(b"a:443"));
         assert_eq!((body.destination, body.count), (Digest(opened), 2));
     }
