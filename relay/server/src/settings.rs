@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use paramant_protocol::chunks::Disclosure;
 use tokio::sync::watch;
 
 pub use self::command_line::{CommandLine, LogFormat};
@@ -49,6 +50,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Where payloads live.
     pub payload: Payload,
+    /// How often a view may be disclosed when its upload does not say.
+    pub disclosure: Disclosure,
     /// How long SIGTERM may wait for uploads in progress.
     pub termination_grace: Duration,
 }
@@ -123,6 +126,7 @@ impl Default for Settings {
             license_directory: None,
             limits: Limits::default(),
             payload: Payload::Disk,
+            disclosure: Disclosure::Recoverable,
             termination_grace: Duration::from_secs(600),
         }
     }

@@ -7,6 +7,7 @@
 
 pub mod blob_rows;
 pub mod blobs;
+pub mod chunk_rows;
 pub mod claim_rows;
 pub mod evidence_rows;
 mod ids;
@@ -17,6 +18,7 @@ pub mod receipt_rows;
 mod rows_and_log;
 pub mod seal;
 pub mod slots;
+pub mod upload_rows;
 
 use std::collections::HashSet;
 use std::io;
@@ -272,7 +274,9 @@ impl Vault {
 
 fn used_slots(meta: &Meta) -> Result<HashSet<Slot>, RecoveryError> {
     meta.read_blocking(|c| {
-        let mut query = c.prepare("SELECT slot FROM blobs WHERE state < 3")?;
+        let mut query = c.prepare(
+            "SELECT slot FROM blobs WHERE state < 3 UNION SELECT slot FROM uploads WHERE state = 0",
+        )?;
         Ok(query.query_map([], |row| Ok(Slot(row.get(0)?)))?.collect::<Result<_, _>>()?)
     })
 }

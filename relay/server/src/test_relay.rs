@@ -11,7 +11,7 @@ use crate::app::{App, Core, Shared};
 use crate::settings::{Settings, SettingsHandle};
 use crate::store::blob_rows::Space;
 use crate::store::{AccountId, Digest};
-use crate::transfer::{Accepted, Claimed, Terms, Transfers, UploadError};
+use crate::transfer::{Accepted, Claimed, Terms, Transfers, UploadError, Wanted};
 
 /// Whose uploads these are, unless a test says otherwise.
 pub(crate) const ACCOUNT: AccountId = AccountId([1; 16]);
@@ -71,6 +71,7 @@ impl TestRelay {
             views: 1,
             device: None,
             sig_valid: false,
+            strict: false,
         };
         self.transfers().accept(terms, unfinished).await
     }
@@ -78,7 +79,9 @@ impl TestRelay {
     /// A lease for [`ACCOUNT`], once there is one to be had.
     pub(crate) async fn lease(&self, payload: &[u8]) -> Claimed {
         for _ in 0..200 {
-            if let Some(claimed) = self.transfers().claim(ACCOUNT, hash(payload)).await.unwrap() {
+            if let Some(claimed) =
+                self.transfers().claim(ACCOUNT, hash(payload), |_| Wanted::Whole).await.unwrap()
+            {
                 return claimed;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;

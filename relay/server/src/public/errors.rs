@@ -4,7 +4,7 @@
 //! that are ours (disk, database) are logged where they are turned into an answer and say nothing about the inside.
 
 use axum::Json;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use paramant_protocol::refusal::{DRAINING, Refusal};
 use serde_json::{Value, json};
@@ -76,6 +76,15 @@ impl Refused {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "the relay cannot do this now; try again").retry_after(10)
     }
 
+    /// With a header.
+    #[must_use]
+    fn header(mut self, name: HeaderName, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.0.headers.insert(name, value);
+        }
+        self
+    }
+
     /// With `Retry-After`.
     #[must_use]
     pub fn retry_after(mut self, seconds: u64) -> Self {
@@ -132,6 +141,9 @@ impl From<UploadError> for Refused {
             UploadError::InProgress => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()).retry_after(1)
             }
+            UploadError::TooManyOpen { .. } => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, error.to_string()).retry_after(60)
+            }
             UploadError::Log(error) => error.into(),
             UploadError::Meta(error) => error.into(),
             UploadError::Io(_) | UploadError::Internal(_) => Self::internal(error),
@@ -144,6 +156,8 @@ impl From<ClaimError> for Refused {
         match error {
             ClaimError::Meta(error) => error.into(),
             ClaimError::Log(error) => error.into(),
+            ClaimError::Beyond { size } => Self::new(StatusCode::RANGE_NOT_SATISFIABLE, error.to_string())
+                .header(header::CONTENT_RANGE, &format!("bytes */{size}")),
             ClaimError::Entry(_) | ClaimError::Io(_) => Self::internal(error),
         }
     }

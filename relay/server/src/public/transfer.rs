@@ -4,6 +4,7 @@
 //! stream with constant memory. Blobs answer GET alone: a HEAD, which link previewers and caches send, never uses a view.
 
 mod inbound;
+mod uploads;
 
 use std::sync::Arc;
 
@@ -11,9 +12,11 @@ use axum::Json;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Path, Query, Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
+use paramant_protocol::chunks::CHUNK_SIZE_HEADER;
+use paramant_protocol::conditions::{self, Selection, Validators};
 use paramant_protocol::download::{BURNED_HEADER, HASH_HEADER, LOG_RECEIPT_HEADER, StatusAnswer};
 use paramant_protocol::id::ReceiptId;
 use paramant_protocol::path::parse_hash;
@@ -31,6 +34,7 @@ use crate::app::Shared;
 use crate::drain::UploadGuard;
 use crate::receipts;
 use crate::store::{Digest, now_ms};
+use crate::transfer::Wanted;
 
 /// The routes of this module.
 pub fn routes() -> Router<Shared> {
@@ -42,6 +46,7 @@ pub fn routes() -> Router<Shared> {
         .route("/v2/status/{hash}", get(status))
         .route("/v2/ack", post(ack))
         .route("/v2/verify-receipt", post(verify_receipt))
+        .merge(uploads::routes())
 }
 
 async fn json_upload(State(app): State<Shared>, request: Request) -> Result<Json<UploadAnswer>, Refused> {
@@ -98,25 +103,56 @@ async fn download(
     State(app): State<Shared>,
     Key(who): Key,
     Path(hash): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let lookup = lookup(&hash)?;
-    let claimed = app.store.transfers.claim(who.account, lookup).await?.ok_or_else(Refused::gone)?;
+    let etag = format!("\"{hash}\"");
+    let wanted = wanted(&headers, etag.clone());
+    let claimed = app.store.transfers.claim(who.account, lookup, wanted).await?.ok_or_else(Refused::gone)?;
     // Should this fail, the claim drops before its first byte: the view can be leased again, as often as it takes.
     let receipt = receipts::for_read(&app.core, &claimed).await.map_err(Refused::internal)?;
     let receipt = HeaderValue::from_str(&receipt).map_err(Refused::internal)?;
-    app.core.metrics.sent(claimed.blob.size);
+    let (range, size) = (claimed.range.clone(), claimed.blob.size);
+    app.core.metrics.sent(range.end - range.start);
+    let text = |text: &str| HeaderValue::from_str(text).map_err(Refused::internal);
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),
-        (header::CONTENT_LENGTH, HeaderValue::from(claimed.blob.size)),
+        (header::CONTENT_LENGTH, HeaderValue::from(range.end - range.start)),
+        (header::ACCEPT_RANGES, HeaderValue::from_static("bytes")),
+        (header::ETAG, text(&etag)?),
         (
             HeaderName::from_static(BURNED_HEADER),
             HeaderValue::from_static(if claimed.last { "true" } else { "false" }),
         ),
-        (HeaderName::from_static(HASH_HEADER), HeaderValue::from_str(&hash).map_err(Refused::internal)?),
+        (HeaderName::from_static(HASH_HEADER), text(&hash)?),
         (HeaderName::from_static(receipt::HEADER), receipt),
         log_receipt(&claimed.receipt)?,
     ];
-    Ok((headers, Body::new(claimed.body)).into_response())
+    let mut response = (headers, Body::new(claimed.body)).into_response();
+    if let Some(chunk_size) = claimed.blob.chunk_size {
+        response
+            .headers_mut()
+            .insert(HeaderName::from_static(CHUNK_SIZE_HEADER), HeaderValue::from(chunk_size));
+    }
+    if range != (0..size) {
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        let part = format!("bytes {}-{}/{size}", range.start, range.end.saturating_sub(1));
+        response.headers_mut().insert(header::CONTENT_RANGE, text(&part)?);
+    }
+    Ok(response)
+}
+
+/// What `Range` and `If-Range` ask for. Other conditions mean nothing here: a blob is never in a cache.
+fn wanted(headers: &HeaderMap, etag: String) -> impl Fn(u64) -> Wanted + Send + Sync + use<> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let mut conditions = conditions::Conditions::new(false);
+    conditions.range(text(header::RANGE), text(header::IF_RANGE));
+    let validators = Validators { etag, modified: None };
+    move |size| match conditions.select(&validators, size) {
+        Selection::Part { first, last } => Wanted::Part { first, last },
+        Selection::Beyond => Wanted::Beyond,
+        Selection::Whole | Selection::NotModified => Wanted::Whole,
+    }
 }
 
 async fn head_never_reads() -> Response {
@@ -131,12 +167,13 @@ async fn status(
 ) -> Result<Json<StatusAnswer>, Refused> {
     let status = app.store.transfers.status(who.account, lookup(&hash)?, now_ms()).await?;
     Ok(Json(match status {
-        None => StatusAnswer { available: false, bytes: None, ttl_remaining_ms: None, sig_valid: None },
+        None => StatusAnswer::GONE,
         Some(status) => StatusAnswer {
             available: true,
             bytes: Some(status.size),
             ttl_remaining_ms: u64::try_from(status.ttl_remaining.as_millis()).ok(),
             sig_valid: Some(status.sig_valid),
+            chunk_size: status.chunk_size,
         },
     }))
 }

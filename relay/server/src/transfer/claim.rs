@@ -6,7 +6,8 @@
 //! request.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use paramant_protocol::entry::body::BurnCause;
@@ -35,8 +36,26 @@ pub struct Claimed {
     pub salt: Digest,
     /// What this reader, and nobody else, asks for the proof of the transfer's entry by.
     pub receipt: ReceiptId,
+    /// Which bytes of the payload the body holds.
+    pub range: Range<u64>,
     /// The bytes.
     pub body: Sending,
+}
+
+/// What a reader asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// All of it.
+    Whole,
+    /// From the first to the last byte, both included.
+    Part {
+        /// Counted from 0.
+        first: u64,
+        /// Not before the first.
+        last: u64,
+    },
+    /// Nothing that is there.
+    Beyond,
 }
 
 /// Why a view could not be leased, though it may be there.
@@ -54,6 +73,12 @@ pub enum ClaimError {
     /// The payload's file could not be read.
     #[error("the payload could not be read: {0}")]
     Io(std::io::Error),
+    /// The range lies behind the payload's end. No view was used.
+    #[error("the payload has {size} bytes")]
+    Beyond {
+        /// Its bytes.
+        size: u64,
+    },
 }
 
 impl From<rusqlite::Error> for ClaimError {
@@ -74,6 +99,9 @@ pub(super) struct Progress {
     revoked: AtomicBool,
     /// Set before the first chunk goes out.
     disclosed: AtomicBool,
+    /// The byte of the payload that the lease begins with, and the one behind the last that went out.
+    from: AtomicU64,
+    to: AtomicU64,
 }
 
 impl Progress {
@@ -85,6 +113,17 @@ impl Progress {
         !self.revoked.load(Ordering::SeqCst)
     }
 
+    /// The lease begins with this byte.
+    fn begin(&self, from: u64) {
+        self.from.store(from, Ordering::SeqCst);
+        self.to.store(from, Ordering::SeqCst);
+    }
+
+    /// So many bytes more are about to go out; said before [`Progress::may_send`] is asked.
+    pub(super) fn sending(&self, bytes: u64) {
+        self.to.fetch_add(bytes, Ordering::SeqCst);
+    }
+
     fn revoke(&self) {
         self.revoked.store(true, Ordering::SeqCst);
     }
@@ -93,18 +132,20 @@ impl Progress {
         if complete {
             Ending::Complete
         } else {
-            Ending::Cut { disclosed: self.disclosed.load(Ordering::SeqCst) }
+            let disclosed = self.disclosed.load(Ordering::SeqCst);
+            let sent = || self.from.load(Ordering::SeqCst)..self.to.load(Ordering::SeqCst);
+            Ending::Cut { sent: disclosed.then(sent) }
         }
     }
 }
 
 /// How a lease ended.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Ending {
     /// Every byte was handed over.
     Complete,
-    /// Not every byte; `disclosed`: some.
-    Cut { disclosed: bool },
+    /// Not every byte; these were, if any.
+    Cut { sent: Option<Range<u64>> },
 }
 
 /// The leases that run in this process.
@@ -121,11 +162,18 @@ pub(super) struct LeaseGuard {
 }
 
 impl Transfers {
-    /// Leases one view to the account. `None`: nothing there that this account may read now, for whatever reason.
+    /// Leases one view to the account. `None`: nothing there that this account may read now, for whatever reason. `wanted` says what
+    /// of a payload of some length is to be sent; a part that does not begin with the first byte is sent only when a lease that broke
+    /// is continued, else the whole: no reader loses a beginning it never saw.
     ///
     /// # Errors
     /// When database, log or file fail; the view is not lost then.
-    pub async fn claim(&self, account: AccountId, lookup: Digest) -> Result<Option<Claimed>, ClaimError> {
+    pub async fn claim(
+        &self,
+        account: AccountId,
+        lookup: Digest,
+        wanted: impl Fn(u64) -> Wanted + Send + Sync,
+    ) -> Result<Option<Claimed>, ClaimError> {
         let now = now_ms();
         // Most questions for what is not there end here, at the cost of one read, the same for every reason.
         let there = self
@@ -134,8 +182,9 @@ impl Transfers {
             .meta
             .read(move |c| Ok::<_, ClaimError>(blob_rows::readable(c, account, lookup, now)?))
             .await?;
-        if there.is_none() {
-            return Ok(None);
+        let Some(there) = there else { return Ok(None) };
+        if wanted(there.size) == Wanted::Beyond {
+            return Err(ClaimError::Beyond { size: there.size });
         }
         let claim = ClaimId::random().map_err(EntryError::from)?;
         let receipt = random_receipt_id().map_err(EntryError::from)?;
@@ -164,16 +213,21 @@ impl Transfers {
 
         let vault = self.0.vault.clone();
         let blob = guard.lease.blob.clone();
-        let opening = tokio::task::spawn_blocking(move || Source::open(&vault, &blob));
+        let range = range(wanted(blob.size), blob.size, guard.lease.generation > 1);
+        let from = range.start;
+        guard.progress.begin(from);
+        let opening = tokio::task::spawn_blocking(move || Source::open(&vault, &blob, from));
         match opening.await.map_err(|error| ClaimError::Io(std::io::Error::other(error)))? {
             Ok(source) => {
                 self.count(|totals| {
                     totals.outbound += 1;
-                    totals.bytes_out += guard.lease.blob.size;
+                    totals.bytes_out += range.end - range.start;
                 });
-                let (blob, last) = (guard.lease.blob.clone(), guard.lease.last);
-                let body = Sending::new(source, guard, self.0.core.drain.begin_claim());
-                Ok(Some(Claimed { blob, last, entry_index, salt, receipt, body }))
+                let blob = guard.lease.blob.clone();
+                let last = guard.lease.last && range.end == blob.size;
+                let body =
+                    Sending::new(source, range.end - range.start, guard, self.0.core.drain.begin_claim());
+                Ok(Some(Claimed { blob, last, entry_index, salt, receipt, range, body }))
             }
             Err(error) if error.is_gone() => {
                 tracing::error!(upload = %guard.lease.blob.id, %error, "an acknowledged payload is gone; its row is burned");
@@ -209,6 +263,7 @@ impl Transfers {
     /// Writes down how a lease ended, and burns what is spent.
     async fn settle(&self, lease: &Progress, ending: Ending) {
         let (blob, claim, generation) = (lease.blob, lease.claim, lease.generation);
+        let complete = matches!(ending, Ending::Complete);
         let settled = self
             .0
             .vault
@@ -216,7 +271,7 @@ impl Transfers {
             .write::<_, MetaError, _>(move |c| {
                 let settled = match ending {
                     Ending::Complete => claim_rows::complete(c, claim, generation)?,
-                    Ending::Cut { disclosed } => claim_rows::cut(c, claim, generation, disclosed)?,
+                    Ending::Cut { sent } => claim_rows::cut(c, claim, generation, sent)?,
                 };
                 let spent = if settled == Settled::Spent { blob_rows::by_id(c, blob)? } else { None };
                 Ok(spent)
@@ -224,7 +279,6 @@ impl Transfers {
             .await;
         match settled {
             Ok(Some(row)) => {
-                let complete = matches!(ending, Ending::Complete);
                 self.burn(&row, if complete { BurnCause::Read } else { BurnCause::Lost }).await;
             }
             Ok(None) => {}
@@ -232,6 +286,15 @@ impl Transfers {
                 tracing::error!(upload = %blob, %error, "how a lease ended could not be written down")
             }
         }
+    }
+}
+
+fn range(wanted: Wanted, size: u64, continued: bool) -> Range<u64> {
+    match wanted {
+        Wanted::Part { first, last } if (first == 0 || continued) && first <= last && last < size => {
+            first..last + 1
+        }
+        _ => 0..size,
     }
 }
 
@@ -258,6 +321,8 @@ impl LeaseGuard {
             last_ms: AtomicI64::new(now_ms()),
             revoked: AtomicBool::new(false),
             disclosed: AtomicBool::new(false),
+            from: AtomicU64::new(0),
+            to: AtomicU64::new(0),
         });
         transfers.0.leases.insert(&progress);
         Self { transfers, lease, progress, complete: false }

@@ -9,8 +9,10 @@ use std::time::Duration;
 use aws_lc_rs::signature::{ML_DSA_65, UnparsedPublicKey};
 use axum::extract::Request;
 use axum::http::StatusCode;
+use paramant_protocol::chunks::Disclosure;
 use paramant_protocol::id::BlobHash;
 use paramant_protocol::path::parse_hash;
+use paramant_protocol::pqhb::HeaderError;
 use paramant_protocol::refusal::HASH_MISMATCH;
 use paramant_protocol::upload::base64_stream::{Base64Stream, NotBase64};
 use paramant_protocol::upload::json_body::{BodyError, JsonBody};
@@ -36,8 +38,8 @@ const JSON_REST: u64 = 128 * 1024;
 /// Pieces of a body are handled in slices of this size, so that what is decoded from one stays small.
 const SLICE: usize = 64 * 1024;
 /// What a sender waits for a signed tree head when few are uploading; when many are, none waits.
-const SENDER_PATIENCE: Duration = Duration::from_millis(40);
-const FEW_UPLOADS: u64 = 4;
+pub(super) const SENDER_PATIENCE: Duration = Duration::from_millis(40);
+pub(super) const FEW_UPLOADS: u64 = 4;
 
 /// Terms of a raw upload, in the query.
 #[derive(Debug, Default, Deserialize)]
@@ -45,6 +47,7 @@ pub(super) struct RawTerms {
     ttl_ms: Option<u64>,
     max_views: Option<u64>,
     device_id: Option<String>,
+    disclosure: Option<Disclosure>,
 }
 
 /// What the JSON says besides the payload.
@@ -55,6 +58,7 @@ struct Fields {
     views: u32,
     device: Option<String>,
     signature: Option<String>,
+    strict: bool,
 }
 
 pub(super) async fn from_bytes(
@@ -98,6 +102,7 @@ pub(super) async fn from_bytes(
         views: views(terms.max_views),
         device: terms.device_id,
         signature: None,
+        strict: strict(terms.disclosure, app),
     };
     let (received, unfinished) = receiving.end()?;
     if received.size == 0 {
@@ -201,8 +206,7 @@ async fn finish(
     if !fields.drop
         && let Err(header) = &received.wire
     {
-        let status = StatusCode::from_u16(header.status()).unwrap_or(StatusCode::BAD_REQUEST);
-        return Err(Refused::with_body(status, header.body()));
+        return Err(wire_fault(header));
     }
     let sig_valid = match &fields.signature {
         Some(signature) => signed_by_device(app, who.account, &fields, signature).await,
@@ -217,6 +221,7 @@ async fn finish(
         views: fields.views,
         device: fields.device,
         sig_valid,
+        strict: fields.strict,
     };
     let accepted = app.store.transfers.accept(terms, unfinished).await?;
     app.core.metrics.received(accepted.blob.size);
@@ -265,6 +270,12 @@ fn read_fields(fields: &Map<String, Value>, has_payload: bool, app: &App) -> Res
             "this relay does not offer passwords on blobs",
         ));
     }
+    let disclosure = match text("disclosure") {
+        None => None,
+        Some("recoverable") => Some(Disclosure::Recoverable),
+        Some("strict") => Some(Disclosure::Strict),
+        Some(_) => return Err(Refused::bad("disclosure must be \"recoverable\" or \"strict\"")),
+    };
     let meta = fields.get("meta");
     let drop = meta.and_then(|meta| meta.get("drop")) == Some(&Value::Bool(true));
     let device = meta.and_then(|meta| meta.get("device_id")).and_then(Value::as_str);
@@ -275,6 +286,7 @@ fn read_fields(fields: &Map<String, Value>, has_payload: bool, app: &App) -> Res
         views: if drop { 1 } else { views(whole_number(fields, "max_views")?) },
         device: device.map(|device| device.chars().take(256).collect()),
         signature: text("dsa_signature").map(str::to_owned),
+        strict: strict(disclosure, app),
     })
 }
 
@@ -302,23 +314,33 @@ fn whole_number(fields: &Map<String, Value>, name: &str) -> Result<Option<u64>, 
     }
 }
 
-fn lifetime(asked_ms: Option<u64>, app: &App) -> Duration {
+pub(super) fn lifetime(asked_ms: Option<u64>, app: &App) -> Duration {
     let asked_ms = asked_ms.filter(|ms| *ms > 0).unwrap_or(DEFAULT_TTL_MS).max(MIN_TTL_MS);
     Duration::from_millis(asked_ms).min(app.core.settings.current().limits.max_ttl)
 }
 
-fn views(asked: Option<u64>) -> u32 {
+/// Whether a view may be disclosed once only: as asked, else as the relay is set.
+fn strict(asked: Option<Disclosure>, app: &App) -> bool {
+    asked.unwrap_or(app.core.settings.current().disclosure) == Disclosure::Strict
+}
+
+pub(super) fn views(asked: Option<u64>) -> u32 {
     u32::try_from(asked.unwrap_or(1).clamp(1, MAX_VIEWS)).unwrap_or(1)
 }
 
-fn too_large(max: u64) -> Refused {
+pub(super) fn too_large(max: u64) -> Refused {
     Refused::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         format!("the blob is larger than this relay takes ({max} bytes)"),
     )
 }
 
-fn broke_off() -> Refused {
+/// What the check of a PQHB header found.
+pub(super) fn wire_fault(fault: &HeaderError) -> Refused {
+    Refused::with_body(StatusCode::from_u16(fault.status()).unwrap_or(StatusCode::BAD_REQUEST), fault.body())
+}
+
+pub(super) fn broke_off() -> Refused {
     Refused::bad("the body broke off")
 }
 
