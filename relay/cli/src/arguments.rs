@@ -138,9 +138,18 @@ pub(crate) struct Send {
     /// How often it may be read [default: once].
     #[arg(long, value_name = "N")]
     pub(crate) max_views: Option<u64>,
-    /// Size to pad to: 4K, 64K, 512K, 5M, 8M.
-    #[arg(long, default_value = "5M", value_parser = pad)]
-    pub(crate) pad: PadBlock,
+    /// Size to pad to: 4K, 64K, 512K, 5M, 8M [default: 5M; files that do not fit are sent in chunks].
+    #[arg(long, value_parser = pad)]
+    pub(crate) pad: Option<PadBlock>,
+    /// Send in chunks, whatever the size.
+    #[arg(long, conflicts_with = "pad")]
+    pub(crate) chunked: bool,
+    /// At most one disclosure: a read that breaks off uses the view up. For files that are sent in chunks.
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// How long to go on without success when the line or the relay is down.
+    #[arg(long, value_name = "PERIOD", default_value = "10m")]
+    pub(crate) retry_for: Period,
     /// Do not sign.
     #[arg(long)]
     pub(crate) unsigned: bool,
@@ -176,6 +185,9 @@ pub(crate) struct Receive {
     /// Replace files that are there already.
     #[arg(long)]
     pub(crate) force: bool,
+    /// How long to go on without success when the line or the relay is down; for files that were sent in chunks.
+    #[arg(long, value_name = "PERIOD", default_value = "10m")]
+    pub(crate) retry_for: Period,
 }
 
 #[derive(Args)]

@@ -67,6 +67,7 @@ impl Output {
             next: Instant::now() + EVERY,
             done: 0,
             total: 0,
+            run: (Instant::now(), 0),
         });
         Bar { bar, lines: lines.map(|lines| Arc::new(Mutex::new(lines))) }
     }
@@ -113,19 +114,38 @@ struct Lines {
     next: Instant,
     done: u64,
     total: u64,
+    /// When this run began to count, and what was done by then.
+    run: (Instant, u64),
 }
 
 impl Lines {
     fn note(&mut self, step: Step) {
+        if let Step::Before(count) = step {
+            self.run = (Instant::now(), self.done + count);
+        }
         match step {
             Step::Total(total) => self.total = total,
-            Step::Advance(count) => self.done += count,
+            Step::Advance(count) | Step::Before(count) => self.done += count,
         }
         if Instant::now() >= self.next {
             self.next = Instant::now() + EVERY;
-            let _ =
-                say(io::stderr(), format!("{} … {} of {}\n", self.what, self.done, self.total).as_bytes()); // as notices
+            let line = format!("{} … {} of {}{}\n", self.what, self.done, self.total, self.pace());
+            let _ = say(io::stderr(), line.as_bytes()); // as notices
         }
+    }
+}
+
+impl Lines {
+    /// How fast it goes, and how long it will take, once anything is known.
+    fn pace(&self) -> String {
+        let (since, before) = self.run;
+        let (seconds, done) = (since.elapsed().as_secs_f64(), self.done.saturating_sub(before));
+        if done == 0 || seconds <= 0.0 {
+            return String::new();
+        }
+        let rate = done as f64 / seconds;
+        let left = self.total.saturating_sub(self.done) as f64 / rate;
+        format!(", {rate:.0}/s, {left:.0} s left")
     }
 }
 
@@ -140,6 +160,10 @@ impl Bar {
             match step {
                 Step::Total(total) => bar.set_length(total),
                 Step::Advance(count) => bar.inc(count),
+                Step::Before(count) => {
+                    bar.inc(count);
+                    bar.reset_eta();
+                }
             }
         })
     }

@@ -68,6 +68,38 @@ impl Draft {
         names: impl IntoIterator<Item = PathBuf>,
     ) -> Result<Option<PathBuf>, ClientError> {
         self.fill(bytes)?;
+        self.place(names)
+    }
+
+    /// The file, for what is too large to be held: written at any place, then named by [`Draft::written`] or
+    /// [`Draft::written_under`].
+    pub fn file(&self) -> Result<File, ClientError> {
+        self.file.try_clone().map_err(|source| fault("write", &self.target, source))
+    }
+
+    /// As [`Draft::finish`], with the first `length` bytes of what was written to [`Draft::file`].
+    pub fn written(self, length: u64) -> Result<(), ClientError> {
+        self.cut(length)?;
+        fs::rename(&self.path, &self.target).map_err(|source| fault("write", &self.target, source))?;
+        sync_directory(&self.target)
+    }
+
+    /// As [`Draft::finish_under`], with the first `length` bytes of what was written to [`Draft::file`].
+    pub fn written_under(
+        self,
+        length: u64,
+        names: impl IntoIterator<Item = PathBuf>,
+    ) -> Result<Option<PathBuf>, ClientError> {
+        self.cut(length)?;
+        self.place(names)
+    }
+
+    fn cut(&self, length: u64) -> Result<(), ClientError> {
+        let cut = self.file.set_len(length).and_then(|()| self.file.sync_all());
+        cut.map_err(|source| fault("write", &self.target, source))
+    }
+
+    fn place(self, names: impl IntoIterator<Item = PathBuf>) -> Result<Option<PathBuf>, ClientError> {
         for name in names {
             match place_new(&self.path, &name) {
                 Ok(()) => return sync_directory(&name).map(|()| Some(name)),

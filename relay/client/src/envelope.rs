@@ -6,7 +6,7 @@
 //! caller's part.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
+use aws_lc_rs::hkdf::{HKDF_SHA256, Prk, Salt};
 use aws_lc_rs::kem::{Ciphertext, EncapsulationKey, ML_KEM_768};
 use aws_lc_rs::signature::{ML_DSA_65, UnparsedPublicKey};
 use paramant_protocol::leaf;
@@ -19,11 +19,11 @@ use zeroize::Zeroizing;
 use crate::device::Device;
 
 /// Bytes of an ML-KEM-768 ciphertext.
-const CT_KEM: usize = 1088;
+pub(crate) const CT_KEM: usize = 1088;
 /// Bytes of an ML-DSA-65 signature.
 const SIGNATURE: usize = 3309;
 /// Bytes of the AES-GCM tag.
-const TAG: usize = 16;
+pub(crate) const TAG: usize = 16;
 
 const INFO: &[u8] = b"paramant-v1-aes-key";
 const INFO_PRE_SHARED: &[u8] = b"paramant-v1-aes-key-pss";
@@ -36,6 +36,11 @@ impl PreShared {
     /// From its text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(Zeroizing::new(text.into()))
+    }
+
+    /// Tells one secret from another, to whoever knows them.
+    pub(crate) fn digest(&self) -> String {
+        hex::encode(leaf::sha256(self.0.as_bytes()))
     }
 }
 
@@ -114,6 +119,11 @@ pub enum OpenError {
         "the sender's signature does not verify: the blob was altered, or made by somebody else than it says"
     )]
     Signature,
+    /// The chunks of a large file are not those its sender signed.
+    #[error(
+        "the file's manifest is not that of the chunks that came: the file was cut, put together from others, or altered"
+    )]
+    Manifest,
     /// Not for this device, another pre-shared secret, or altered.
     #[error(
         "the blob cannot be decrypted with this device's key: it is for another device, needs another pre-shared secret, or was altered"
@@ -210,17 +220,22 @@ pub fn open(blob: &[u8], device: &Device, pre_shared: Option<&PreShared>) -> Res
 }
 
 fn payload_key(shared: &[u8], ct_kem: &[u8], pre_shared: Option<&PreShared>) -> Option<LessSafeKey> {
+    let prk = extract(shared, ct_kem, pre_shared)?;
+    let info = [if pre_shared.is_some() { INFO_PRE_SHARED } else { INFO }];
+    let okm = prk.expand(&info, &AES_256_GCM).ok()?;
+    Some(LessSafeKey::new(UnboundKey::from(okm)))
+}
+
+/// What the keys of a blob, or of a large file, are derived from.
+pub(crate) fn extract(shared: &[u8], ct_kem: &[u8], pre_shared: Option<&PreShared>) -> Option<Prk> {
     let salt = Salt::new(HKDF_SHA256, ct_kem.get(..32)?);
-    let prk = match pre_shared {
+    Some(match pre_shared {
         None => salt.extract(shared),
         Some(secret) => {
             let digest = Zeroizing::new(leaf::sha3(secret.0.as_bytes()));
             salt.extract(&Zeroizing::new([shared, digest.as_slice()].concat()))
         }
-    };
-    let info = [if pre_shared.is_some() { INFO_PRE_SHARED } else { INFO }];
-    let okm = prk.expand(&info, &AES_256_GCM).ok()?;
-    Some(LessSafeKey::new(UnboundKey::from(okm)))
+    })
 }
 
 fn signature_form(parts: &Blob<'_>, signature: &[u8]) -> Option<SignatureForm> {

@@ -5,6 +5,7 @@
 
 mod address;
 mod progress;
+mod uploads;
 
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use serde::de::DeserializeOwned;
 
 pub use address::RelayAddress;
 pub use progress::{Progress, Step};
+pub use uploads::Begun;
 
 use crate::error::ClientError;
 use crate::identity::RelayIdentity;
@@ -31,6 +33,10 @@ use crate::identity::RelayIdentity;
 const CONNECT: Duration = Duration::from_secs(10);
 /// Time without a byte before an answer is given up.
 const READ: Duration = Duration::from_secs(30);
+/// The same where many bytes go before the answer: a chunk of 4 MiB at 14 kB/s.
+const READ_AFTER_UPLOAD: Duration = Duration::from_secs(300);
+/// A peer that confirms no byte for so long is gone.
+const UNCONFIRMED: Duration = Duration::from_secs(30);
 /// The largest JSON answer: a page of 1,000 log entries has about 300 kB.
 const MAX_JSON: usize = 4 << 20;
 /// The largest blob that is taken into memory.
@@ -41,6 +47,8 @@ pub const MAX_BLOB: usize = 64 << 20;
 pub struct Relay {
     address: RelayAddress,
     http: reqwest::Client,
+    /// For requests whose body takes its time.
+    patient: reqwest::Client,
     key: Option<ApiKey>,
 }
 
@@ -61,22 +69,26 @@ impl Relay {
         key: Option<ApiKey>,
         extra_roots: Option<&[u8]>,
     ) -> Result<Self, ClientError> {
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("paramant/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT)
-            .read_timeout(READ);
-        if address.is_near() {
-            builder = builder.no_proxy(); // a proxy for the internet is no way to the cluster or this machine
-        }
-        if let Some(pem) = extra_roots {
-            let roots = reqwest::Certificate::from_pem_bundle(pem).map_err(|error| {
-                ClientError::Address(format!("the CA file holds no PEM certificates: {error}"))
-            })?;
-            builder = builder.tls_certs_merge(roots);
-        }
-        let http = builder.build().map_err(|source| ClientError::Transport { action: "set up", source })?;
-        Ok(Self { address, http, key })
+        let roots = extra_roots.map(reqwest::Certificate::from_pem_bundle).transpose().map_err(|error| {
+            ClientError::Address(format!("the CA file holds no PEM certificates: {error}"))
+        })?;
+        let client = |read: Duration| {
+            let mut builder = reqwest::Client::builder()
+                .user_agent(concat!("paramant/", env!("CARGO_PKG_VERSION")))
+                .redirect(reqwest::redirect::Policy::none())
+                .connect_timeout(CONNECT)
+                .tcp_user_timeout(UNCONFIRMED)
+                .read_timeout(read);
+            if address.is_near() {
+                builder = builder.no_proxy(); // a proxy for the internet is no way to the cluster or this machine
+            }
+            if let Some(roots) = &roots {
+                builder = builder.tls_certs_merge(roots.clone());
+            }
+            builder.build().map_err(|source| ClientError::Transport { action: "set up", source })
+        };
+        let (http, patient) = (client(READ)?, client(READ_AFTER_UPLOAD)?);
+        Ok(Self { address, http, patient, key })
     }
 
     /// Its address.
@@ -191,12 +203,21 @@ impl Relay {
     }
 
     fn keyed(&self, method: Method, path: &str) -> Result<RequestBuilder, ClientError> {
+        self.keyed_with(&self.http, method, path)
+    }
+
+    fn keyed_with(
+        &self,
+        client: &reqwest::Client,
+        method: Method,
+        path: &str,
+    ) -> Result<RequestBuilder, ClientError> {
         let missing = || ClientError::Address("an API key is needed: --key-file, or PARAMANT_API_KEY".into());
         let key = self.key.as_ref().ok_or_else(missing)?;
         let mut value = reqwest::header::HeaderValue::from_str(key.reveal())
             .map_err(|_| ClientError::Address("the API key cannot be sent in a header".into()))?;
         value.set_sensitive(true);
-        Ok(self.request(method, path).header(API_KEY_HEADER, value))
+        Ok(client.request(method, self.address.url(path)).header(API_KEY_HEADER, value))
     }
 
     async fn send(&self, action: &'static str, request: RequestBuilder) -> Result<Response, ClientError> {

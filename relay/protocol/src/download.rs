@@ -29,9 +29,14 @@ pub struct StatusAnswer {
     /// Whether its upload signature verified; absent for anonymous blobs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sig_valid: Option<bool>,
+    /// It arrived in chunks of this size, and its hash is that of their list ([`crate::chunks`]). An addition that published clients do not
+    /// read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chunk_size: Option<u64>,
 }
 
 impl StatusAnswer {
     /// Unknown, expired, burned or somebody else's: one answer for all.
-    pub const GONE: Self = Self { available: false, bytes: None, ttl_remaining_ms: None, sig_valid: None };
+    pub const GONE: Self =
+        Self { available: false, bytes: None, ttl_remaining_ms: None, sig_valid: None, chunk_size: None };
 }

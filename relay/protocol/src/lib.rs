@@ -6,6 +6,7 @@
 
 pub mod bound_token;
 pub mod canonical;
+pub mod chunks;
 pub mod conditions;
 pub mod control;
 pub mod device;

@@ -79,6 +79,12 @@ impl Drain {
         Ok(UploadGuard(self.clone()))
     }
 
+    /// Goes on with an upload that was begun before: never refused, and waited for.
+    pub fn continue_upload(&self) -> UploadGuard {
+        self.change(|progress| progress.uploads += 1);
+        UploadGuard(self.clone())
+    }
+
     /// Starts a claim. Never refused: reads go on while the relay drains.
     pub fn begin_claim(&self) -> ClaimGuard {
         self.change(|progress| progress.claims += 1);

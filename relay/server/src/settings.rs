@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use paramant_protocol::chunks::Disclosure;
 use tokio::sync::watch;
 
 pub use self::command_line::{CommandLine, LogFormat};
@@ -59,6 +60,8 @@ pub struct Settings {
     pub allowed_origins: AllowedOrigins,
     /// Where payloads live.
     pub payload: Payload,
+    /// How often a view may be disclosed when its upload does not say.
+    pub disclosure: Disclosure,
     /// How long SIGTERM may wait for uploads in progress.
     pub termination_grace: Duration,
 }
@@ -142,6 +145,7 @@ impl Default for Settings {
             anonymous_uploads: false,
             allowed_origins: AllowedOrigins::default(),
             payload: Payload::Disk,
+            disclosure: Disclosure::Recoverable,
             termination_grace: Duration::from_secs(600),
         }
     }

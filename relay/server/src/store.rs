@@ -9,6 +9,7 @@ pub mod activity_rows;
 pub mod audit_rows;
 pub mod blob_rows;
 pub mod blobs;
+pub mod chunk_rows;
 pub mod claim_rows;
 pub mod evidence_rows;
 mod ids;
@@ -22,6 +23,7 @@ mod rows_and_log;
 pub mod seal;
 pub mod slots;
 pub mod told_rows;
+pub mod upload_rows;
 pub mod usage_rows;
 pub mod webhook_rows;
 
@@ -327,7 +329,9 @@ impl Vault {
 
 fn used_slots(meta: &Meta) -> Result<HashSet<Slot>, RecoveryError> {
     meta.read_blocking(|c| {
-        let mut query = c.prepare("SELECT slot FROM blobs WHERE state < 3")?;
+        let mut query = c.prepare(
+            "SELECT slot FROM blobs WHERE state < 3 UNION SELECT slot FROM uploads WHERE state = 0",
+        )?;
         Ok(query.query_map([], |row| Ok(Slot(row.get(0)?)))?.collect::<Result<_, _>>()?)
     })
 }

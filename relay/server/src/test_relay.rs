@@ -11,7 +11,7 @@ use crate::app::{App, Core, Shared};
 use crate::settings::{Settings, SettingsHandle};
 use crate::store::blob_rows::{Asked, Space};
 use crate::store::{AccountId, Digest};
-use crate::transfer::{Accepted, Access, Claimed, Terms, Transfers, UploadError};
+use crate::transfer::{Accepted, Access, Claimed, Terms, Transfers, UploadError, Wanted};
 
 /// Whose uploads these are, unless a test says otherwise.
 pub(crate) const ACCOUNT: AccountId = AccountId([1; 16]);
@@ -73,6 +73,7 @@ impl TestRelay {
             sig_valid: false,
             quota: None,
             access: Access::default(),
+            strict: false,
         };
         self.transfers().accept(terms, unfinished).await
     }
@@ -81,7 +82,7 @@ impl TestRelay {
     pub(crate) async fn lease(&self, payload: &[u8]) -> Claimed {
         let asked = Asked::ByName { account: ACCOUNT, lookup: hash(payload) };
         for _ in 0..200 {
-            if let Some(claimed) = self.transfers().claim(asked, None).await.unwrap() {
+            if let Some(claimed) = self.transfers().claim(asked, None, |_| Wanted::Whole).await.unwrap() {
                 return claimed;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;

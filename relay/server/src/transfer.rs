@@ -6,8 +6,11 @@
 
 mod accept;
 mod burn;
+mod chunked;
 mod claim;
+mod complete;
 mod in_flight;
+mod intake;
 mod receive;
 mod recovery;
 mod sending;
@@ -21,11 +24,14 @@ use tokio::task::JoinHandle;
 
 pub use self::accept::{Accepted, Access, Terms, UploadError};
 pub use self::burn::CancelError;
+pub use self::chunked::{Chunk, ChunkError, Opening, Upload};
 use self::claim::Leases;
-pub use self::claim::{ClaimError, Claimed};
+pub use self::claim::{ClaimError, Claimed, Wanted};
+pub use self::complete::{CompleteError, Completed};
 use self::in_flight::InFlight;
 pub use self::in_flight::{Counts, OverLimit};
-pub use self::receive::{Received, Receiving, Unfinished};
+pub use self::intake::Received;
+pub use self::receive::{Receiving, Unfinished};
 pub use self::sending::Sending;
 use crate::app::Core;
 use crate::store::blob_rows::{self, Asked};
@@ -79,6 +85,8 @@ pub struct Status {
     pub ttl_remaining: Duration,
     /// As in its row; `None` for what was sent without a key.
     pub sig_valid: Option<bool>,
+    /// Its hash is that of a list of chunks of this size.
+    pub chunk_size: Option<u64>,
 }
 
 /// What whoever holds a download link may learn.
@@ -167,6 +175,7 @@ impl Transfers {
             size: row.size,
             ttl_remaining: row.remaining(now_ms),
             sig_valid: (row.account != AccountId::NOBODY).then_some(row.sig_valid),
+            chunk_size: row.chunk_size,
         }))
     }
 

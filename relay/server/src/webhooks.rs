@@ -65,12 +65,6 @@ impl From<rusqlite::Error> for WebhookError {
     }
 }
 
-/// Whether a plan has webhooks. All do while plans have no quotas; where they are switched on, this is the place to ask them.
-#[must_use]
-pub fn webhooks_allowed(_plan: &str) -> bool {
-    true
-}
-
 impl Webhooks {
     pub(crate) fn new(core: &Core, meta: Meta) -> Self {
         Self(Arc::new(Inner {

@@ -48,6 +48,27 @@ impl Place {
         placed(self.draft.finish_under(bytes, iter::once(self.target.clone()).chain(others)), &self.target)
     }
 
+    /// The file, for content that is written piece by piece.
+    pub(super) fn file(&self) -> Result<fs::File, ClientError> {
+        self.draft.file()
+    }
+
+    /// Names what was written to [`Place::file`], the first `length` bytes of it; as [`Place::write`].
+    pub(super) fn written(self, length: u64, otherwise: &str) -> Result<PathBuf, ClientError> {
+        if self.replace {
+            return self.draft.written(length).map(|()| self.target);
+        }
+        let others = numbered(self.target.with_file_name(otherwise));
+        let names = iter::once(self.target.clone()).chain(others);
+        placed(self.draft.written_under(length, names), &self.target)
+    }
+
+    /// Names it otherwise: it is not what was asked for, and cannot be had again.
+    pub(super) fn doubtful(self, length: u64, name: &str) -> Result<PathBuf, ClientError> {
+        let path = self.target.with_file_name(name);
+        placed(self.draft.written_under(length, numbered(path.clone())), &path)
+    }
+
     /// Uses the room for a blob that could not be opened.
     pub(super) fn keep(self, hash: &BlobHash, blob: &[u8]) -> Result<PathBuf, ClientError> {
         keep(self.draft, &self.target.with_file_name(kept_name(hash)), blob)

@@ -4,6 +4,7 @@
 //! room on the disk, the relay's identity. What came is then written before anything else is done with it, a blob that cannot
 //! be opened as much as content; the receipt comes last, and nothing about it takes the content away.
 
+mod large;
 mod receipt;
 
 use std::path::{Path, PathBuf};
@@ -11,9 +12,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Error, Result};
 use paramant_client::directory::{self, Demands};
 use paramant_client::durable::{ORDINARY, SECRET};
-use paramant_client::envelope::{Opened, Sender};
+use paramant_client::envelope::Sender;
+use paramant_client::large::receive::Request;
+use paramant_client::retry::Patience;
 use paramant_client::transfer::{self, Received};
 use paramant_client::{ClientError, Relay, StateDir};
+use paramant_protocol::download::StatusAnswer;
 use paramant_protocol::id::BlobHash;
 use paramant_protocol::{device::DeviceKeys, fingerprint};
 use serde_json::json;
@@ -35,10 +39,23 @@ pub(super) async fn run(arguments: Receive, output: &Output) -> Result<()> {
     let device = state.device(name)?.ok_or_else(missing)?;
     let pre_shared = super::pre_shared(&arguments.shared)?;
     let expected = expected_sender(&arguments, &relay, &state).await?;
-    let bytes = waiting(&relay, &arguments.hash).await?;
-    let Places { content: place, receipt: receipt_place } = Places::prepare(&arguments, bytes)?;
+    let waiting = waiting(&relay, &arguments.hash).await?;
+    let bytes = waiting.bytes.unwrap_or(0);
+    let places = Places::prepare(&arguments, bytes)?;
     let identity = receipt::identity(&relay, &state).await?;
+    if waiting.chunk_size.is_some() {
+        let request = Request {
+            relay: &relay,
+            hash: arguments.hash,
+            wire: bytes,
+            device: &device,
+            pre_shared: pre_shared.as_ref(),
+            patience: Patience(arguments.retry_for.as_duration()),
+        };
+        return large::receive(&request, &arguments, places, expected.as_ref(), &identity, output).await;
+    }
 
+    let Places { content: place, receipt: receipt_place } = places;
     let bar = output.bar("receiving", Unit::Bytes);
     let received =
         transfer::receive(&relay, &arguments.hash, &device, pre_shared.as_ref(), &bar.progress()).await?;
@@ -49,7 +66,7 @@ pub(super) async fn run(arguments: Receive, output: &Output) -> Result<()> {
         let hint = "`paramant decrypt` can try again with another device or pre-shared secret";
         Error::from(ClientError::from(error)).context(hint)
     });
-    let accepted = accepted.and_then(|opened| sender_is(&opened, expected.as_ref()).map(|()| opened));
+    let accepted = accepted.and_then(|opened| sender_is(&opened.sender, expected.as_ref()).map(|()| opened));
     let written = match &accepted {
         Ok(opened) => {
             let written = place.write(&opened.plaintext, &format!("{}.content", arguments.hash));
@@ -63,11 +80,23 @@ pub(super) async fn run(arguments: Receive, output: &Output) -> Result<()> {
 
     let out = written?;
     let opened = accepted.map_err(|error| error.context(format!("the blob is kept as {}", out.display())))?;
-    let (bytes, out) = (opened.plaintext.len(), out.display().to_string());
-    let sender = describe(&opened, arguments.sender.as_ref().map(ToString::to_string));
+    tell(&arguments, &out, opened.plaintext.len() as u64, &opened.sender, burned, &receipt, output)
+}
+
+/// The result, and the error that the receipt is worth.
+fn tell(
+    arguments: &Receive,
+    out: &Path,
+    bytes: u64,
+    sender: &Sender,
+    burned: bool,
+    receipt: &receipt::Settled,
+    output: &Output,
+) -> Result<()> {
+    let (out, sender) = (out.display(), describe(sender, arguments.sender.as_ref().map(ToString::to_string)));
     output.result(
         &json!({
-            "ok": receipt.fault().is_none(), "hash": arguments.hash, "bytes": bytes, "out": out, "burned": burned,
+            "ok": receipt.fault().is_none(), "hash": arguments.hash, "bytes": bytes, "out": out.to_string(), "burned": burned,
             "sender": sender, "receipt": receipt.verdict(), "receipt_file": receipt.file(),
         }),
         &format!(
@@ -90,10 +119,10 @@ async fn expected_sender(
     Ok(Some(directory::find(relay, sender, &demands, state).await?.keys))
 }
 
-/// How many bytes wait, so that they have room. Uses no view.
-async fn waiting(relay: &Relay, hash: &BlobHash) -> Result<u64, ClientError> {
+/// What waits: how many bytes, so that they have room, and in which form. Uses no view.
+async fn waiting(relay: &Relay, hash: &BlobHash) -> Result<StatusAnswer, ClientError> {
     let status = relay.status(hash).await?;
-    if status.available { Ok(status.bytes.unwrap_or(0)) } else { Err(ClientError::Gone(*hash)) }
+    if status.available { Ok(status) } else { Err(ClientError::Gone(*hash)) }
 }
 
 /// Where content and receipt will go.
@@ -126,9 +155,9 @@ fn rescue(error: Error, arguments: &Receive, state: &StateDir, blob: &[u8]) -> E
     }
 }
 
-fn sender_is(opened: &Opened, expected: Option<&DeviceKeys>) -> Result<()> {
+fn sender_is(sender: &Sender, expected: Option<&DeviceKeys>) -> Result<()> {
     let Some(expected) = expected else { return Ok(()) };
-    match &opened.sender {
+    match sender {
         Sender::Signed { key, .. } if *key == expected.sig_pub && !key.is_empty() => Ok(()),
         Sender::Signed { .. } => {
             Err(DoesNotHold(format!("the blob is signed by another key than {}'s", expected.device)).into())
@@ -140,8 +169,8 @@ fn sender_is(opened: &Opened, expected: Option<&DeviceKeys>) -> Result<()> {
     }
 }
 
-fn describe(opened: &Opened, name: Option<String>) -> String {
-    match (&opened.sender, name) {
+fn describe(sender: &Sender, name: Option<String>) -> String {
+    match (sender, name) {
         (Sender::Unsigned, _) => "not signed".to_owned(),
         (Sender::Signed { form, .. }, Some(name)) => format!("signed by {name}, form {}", form.name()),
         (Sender::Signed { key, form }, None) => {

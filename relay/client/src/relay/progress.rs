@@ -17,6 +17,8 @@ pub enum Step {
     Total(u64),
     /// So many more went.
     Advance(u64),
+    /// So many had gone before this run: they say nothing about its rate.
+    Before(u64),
 }
 
 /// Who wants to know.
@@ -37,6 +39,11 @@ impl Progress {
     /// So many things will be counted.
     pub(crate) fn begin(&self, total: u64) {
         (self.0)(Step::Total(total));
+    }
+
+    /// So many were done before.
+    pub(crate) fn before(&self, done: u64) {
+        (self.0)(Step::Before(done));
     }
 
     /// So many more are done.

@@ -135,7 +135,7 @@ async fn a_file_goes_through_a_relay_once_and_each_byte_is_counted() {
     let listener = counted.clone();
     let progress = Progress::to(move |step| match step {
         Step::Total(total) => listener.lock().unwrap().0 = total,
-        Step::Advance(more) => listener.lock().unwrap().1 += more,
+        Step::Before(more) | Step::Advance(more) => listener.lock().unwrap().1 += more,
     });
     let content: Vec<u8> = (0..700_000u32).map(|number| number as u8).collect();
     let how = Sending { ttl_ms: Some(60_000), ..Sending::default() };

@@ -1,8 +1,8 @@
 //! The rows of `meta.db` that speak of the log, made to speak of the new one.
 //!
 //! What is unread has its entry in the new log, in the order of [`unread`], after the first entry. Everything else forgets
-//! its place: a device's entry is appended again at the next start, an upload that was never acknowledged is removed, a burn
-//! that waits for its entry gets it in the new log.
+//! its place: a device's entry is appended again at the next start, an upload that was never acknowledged is removed, the answer to an
+//! upload in chunks is forgotten, a burn that waits for its entry gets it in the new log.
 
 use rusqlite::{Connection, params};
 
@@ -33,7 +33,8 @@ pub(super) fn rewrite(data: &DataDir) -> Result<(), AdoptError> {
             let unread = list(c)?;
             c.execute_batch(
                 "UPDATE blobs SET log_from = 0, log_index = NULL, burn_from = CASE WHEN burn_entry IS NULL THEN NULL ELSE 0 END;
-                 UPDATE devices SET log_from = 0, log_index = NULL;",
+                 UPDATE devices SET log_from = 0, log_index = NULL;
+                 DELETE FROM uploads WHERE state = 1;",
             )?;
             let mut place = c.prepare("UPDATE blobs SET log_index = ? WHERE id = ?")?;
             for (index, blob) in (FIRST..).zip(unread) {

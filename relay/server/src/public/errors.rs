@@ -4,7 +4,7 @@
 //! that are ours (disk, database) are logged where they are turned into an answer and say nothing about the inside.
 
 use axum::Json;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use paramant_protocol::refusal::{DRAINING, Refusal};
 use serde_json::{Value, json};
@@ -91,7 +91,7 @@ impl Refused {
 
     /// With another header.
     #[must_use]
-    pub fn header(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.0.headers.insert(name, value);
         self
     }
@@ -174,6 +174,9 @@ impl From<UploadError> for Refused {
                     "limit": quota.limit,
                 }),
             ),
+            UploadError::TooManyOpen { .. } => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, error.to_string()).retry_after(60)
+            }
             UploadError::Log(error) => error.into(),
             UploadError::Meta(error) => error.into(),
             UploadError::Io(_) | UploadError::Internal(_) => Self::internal(error),
@@ -188,6 +191,12 @@ impl From<ClaimError> for Refused {
             ClaimError::Locked(_) => Self::password_missing(),
             ClaimError::Meta(error) => error.into(),
             ClaimError::Log(error) => error.into(),
+            ClaimError::Beyond { size } => {
+                let range = HeaderValue::try_from(format!("bytes */{size}"));
+                let range = range.unwrap_or(HeaderValue::from_static("bytes */*"));
+                Self::new(StatusCode::RANGE_NOT_SATISFIABLE, error.to_string())
+                    .header(header::CONTENT_RANGE, range)
+            }
             ClaimError::Entry(_) | ClaimError::Io(_) => Self::internal(error),
         }
     }

@@ -16,13 +16,13 @@ const FIXED: [(HeaderName, HeaderValue); 9] = [
     (
         header::ACCESS_CONTROL_ALLOW_HEADERS,
         HeaderValue::from_static(
-            "Content-Type, X-Api-Key, X-Admin-Token, X-Blob-Password, X-Dsa-Signature, X-Capsule-Sha256, Authorization, X-DID, X-DID-Signature, X-DID-TS, X-DID-Nonce, If-None-Match, If-Modified-Since, Range, If-Range",
+            "Content-Type, X-Api-Key, X-Admin-Token, X-Blob-Password, X-Paramant-Chunk-Sha256, X-Dsa-Signature, X-Capsule-Sha256, Authorization, X-DID, X-DID-Signature, X-DID-TS, X-DID-Nonce, If-None-Match, If-Modified-Since, Range, If-Range",
         ),
     ),
     (
         header::ACCESS_CONTROL_EXPOSE_HEADERS,
         HeaderValue::from_static(
-            "X-Paramant-Receipt, X-Paramant-Log-Receipt, X-Paramant-Burned, X-Paramant-Hash",
+            "X-Paramant-Receipt, X-Paramant-Log-Receipt, X-Paramant-Burned, X-Paramant-Hash, X-Paramant-Chunk-Size, Content-Range, ETag",
         ),
     ),
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-cache, must-revalidate")),

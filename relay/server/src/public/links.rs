@@ -25,7 +25,7 @@ use crate::app::Shared;
 use crate::passwords::Password;
 use crate::store::blob_rows::Asked;
 use crate::store::{Digest, now_ms};
-use crate::transfer::Linked;
+use crate::transfer::{Linked, Wanted};
 
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
@@ -176,7 +176,7 @@ async fn take(
     address: IpAddr,
 ) -> Result<Response, Refused> {
     let asked = Asked::ByLink(Digest(token.digest()));
-    let Some(claimed) = reading::claim(app, asked, password, address).await? else {
+    let Some(claimed) = reading::claim(app, asked, password, address, |_| Wanted::Whole).await? else {
         return Err(if find(app, token).await?.is_some() { busy() } else { gone() });
     };
     let name = claimed.blob.lookup.to_string();

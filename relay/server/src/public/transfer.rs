@@ -6,6 +6,7 @@
 pub(crate) mod anonymous;
 mod inbound;
 pub(super) mod reading;
+mod uploads;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -45,6 +46,7 @@ pub fn routes() -> Router<Shared> {
         .route("/v2/outbound/{hash}", get(download).head(head_never_reads))
         .route("/v2/status/{hash}", get(status))
         .route("/v2/verify-receipt", post(verify_receipt))
+        .merge(uploads::routes())
 }
 
 async fn json_upload(State(app): State<Shared>, request: Request) -> Result<Json<UploadAnswer>, Refused> {
@@ -108,7 +110,8 @@ async fn download(
     let password = reading::in_header(&headers)?;
     // Wrong passwords are counted for the account, not for where it comes from.
     let nowhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    let claimed = reading::claim(&app, asked, password, nowhere).await?.ok_or_else(Refused::gone)?;
+    let wanted = reading::wanted(&headers, &hash);
+    let claimed = reading::claim(&app, asked, password, nowhere, wanted).await?.ok_or_else(Refused::gone)?;
     reading::answer(&app, claimed, &hash).await
 }
 
@@ -131,12 +134,13 @@ async fn status(
 ) -> Result<Json<StatusAnswer>, Refused> {
     let status = app.store.transfers.status(who.account, lookup(&hash)?, now_ms()).await?;
     Ok(Json(match status {
-        None => StatusAnswer { available: false, bytes: None, ttl_remaining_ms: None, sig_valid: None },
+        None => StatusAnswer::GONE,
         Some(status) => StatusAnswer {
             available: true,
             bytes: Some(status.size),
             ttl_remaining_ms: u64::try_from(status.ttl_remaining.as_millis()).ok(),
             sig_valid: status.sig_valid,
+            chunk_size: status.chunk_size,
         },
     }))
 }

@@ -16,7 +16,7 @@ use super::errors::Refused;
 use crate::app::Shared;
 use crate::store::HookId;
 use crate::store::webhook_rows::{HookRow, Secret};
-use crate::webhooks::{NotCallable, WebhookError, webhooks_allowed};
+use crate::webhooks::{NotCallable, WebhookError};
 
 /// As long as the names that uploads may carry.
 const MAX_DEVICE: usize = 256;
@@ -42,13 +42,8 @@ async fn register(
     Key(who): Key,
     body::Json(wanted): body::Json<Wanted>,
 ) -> Result<Json<Value>, Refused> {
-    if !webhooks_allowed(&who.plan) {
-        let body = json!({
-            "error": "tier_upgrade_required",
-            "feature": "webhooks",
-            "message": "webhooks are part of the plan pro and above",
-        });
-        return Err(Refused::with_body(StatusCode::FORBIDDEN, body));
+    if !app.plan(&who).extras {
+        return Err(Refused::upgrade_required("webhooks"));
     }
     let Wanted { device_id, url, secret } = wanted;
     let secret = Secret(secret.unwrap_or_default().into_bytes());

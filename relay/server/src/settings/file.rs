@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use paramant_protocol::chunks::Disclosure;
 use paramant_protocol::period::Period;
 use paramant_protocol::size::ByteSize;
 use serde::Deserialize;
@@ -50,6 +51,7 @@ struct RelayYaml {
     anonymous_uploads: Option<bool>,
     allowed_origins: Option<Vec<String>>,
     payload: Option<PayloadYaml>,
+    disclosure: Option<DisclosureYaml>,
     termination_grace: Option<Period>,
 }
 
@@ -108,6 +110,12 @@ enum PayloadYaml {
     Memory,
 }
 
+#[derive(Debug, Clone, Copy, Deserialize)]
+enum DisclosureYaml {
+    Recoverable,
+    Strict,
+}
+
 /// Parses a file's text.
 pub(super) fn parse(path: &Path, text: &str) -> Result<Settings, SettingsError> {
     let malformed = |problem: String| SettingsError::Malformed { path: path.to_owned(), problem };
@@ -148,6 +156,10 @@ fn settings(yaml: RelayYaml) -> Result<Settings, String> {
     settings.payload = match yaml.payload {
         None | Some(PayloadYaml::Disk) => Payload::Disk,
         Some(PayloadYaml::Memory) => Payload::Memory,
+    };
+    settings.disclosure = match yaml.disclosure {
+        None | Some(DisclosureYaml::Recoverable) => Disclosure::Recoverable,
+        Some(DisclosureYaml::Strict) => Disclosure::Strict,
     };
     if let Some(grace) = yaml.termination_grace {
         settings.termination_grace = grace.as_duration();

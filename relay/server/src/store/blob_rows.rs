@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::claim_rows::{may_be_leased, may_be_leased_to};
 use super::slots::Slot;
-use super::{AccountId, BlobId, Digest, link_rows};
+use super::{AccountId, BlobId, Digest, link_rows, migrations};
 
 // The queries that run while serving. SQLite uses a partial index only where the index's own condition stands in the query,
 // word for word: hence a `state < 3` or `state IN (0, 3)` that seems to say nothing new. A test asks SQLite for its plans.
@@ -129,6 +129,10 @@ pub struct BlobRow {
     pub enc_meta: Option<String>,
     /// The `transfer_burned` entry: bytes, legacy leaf, and the log's size when it was made.
     pub burn_entry: Option<(Vec<u8>, Digest, u64)>,
+    /// It arrived in chunks of this size, each in a file of its own; `hash` is that of their list.
+    pub chunk_size: Option<u64>,
+    /// A view whose bytes began to go out is used, whatever becomes of the read.
+    pub strict: bool,
 }
 
 impl BlobRow {
@@ -165,10 +169,13 @@ pub fn insert_pending(c: &Connection, row: &BlobRow) -> Result<Inserted, rusqlit
         // Expired but not yet swept: it frees its name here, and the sweep finds it by its state.
         c.prepare_cached("UPDATE blobs SET state = 3 WHERE id = ?")?.execute([earlier.id])?;
     }
+    if row.strict {
+        migrations::need_chunks(c)?;
+    }
     c.prepare_cached(
         "INSERT INTO blobs (id, account, space, lookup, hash, size, ttl_ms, created_ms, expires_ms, views, views_left, state,
-                            slot, sig_valid, device, sector, ts, leaf, log_from, password, enc_meta)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                            slot, sig_valid, device, sector, ts, leaf, log_from, password, enc_meta, chunk_size, strict)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )?
     .execute(params![
         row.id,
@@ -191,6 +198,8 @@ pub fn insert_pending(c: &Connection, row: &BlobRow) -> Result<Inserted, rusqlit
         row.log_from.cast_signed(),
         row.password,
         row.enc_meta,
+        row.chunk_size.map(u64::cast_signed),
+        row.strict,
     ])?;
     Ok(Inserted::New)
 }
@@ -270,10 +279,27 @@ pub fn unfinished(c: &Connection) -> Result<Vec<BlobRow>, rusqlite::Error> {
     c.prepare_cached(UNFINISHED)?.query_map([], blob)?.collect()
 }
 
-/// Every blob whose payload should be there: id, slot and size.
-pub fn kept(c: &Connection) -> Result<Vec<(BlobId, Slot, u64)>, rusqlite::Error> {
-    c.prepare("SELECT id, slot, size FROM blobs WHERE state < 3")?
-        .query_map([], |row| Ok((row.get(0)?, Slot(row.get(1)?), row.get::<_, i64>(2)?.cast_unsigned())))?
+/// A blob whose payload should be there.
+#[derive(Debug, Clone, Copy)]
+pub struct Kept {
+    /// Its id, and its file's name unless it is in chunks.
+    pub id: BlobId,
+    /// Where its key is.
+    pub slot: Slot,
+    /// Its bytes.
+    pub size: u64,
+    /// Its files are those of its chunks.
+    pub in_chunks: bool,
+}
+
+/// Every blob whose payload should be there.
+pub fn kept(c: &Connection) -> Result<Vec<Kept>, rusqlite::Error> {
+    let kept = |row: &Row<'_>| {
+        let size = row.get::<_, i64>(2)?.cast_unsigned();
+        Ok(Kept { id: row.get(0)?, slot: Slot(row.get(1)?), size, in_chunks: row.get(3)? })
+    };
+    c.prepare("SELECT id, slot, size, chunk_size IS NOT NULL FROM blobs WHERE state < 3")?
+        .query_map([], kept)?
         .collect()
 }
 
@@ -321,6 +347,8 @@ pub(super) fn blob(row: &Row<'_>) -> Result<BlobRow, rusqlite::Error> {
             Some(entry) => Some((entry, row.get("burn_leaf")?, unsigned("burn_from")?)),
             None => None,
         },
+        chunk_size: row.get::<_, Option<i64>>("chunk_size")?.map(i64::cast_unsigned),
+        strict: row.get("strict")?,
     })
 }
 
@@ -390,6 +418,8 @@ pub(super) fn sample(account: AccountId, lookup: Digest, device: Option<&str>) -
         leaf: lookup,
         log_from: 0,
         log_index: Some(0),
+        chunk_size: None,
+        strict: false,
         password: None,
         enc_meta: None,
         burn_entry: None,

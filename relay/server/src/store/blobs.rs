@@ -5,7 +5,7 @@
 //! are on blocking threads. Only [`super::Store`] and the transfer path may call.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek as _, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,11 +22,11 @@ pub trait BlobStore: Send + Sync + std::fmt::Debug + 'static {
     /// # Errors
     /// When there is no space or the volume fails.
     fn create(&self, id: BlobId) -> io::Result<Box<dyn BlobPart>>;
-    /// Opens a finished payload for reading, in order.
+    /// Opens a finished payload for reading, in order, from a byte on.
     ///
     /// # Errors
     /// `NotFound` when it was removed.
-    fn open(&self, id: BlobId) -> io::Result<Box<dyn Read + Send>>;
+    fn open(&self, id: BlobId, from: u64) -> io::Result<Box<dyn Read + Send>>;
     /// Removes a payload. Removing what is gone is no error.
     ///
     /// # Errors
@@ -107,8 +107,12 @@ impl BlobStore for BlobFiles {
         Ok(Box::new(FilePart { file, part: Some(part), target, directory }))
     }
 
-    fn open(&self, id: BlobId) -> io::Result<Box<dyn Read + Send>> {
-        Ok(Box::new(File::open(self.path(id))?))
+    fn open(&self, id: BlobId, from: u64) -> io::Result<Box<dyn Read + Send>> {
+        let mut file = File::open(self.path(id))?;
+        if from > 0 {
+            file.seek(SeekFrom::Start(from))?;
+        }
+        Ok(Box::new(file))
     }
 
     fn remove(&self, id: BlobId) -> io::Result<()> {
@@ -205,11 +209,11 @@ mod tests {
         part.append(b"whole").unwrap();
         part.finish().unwrap();
         let mut read = String::new();
-        store.open(BlobId([1; 16])).unwrap().read_to_string(&mut read).unwrap();
-        assert_eq!(read, "whole");
+        store.open(BlobId([1; 16]), 2).unwrap().read_to_string(&mut read).unwrap();
+        assert_eq!(read, "ole");
         store.remove(BlobId([1; 16])).unwrap();
         store.remove(BlobId([1; 16])).unwrap();
-        assert_eq!(store.open(BlobId([1; 16])).err().map(|e| e.kind()), Some(io::ErrorKind::NotFound));
+        assert_eq!(store.open(BlobId([1; 16]), 0).err().map(|e| e.kind()), Some(io::ErrorKind::NotFound));
     }
 
     #[test]

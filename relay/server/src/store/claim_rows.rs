@@ -4,6 +4,8 @@
 //! of its own, so that a lease that was ended cannot settle the one after it. All functions run inside a transaction of
 //! [`super::meta::Meta`]; the transfer path decides when.
 
+use std::ops::Range;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::blob_rows::{Asked, BlobRow, State, readable};
@@ -12,6 +14,10 @@ use super::{AccountId, BlobId, ClaimId};
 /// A view whose bytes went out may be leased again this often: at most four disclosures of one view, and no view lost to a
 /// broken line. A lease that ended before its first byte disclosed nothing and does not count.
 pub const RELEASES: u32 = 3;
+
+/// Bytes that may have been on their way when a line broke: what a reader that goes on asks for again at most, and what it must come
+/// further by. So no byte is sent by more than one read that does not count.
+pub const UNDER_WAY: u64 = 8 << 20;
 
 /// One view of a blob, leased.
 #[derive(Debug, Clone)]
@@ -150,31 +156,50 @@ pub fn complete(c: &Connection, claim: ClaimId, generation: u32) -> Result<Settl
     spent(c, blob)
 }
 
-/// Ends a lease that broke. The same account may lease the view again, unless its bytes went out too often.
+/// Ends a lease that broke. The same account may lease the view again, unless its bytes went out too often: a read that went on
+/// where the one before stopped, and came further, disclosed them once only and does not count.
 pub fn cut(
     c: &Connection,
     claim: ClaimId,
     generation: u32,
-    disclosed: bool,
+    sent: Option<Range<u64>>,
 ) -> Result<Settled, rusqlite::Error> {
     let Some(blob) = running(c, claim, generation)? else { return Ok(Settled::Stale) };
+    let (strict, before): (bool, i64) = c
+        .prepare_cached(
+            "SELECT b.strict, c.sent_to FROM claims c JOIN blobs b ON b.id = c.blob WHERE c.id = ?",
+        )?
+        .query_row([claim], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let before = before.cast_unsigned();
+    let again = sent.as_ref().is_some_and(|sent| !went_on(sent, before));
+    let sent_to = sent.map_or(before, |sent| sent.end.max(before));
     let disclosures: u32 = c
         .prepare_cached(
-            "UPDATE claims SET state = 1, disclosures = disclosures + ? WHERE id = ? RETURNING disclosures",
+            "UPDATE claims SET state = 1, disclosures = disclosures + ?, sent_to = ? WHERE id = ? RETURNING disclosures",
         )?
-        .query_row(params![disclosed, claim], |row| row.get(0))?;
-    if disclosures <= RELEASES {
+        .query_row(params![again, sent_to.cast_signed(), claim], |row| row.get(0))?;
+    if disclosures <= if strict { 0 } else { RELEASES } {
         return Ok(Settled::Kept);
     }
     c.prepare_cached("DELETE FROM claims WHERE id = ?")?.execute([claim])?;
     spent(c, blob)
 }
 
+/// Whether a read went on where those before it had stopped.
+fn went_on(sent: &Range<u64>, before: u64) -> bool {
+    before > 0
+        && sent.start >= before.saturating_sub(UNDER_WAY)
+        && sent.end >= before.saturating_add(UNDER_WAY)
+}
+
 /// At start: every lease of the process before this one broke. Whether it had sent bytes nobody knows any more, so it counts
 /// as if it had. Answers the claims that were running.
 pub fn cut_all(c: &Connection) -> Result<usize, rusqlite::Error> {
     let cut = c.execute("UPDATE claims SET state = 1, disclosures = disclosures + 1 WHERE state = 0", [])?;
-    c.execute("DELETE FROM claims WHERE disclosures > ?", [RELEASES])?;
+    c.execute(
+        "DELETE FROM claims WHERE disclosures > CASE (SELECT strict FROM blobs WHERE id = claims.blob) WHEN 1 THEN 0 ELSE ? END",
+        [RELEASES],
+    )?;
     Ok(cut)
 }
 

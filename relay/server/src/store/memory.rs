@@ -21,9 +21,11 @@ impl BlobStore for MemoryBlobs {
         Ok(Box::new(MemoryPart { blobs: Arc::clone(&self.0), id, bytes: Vec::new() }))
     }
 
-    fn open(&self, id: BlobId) -> io::Result<Box<dyn Read + Send>> {
+    fn open(&self, id: BlobId, from: u64) -> io::Result<Box<dyn Read + Send>> {
         let blob = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
-        Ok(Box::new(Cursor::new(blob.ok_or(io::ErrorKind::NotFound)?)))
+        let mut blob = Cursor::new(blob.ok_or(io::ErrorKind::NotFound)?);
+        blob.set_position(from);
+        Ok(Box::new(blob))
     }
 
     fn remove(&self, id: BlobId) -> io::Result<()> {

@@ -89,6 +89,7 @@ impl Meta {
         let mut connection = Connection::open(path).map_err(sqlite)?;
         prepare(&connection).map_err(sqlite)?;
         migrations::apply(&mut connection)?;
+        migrations::settle_need(&connection).map_err(sqlite)?;
         let (jobs, inbox) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name("meta-writer".into())

@@ -28,7 +28,12 @@ const MIGRATIONS: &[Migration] = &[
     Migration { min_reader: 1, sql: include_str!("schema/0007-account-views.sql") },
     // An older release tells nobody, and what waits meanwhile is told late or not at all.
     Migration { min_reader: 1, sql: include_str!("schema/0008-webhooks.sql") },
+    // New tables, and columns with defaults. While chunks or strict blobs are there, `need_chunks` asks for more.
+    Migration { min_reader: 1, sql: include_str!("schema/0009-uploads.sql") },
 ];
+
+/// The first schema whose releases know chunks and strict blobs.
+const CHUNKS: u32 = 5;
 
 /// The schema this release writes.
 pub(super) const SCHEMA: u32 = MIGRATIONS.len() as u32;
@@ -85,10 +90,55 @@ pub(crate) fn apply(connection: &mut Connection) -> Result<(), MigrationError> {
     Ok(())
 }
 
+/// Asks for a release that knows chunks and strict blobs, from now on: an older one would take the files of chunks for orphans,
+/// and read a strict blob out twice. In the transaction that writes the first of them.
+pub(super) fn need_chunks(c: &Connection) -> Result<(), rusqlite::Error> {
+    c.prepare_cached(
+        "UPDATE migrations SET min_reader = ?1 WHERE schema = (SELECT max(schema) FROM migrations) AND min_reader < ?1",
+    )?
+    .execute([CHUNKS])
+    .map(drop)
+}
+
+/// At start: asks for what the rows need, and for no more once they are gone.
+pub(super) fn settle_need(c: &Connection) -> Result<(), rusqlite::Error> {
+    let needed: bool = c.query_row(
+        "SELECT EXISTS (SELECT 1 FROM uploads WHERE state <> 1) OR EXISTS (SELECT 1 FROM chunks)
+         OR EXISTS (SELECT 1 FROM blobs WHERE strict = 1 OR chunk_size IS NOT NULL)",
+        [],
+        |row| row.get(0),
+    )?;
+    if needed {
+        return need_chunks(c);
+    }
+    let Some(newest) = MIGRATIONS.last() else { return Ok(()) };
+    c.execute("UPDATE migrations SET min_reader = ? WHERE schema = ?", (newest.min_reader, SCHEMA)).map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn an_older_release_is_kept_out_only_while_there_is_something_it_would_lose() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        apply(&mut connection).unwrap();
+        let asked = |c: &Connection| -> u32 {
+            c.query_row("SELECT min_reader FROM migrations ORDER BY schema DESC LIMIT 1", [], |row| {
+                row.get(0)
+            })
+            .unwrap()
+        };
+        assert!(asked(&connection) < CHUNKS);
+        need_chunks(&connection).unwrap();
+        connection.execute("INSERT INTO chunks VALUES (x'01', 0, x'02', x'03', 4)", []).unwrap();
+        settle_need(&connection).unwrap();
+        assert_eq!(asked(&connection), CHUNKS);
+        connection.execute("DELETE FROM chunks", []).unwrap();
+        settle_need(&connection).unwrap();
+        assert!(asked(&connection) < CHUNKS);
+    }
 
     #[test]
     fn a_second_start_changes_nothing() {

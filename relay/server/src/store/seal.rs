@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::hmac;
 use zeroize::Zeroizing;
 
 use super::BlobId;
@@ -37,6 +38,17 @@ impl PayloadKey {
         let mut result = Ok(());
         let key = Self::made(|bytes| result = getrandom::fill(bytes));
         result.map(|()| key)
+    }
+
+    /// The key of one chunk's file, from the key of its upload. The file's name is random and of one write, so that no two writes
+    /// share a key, and destroying the upload's key destroys all.
+    #[must_use]
+    pub fn for_chunk(&self, file: BlobId) -> Self {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, self.0.as_slice());
+        let mut context = hmac::Context::with_key(&key);
+        context.update(b"paramant chunk file\n");
+        context.update(&file.0);
+        Self::made(|derived| derived.copy_from_slice(context.sign().as_ref())) // total: HMAC-SHA256 gives 32 bytes
     }
 
     pub(super) fn copied(bytes: &[u8; 32]) -> Self {
@@ -130,7 +142,15 @@ impl Opener {
     /// # Errors
     /// Never for a key of this module; the library's signature asks for it.
     pub fn new(key: &PayloadKey, id: BlobId) -> Result<Self, Damaged> {
-        Frames::new(key, id).map(Self)
+        Self::at(key, id, 0)
+    }
+
+    /// An opener at a later frame.
+    ///
+    /// # Errors
+    /// As [`Opener::new`].
+    pub fn at(key: &PayloadKey, id: BlobId, frame: u64) -> Result<Self, Damaged> {
+        Ok(Self(Frames { next: frame, ..Frames::new(key, id)? }))
     }
 
     /// Opens one frame in place and answers its plaintext.
@@ -206,6 +226,19 @@ mod tests {
         let mut flipped = sealed[0].clone();
         flipped[0] ^= 1;
         assert_eq!(Opener::new(&key, id(1)).unwrap().open(&mut flipped, true), Err(Damaged));
+    }
+
+    #[test]
+    fn every_chunk_file_has_a_key_of_its_own_and_opens_from_any_frame() {
+        let upload = PayloadKey::random().unwrap();
+        let (key, other) = (upload.for_chunk(id(1)), upload.for_chunk(id(2)));
+        assert_eq!(key.bytes(), upload.for_chunk(id(1)).bytes());
+        assert!(key.bytes() != other.bytes() && key.bytes() != upload.bytes());
+        let sealed = seal(&key, &[b"one", b"two", b"three"]);
+        let mut opener = Opener::at(&key, id(1), 1).unwrap();
+        assert_eq!(opener.open(&mut sealed[1].clone(), false).unwrap(), b"two");
+        assert_eq!(opener.open(&mut sealed[2].clone(), true).unwrap(), b"three");
+        assert_eq!(Opener::at(&key, id(1), 2).unwrap().open(&mut sealed[1].clone(), false), Err(Damaged));
     }
 
     #[test]

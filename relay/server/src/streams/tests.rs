@@ -8,7 +8,12 @@ fn streams() -> Streams {
 }
 
 fn who(account: u8) -> Principal {
-    Principal { account: AccountId([account; 16]), kid: format!("k_{account}"), plan: "pro".to_owned(), is_primary: true }
+    Principal {
+        account: AccountId([account; 16]),
+        kid: format!("k_{account}"),
+        plan: "pro".to_owned(),
+        is_primary: true,
+    }
 }
 
 /// The bytes of a server's frame: these are short and not masked.

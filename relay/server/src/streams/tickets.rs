@@ -72,7 +72,12 @@ mod tests {
 
     fn who(account: u8) -> Arc<Principal> {
         let kid = format!("k_{account}");
-        Arc::new(Principal { account: AccountId([account; 16]), kid, plan: "pro".to_owned(), is_primary: true })
+        Arc::new(Principal {
+            account: AccountId([account; 16]),
+            kid,
+            plan: "pro".to_owned(),
+            is_primary: true,
+        })
     }
 
     #[test]

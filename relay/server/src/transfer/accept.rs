@@ -21,7 +21,7 @@ use crate::store::meta::MetaError;
 use crate::store::slots::{Slot, SlotError};
 use crate::store::usage_rows::{self, Counted, Quota};
 use crate::store::{AccountId, BlobId, Digest, link_rows, now_ms, random_receipt_id};
-use crate::store::{receipt_rows, told_rows};
+use crate::store::{receipt_rows, told_rows, upload_rows};
 
 /// How often, and how many times, a repeat looks whether the same upload has become live, or its last read has ended.
 const REPEAT_LOOKS: (Duration, u32) = (Duration::from_millis(20), 500);
@@ -49,6 +49,21 @@ pub struct Terms {
     pub quota: Option<Quota>,
     /// Who may read it besides the account, and with what.
     pub access: Access,
+    /// A view whose bytes began to go out is used, whatever becomes of the read.
+    pub strict: bool,
+}
+
+/// What is durable already, and waits for its row.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Durable {
+    /// The blob's id.
+    pub(super) id: BlobId,
+    /// Its bytes.
+    pub(super) size: u64,
+    /// Where its key is.
+    pub(super) slot: Slot,
+    /// It arrived in chunks of this size, under an upload row of the same id.
+    pub(super) chunk_size: Option<u64>,
 }
 
 /// How a blob may be read besides by its account's keys, and what readers must know.
@@ -88,6 +103,16 @@ pub enum UploadError {
     /// The account has sent what its plan allows this month.
     #[error("this account's plan allows {} uploads a month, and they are used up", .0.limit)]
     Quota(Quota),
+    /// Too many unfinished uploads.
+    #[error(
+        "there are {open} unfinished uploads, and at most {limit} may be: complete or delete one, or wait until it expires"
+    )]
+    TooManyOpen {
+        /// How many.
+        open: u64,
+        /// How many may be.
+        limit: u64,
+    },
     /// The volume failed.
     #[error("the payload could not be written: {0}")]
     Io(io::Error),
@@ -161,16 +186,13 @@ impl Transfers {
     async fn keep(&self, terms: Terms, mut unfinished: Unfinished) -> Result<Accepted, UploadError> {
         let slot = unfinished.keep().await?;
         let _committing = Committing::begin(self, unfinished.id);
-        let kept = self.log_and_publish(&terms, &unfinished, slot).await;
+        let durable = Durable { id: unfinished.id, size: unfinished.size, slot, chunk_size: None };
+        let kept = self.log_and_publish(&terms, durable).await;
         match kept {
             Ok(Kept::New(accepted)) => {
                 let size = unfinished.size;
                 unfinished.reservation.became_blob(size);
-                self.0.core.streams.tell_of(&accepted.blob);
-                self.count(|totals| {
-                    totals.inbound += 1;
-                    totals.bytes_in += size;
-                });
+                self.acknowledged(&accepted.blob);
                 Ok(accepted)
             }
             Ok(Kept::Repeat(accepted)) => {
@@ -184,12 +206,17 @@ impl Transfers {
         }
     }
 
-    async fn log_and_publish(
-        &self,
-        terms: &Terms,
-        unfinished: &Unfinished,
-        slot: Slot,
-    ) -> Result<Kept, UploadError> {
+    /// An upload may be acknowledged: whoever listens is told.
+    pub(super) fn acknowledged(&self, blob: &BlobRow) {
+        self.0.core.streams.tell_of(blob);
+        self.count(|totals| {
+            totals.inbound += 1;
+            totals.bytes_in += blob.size;
+        });
+    }
+
+    /// From what is durable to what may be acknowledged: row, entry, live row.
+    pub(super) async fn log_and_publish(&self, terms: &Terms, durable: Durable) -> Result<Kept, UploadError> {
         let core = &self.0.core;
         let at = Timestamp::now();
         let sector = core.settings.current().sector.clone();
@@ -197,19 +224,19 @@ impl Transfers {
         let created_ms = at.as_millisecond();
         let ttl_ms = i64::try_from(terms.ttl.as_millis()).unwrap_or(i64::MAX);
         let row = BlobRow {
-            id: unfinished.id,
+            id: durable.id,
             account: terms.account,
             space: terms.space,
             lookup: terms.lookup,
             hash: terms.hash,
-            size: unfinished.size,
+            size: durable.size,
             ttl_ms,
             created_ms,
             expires_ms: created_ms.saturating_add(ttl_ms),
             views: terms.views,
             views_left: terms.views,
             state: State::Pending,
-            slot,
+            slot: durable.slot,
             sig_valid: terms.sig_valid,
             device: terms.device.clone(),
             sector,
@@ -220,6 +247,8 @@ impl Transfers {
             password: terms.access.password.clone(),
             enc_meta: terms.access.enc_meta.clone(),
             burn_entry: None,
+            chunk_size: durable.chunk_size,
+            strict: terms.strict,
         };
         let (receipt, link) = (random_receipt_id()?, terms.access.link);
         if let Some(earlier) = self.insert(&row, receipt, link, terms.quota.as_ref(), at).await? {
@@ -234,6 +263,9 @@ impl Transfers {
                 receipt_rows::insert(c, &receipt, &live)?;
                 if let Some(token) = link {
                     link_rows::insert(c, token, live.id)?;
+                }
+                if live.chunk_size.is_some() {
+                    upload_rows::finish(c, live.id, &live, live.created_ms)?;
                 }
             }
             Ok(told)
@@ -313,19 +345,22 @@ fn count(
     }
 }
 
-enum Kept {
+/// What became of an upload that is durable.
+pub(super) enum Kept {
+    /// It is a blob.
     New(Accepted),
+    /// The account holds the same unread, which stands for this one.
     Repeat(Accepted),
 }
 
 /// While it lives, the sweep leaves the upload's row alone.
-struct Committing<'t> {
+pub(super) struct Committing<'t> {
     transfers: &'t Transfers,
     id: BlobId,
 }
 
 impl<'t> Committing<'t> {
-    fn begin(transfers: &'t Transfers, id: BlobId) -> Self {
+    pub(super) fn begin(transfers: &'t Transfers, id: BlobId) -> Self {
         transfers.0.committing.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
         Self { transfers, id }
     }

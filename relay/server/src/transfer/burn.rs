@@ -4,7 +4,7 @@
 //! the next start (or the next sweep) goes on from there. Burning twice is one burning. The audit row of a last read or a
 //! cancellation is in the transaction that marks the row: after a crash before it the row tells of a loss, not of a read.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 
 use paramant_protocol::entry::body::BurnCause;
 
@@ -12,6 +12,7 @@ use super::Transfers;
 use crate::entries::{self, EntryError};
 use crate::log_service::{Entry, LogError};
 use crate::store::blob_rows::{self, BlobRow, Space};
+use crate::store::chunk_rows;
 use crate::store::meta::MetaError;
 use crate::store::slots::SlotError;
 use crate::store::{AccountId, BlobId, Digest, activity_rows, now_ms, told_rows};
@@ -166,17 +167,43 @@ impl Transfers {
         if first {
             self.0.in_flight.remove(blob.size);
             self.count(|totals| totals.burned += 1);
-            self.finish_burn(blob.id, entry).await?;
+            self.finish_burn(blob, entry).await?;
         }
         Ok(())
     }
 
     /// The steps after the row is marked: file, entry, and the row itself.
-    pub(super) async fn finish_burn(&self, id: BlobId, entry: Entry) -> Result<(), BurnError> {
-        let payloads = Arc::clone(&self.0.vault.payloads);
-        tokio::task::spawn_blocking(move || payloads.remove(id)).await.map_err(std::io::Error::other)??;
+    pub(super) async fn finish_burn(&self, blob: &BlobRow, entry: Entry) -> Result<(), BurnError> {
+        self.remove_files(blob).await?;
         self.0.core.log.append(entry).await?;
-        self.0.vault.meta.write::<_, BurnError, _>(move |c| Ok(blob_rows::delete(c, id)?)).await
+        self.forget_row(blob).await
+    }
+
+    /// Removes the payload: one file, or one for each chunk.
+    pub(super) async fn remove_files(&self, blob: &BlobRow) -> Result<(), BurnError> {
+        let (vault, id, in_chunks) = (self.0.vault.clone(), blob.id, blob.chunk_size.is_some());
+        let removing = tokio::task::spawn_blocking(move || {
+            if !in_chunks {
+                return Ok(vault.payloads.remove(id)?);
+            }
+            for chunk in vault.meta.read_blocking(|c| Ok::<_, BurnError>(chunk_rows::of(c, id)?))? {
+                vault.payloads.remove(chunk.file)?;
+            }
+            Ok(())
+        });
+        removing.await.map_err(std::io::Error::other)?
+    }
+
+    /// Forgets a blob whose files are gone.
+    pub(super) async fn forget_row(&self, blob: &BlobRow) -> Result<(), BurnError> {
+        let (id, in_chunks) = (blob.id, blob.chunk_size.is_some());
+        let forget = move |c: &rusqlite::Connection| {
+            if in_chunks {
+                chunk_rows::delete_all(c, id)?;
+            }
+            Ok::<_, BurnError>(blob_rows::delete(c, id)?)
+        };
+        self.0.vault.meta.write(forget).await
     }
 }
 

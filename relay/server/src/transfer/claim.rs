@@ -6,7 +6,8 @@
 //! request.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use paramant_protocol::entry::body::BurnCause;
@@ -35,8 +36,26 @@ pub struct Claimed {
     pub salt: Digest,
     /// What this reader, and nobody else, asks for the proof of the transfer's entry by.
     pub receipt: ReceiptId,
+    /// Which bytes of the payload the body holds.
+    pub range: Range<u64>,
     /// The bytes.
     pub body: Sending,
+}
+
+/// What a reader asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// All of it.
+    Whole,
+    /// From the first to the last byte, both included.
+    Part {
+        /// Counted from 0.
+        first: u64,
+        /// Not before the first.
+        last: u64,
+    },
+    /// Nothing that is there.
+    Beyond,
 }
 
 /// Why a view could not be leased, though it may be there.
@@ -57,6 +76,12 @@ pub enum ClaimError {
     /// The payload's file could not be read.
     #[error("the payload could not be read: {0}")]
     Io(std::io::Error),
+    /// The range lies behind the payload's end. No view was used.
+    #[error("the payload has {size} bytes")]
+    Beyond {
+        /// Its bytes.
+        size: u64,
+    },
 }
 
 impl From<rusqlite::Error> for ClaimError {
@@ -87,6 +112,9 @@ pub(super) struct Progress {
     revoked: AtomicBool,
     /// Set before the first chunk goes out.
     disclosed: AtomicBool,
+    /// The byte of the payload that the lease begins with, and the one behind the last that went out.
+    from: AtomicU64,
+    to: AtomicU64,
 }
 
 impl Progress {
@@ -98,6 +126,17 @@ impl Progress {
         !self.revoked.load(Ordering::SeqCst)
     }
 
+    /// The lease begins with this byte.
+    fn begin(&self, from: u64) {
+        self.from.store(from, Ordering::SeqCst);
+        self.to.store(from, Ordering::SeqCst);
+    }
+
+    /// So many bytes more are about to go out; said before [`Progress::may_send`] is asked.
+    pub(super) fn sending(&self, bytes: u64) {
+        self.to.fetch_add(bytes, Ordering::SeqCst);
+    }
+
     fn revoke(&self) {
         self.revoked.store(true, Ordering::SeqCst);
     }
@@ -106,18 +145,20 @@ impl Progress {
         if complete {
             Ending::Complete
         } else {
-            Ending::Cut { disclosed: self.disclosed.load(Ordering::SeqCst) }
+            let disclosed = self.disclosed.load(Ordering::SeqCst);
+            let sent = || self.from.load(Ordering::SeqCst)..self.to.load(Ordering::SeqCst);
+            Ending::Cut { sent: disclosed.then(sent) }
         }
     }
 }
 
 /// How a lease ended.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Ending {
     /// Every byte was handed over.
     Complete,
-    /// Not every byte; `disclosed`: some.
-    Cut { disclosed: bool },
+    /// Not every byte; these were, if any.
+    Cut { sent: Option<Range<u64>> },
 }
 
 /// The leases that run in this process.
@@ -135,11 +176,18 @@ pub(super) struct LeaseGuard {
 
 impl Transfers {
     /// Leases one view to who asks. `None`: nothing there that they may read now, for whatever reason. `unlocked` is the blob
-    /// whose password they gave, if they did; it is compared in the transaction that leases the view.
+    /// whose password they gave, if they did; it is compared in the transaction that leases the view. `wanted` says what of a
+    /// payload of some length is to be sent; a part that does not begin with the first byte is sent only when a lease that broke is
+    /// continued, else the whole: no reader loses a beginning it never saw.
     ///
     /// # Errors
     /// [`ClaimError::Locked`] when it asks for a password; else when database, log or file fail. No view is lost then.
-    pub async fn claim(&self, asked: Asked, unlocked: Option<BlobId>) -> Result<Option<Claimed>, ClaimError> {
+    pub async fn claim(
+        &self,
+        asked: Asked,
+        unlocked: Option<BlobId>,
+        wanted: impl Fn(u64) -> Wanted + Send + Sync,
+    ) -> Result<Option<Claimed>, ClaimError> {
         let now = now_ms();
         // Most questions for what is not there end here, at the cost of one read, the same for every reason.
         let there =
@@ -147,6 +195,9 @@ impl Transfers {
         let Some(there) = there else { return Ok(None) };
         if let Some(locked) = Locked::unless(&there, unlocked) {
             return Err(ClaimError::Locked(locked));
+        }
+        if wanted(there.size) == Wanted::Beyond {
+            return Err(ClaimError::Beyond { size: there.size });
         }
         let claim = ClaimId::random().map_err(EntryError::from)?;
         let receipt = random_receipt_id().map_err(EntryError::from)?;
@@ -175,16 +226,21 @@ impl Transfers {
 
         let vault = self.0.vault.clone();
         let blob = guard.lease.blob.clone();
-        let opening = tokio::task::spawn_blocking(move || Source::open(&vault, &blob));
+        let range = range(wanted(blob.size), blob.size, guard.lease.generation > 1);
+        let from = range.start;
+        guard.progress.begin(from);
+        let opening = tokio::task::spawn_blocking(move || Source::open(&vault, &blob, from));
         match opening.await.map_err(|error| ClaimError::Io(std::io::Error::other(error)))? {
             Ok(source) => {
                 self.count(|totals| {
                     totals.outbound += 1;
-                    totals.bytes_out += guard.lease.blob.size;
+                    totals.bytes_out += range.end - range.start;
                 });
-                let (blob, last) = (guard.lease.blob.clone(), guard.lease.last);
-                let body = Sending::new(source, guard, self.0.core.drain.begin_claim());
-                Ok(Some(Claimed { blob, last, entry_index, salt, receipt, body }))
+                let blob = guard.lease.blob.clone();
+                let last = guard.lease.last && range.end == blob.size;
+                let body =
+                    Sending::new(source, range.end - range.start, guard, self.0.core.drain.begin_claim());
+                Ok(Some(Claimed { blob, last, entry_index, salt, receipt, range, body }))
             }
             Err(error) if error.is_gone() => {
                 tracing::error!(upload = %guard.lease.blob.id, %error, "an acknowledged payload is gone; its row is burned");
@@ -220,6 +276,7 @@ impl Transfers {
     /// Writes down how a lease ended, and burns what is spent.
     async fn settle(&self, lease: &Progress, ending: Ending) {
         let (blob, claim, generation, reader) = (lease.blob, lease.claim, lease.generation, lease.reader);
+        let complete = matches!(ending, Ending::Complete);
         let settled = self
             .0
             .vault
@@ -227,11 +284,11 @@ impl Transfers {
             .write::<_, MetaError, _>(move |c| {
                 let settled = match ending {
                     Ending::Complete => claim_rows::complete(c, claim, generation)?,
-                    Ending::Cut { disclosed } => claim_rows::cut(c, claim, generation, disclosed)?,
+                    Ending::Cut { sent } => claim_rows::cut(c, claim, generation, sent)?,
                 };
                 let row = if settled == Settled::Stale { None } else { blob_rows::by_id(c, blob)? };
                 let spent = settled == Settled::Spent;
-                if let (Some(row), Ending::Complete) = (&row, ending) {
+                if let (Some(row), true) = (&row, complete) {
                     told_rows::read_to_its_end(c, row, reader, spent, now_ms())?;
                 }
                 Ok(row.filter(|_| spent))
@@ -239,7 +296,6 @@ impl Transfers {
             .await;
         match settled {
             Ok(Some(row)) => {
-                let complete = matches!(ending, Ending::Complete);
                 self.burn(&row, if complete { BurnCause::Read } else { BurnCause::Lost }).await;
             }
             Ok(None) => {}
@@ -247,6 +303,15 @@ impl Transfers {
                 tracing::error!(upload = %blob, %error, "how a lease ended could not be written down")
             }
         }
+    }
+}
+
+fn range(wanted: Wanted, size: u64, continued: bool) -> Range<u64> {
+    match wanted {
+        Wanted::Part { first, last } if (first == 0 || continued) && first <= last && last < size => {
+            first..last + 1
+        }
+        _ => 0..size,
     }
 }
 
@@ -274,6 +339,8 @@ impl LeaseGuard {
             last_ms: AtomicI64::new(now_ms()),
             revoked: AtomicBool::new(false),
             disclosed: AtomicBool::new(false),
+            from: AtomicU64::new(0),
+            to: AtomicU64::new(0),
         });
         transfers.0.leases.insert(&progress);
         Self { transfers, lease, progress, complete: false }

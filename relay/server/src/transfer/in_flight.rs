@@ -74,6 +74,22 @@ impl InFlight {
         Ok(reservation)
     }
 
+    /// Sets room aside for an upload that outlives this process; [`InFlight::release`] gives it back.
+    pub(super) fn hold(&self, bytes: u64, limit: u64) -> Result<(), OverLimit> {
+        self.with(|counts| {
+            if counts.bytes.saturating_add(bytes) > limit {
+                return Err(OverLimit { bytes: counts.bytes, limit });
+            }
+            counts.bytes += bytes;
+            Ok(())
+        })
+    }
+
+    /// What was held for an upload is not needed any more.
+    pub(super) fn release(&self, bytes: u64) {
+        self.with(|counts| counts.bytes = counts.bytes.saturating_sub(bytes));
+    }
+
     fn with<T>(&self, change: impl FnOnce(&mut Counts) -> T) -> T {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let before = counts.blobs;

@@ -1,19 +1,54 @@
 //! The pass at start: what a crash left half done is finished or removed before the first request.
 //!
 //! Leases of the process before are cut. A `pending` row whose leaf is in the log becomes live, any other is removed with its
-//! key. A burn goes on where it stopped. Files that no row names are removed; rows whose key or file is gone are burned.
+//! key. A burn goes on where it stopped. Files that no row names are removed; rows whose key or file is gone are burned. Uploads in
+//! chunks go on: one whose completion was not logged is open again, one that was given up is removed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use paramant_protocol::entry::body::BurnCause;
 
 use super::Transfers;
-use crate::store::blob_rows::{self, BlobRow};
-use crate::store::claim_rows;
+use crate::store::blob_rows::{self, BlobRow, Kept};
+use crate::store::chunk_rows::{self, KeptChunk};
 use crate::store::meta::MetaError;
-use crate::store::slots::SlotError;
-use crate::store::{BlobId, RecoveryError};
+use crate::store::slots::{Slot, SlotError};
+use crate::store::{BlobId, RecoveryError, claim_rows, upload_rows};
+
+/// Whose a file is.
+struct Owner {
+    id: BlobId,
+    slot: Slot,
+    /// A chunk of an open upload: the sender can be asked for it again.
+    chunk: Option<u64>,
+}
+
+impl Owner {
+    fn blob(blob: &Kept) -> Self {
+        Self { id: blob.id, slot: blob.slot, chunk: None }
+    }
+
+    fn of(chunk: &KeptChunk) -> Self {
+        Self { id: chunk.owner, slot: chunk.slot, chunk: chunk.open.then_some(chunk.number) }
+    }
+}
+
+/// What rows speak of and is not there.
+#[derive(Default)]
+struct Lost {
+    blobs: BTreeSet<BlobId>,
+    chunks: Vec<(BlobId, u64)>,
+}
+
+impl Lost {
+    fn note(&mut self, owner: Owner) {
+        match owner.chunk {
+            Some(number) => self.chunks.push((owner.id, number)),
+            None => drop(self.blobs.insert(owner.id)),
+        }
+    }
+}
 
 impl Transfers {
     pub(super) async fn recover(&self) -> Result<(), RecoveryError> {
@@ -26,7 +61,14 @@ impl Transfers {
         }
 
         let (orphans, lost) = self.compare_with_files().await?;
-        for id in lost {
+        for (upload, number) in lost.chunks {
+            tracing::error!(%upload, number, "an acknowledged chunk lost its file or key; its sender is asked for it again");
+            meta.write(move |c| Ok::<_, MetaError>(chunk_rows::delete(c, upload, number)?)).await?;
+        }
+        self.give_up_keyless().await?;
+        self.remove_given_up().await?;
+        meta.write(|c| Ok::<_, MetaError>(chunk_rows::delete_ownerless(c)?)).await?;
+        for id in lost.blobs {
             let row = meta.read(move |c| Ok::<_, MetaError>(blob_rows::by_id(c, id)?)).await?;
             if let Some(row) = row {
                 tracing::error!(upload = %id, "an acknowledged payload lost its key or its file; its row is burned");
@@ -48,29 +90,35 @@ impl Transfers {
     }
 
     /// Removes files without a row; answers how many, and the rows without a file or key. Counts what is unread.
-    async fn compare_with_files(&self) -> Result<(u64, Vec<BlobId>), RecoveryError> {
+    async fn compare_with_files(&self) -> Result<(u64, Lost), RecoveryError> {
         let vault = self.0.vault.clone();
         let in_flight = Arc::clone(&self.0.in_flight);
         let comparing = tokio::task::spawn_blocking(move || {
             let kept = vault.meta.read_blocking(|c| Ok::<_, MetaError>(blob_rows::kept(c)?))?;
-            in_flight.add(kept.len() as u64, kept.iter().map(|(_, _, size)| size).sum());
+            in_flight.add(kept.len() as u64, kept.iter().map(|blob| blob.size).sum());
+            let open = vault.meta.read_blocking(|c| Ok::<_, MetaError>(upload_rows::open(c)?))?;
+            in_flight.add(0, open.bytes);
+            let chunks = vault.meta.read_blocking(|c| Ok::<_, MetaError>(chunk_rows::kept(c)?))?;
             // Counted as before the restart: their burn takes them off again.
             let (blobs, bytes) =
                 vault.meta.read_blocking(|c| Ok::<_, MetaError>(blob_rows::superseded(c)?))?;
             in_flight.add(blobs, bytes);
-            let mut missing: HashMap<BlobId, _> = kept.into_iter().map(|(id, slot, _)| (id, slot)).collect();
-            let mut lost = Vec::new();
-            let orphans = vault.payloads.sweep(&mut |id| match missing.remove(&id) {
+            let whole = kept.into_iter().filter(|blob| !blob.in_chunks);
+            let mut missing: HashMap<BlobId, Owner> =
+                whole.map(|blob| (blob.id, Owner::blob(&blob))).collect();
+            missing.extend(chunks.iter().map(|chunk| (chunk.file, Owner::of(chunk))));
+            let mut lost = Lost::default();
+            let orphans = vault.payloads.sweep(&mut |file| match missing.remove(&file) {
                 None => false,
-                Some(slot) => {
+                Some(owner) => {
                     // A burn that stopped right after its first step: the key is gone, the row does not know yet.
-                    if matches!(vault.keys.get(slot, id), Err(SlotError::Gone)) {
-                        lost.push(id);
+                    if matches!(vault.keys.get(owner.slot, owner.id), Err(SlotError::Gone)) {
+                        lost.note(owner);
                     }
                     true
                 }
             })?;
-            lost.extend(missing.into_keys());
+            missing.into_values().for_each(|owner| lost.note(owner));
             Ok((orphans, lost))
         });
         comparing.await.unwrap_or(Err(RecoveryError::Meta(MetaError::Closed)))

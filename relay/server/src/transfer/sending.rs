@@ -1,8 +1,8 @@
 //! The bytes of a claimed view on their way out, as a response body.
 //!
 //! The file is read and opened frame by frame on blocking threads, one batch ahead of the network, so memory is constant.
-//! Before each chunk the lease is asked whether it still stands. The last chunk handed over completes the lease; a body that
-//! is dropped before is a detected cut.
+//! Before each chunk the lease is asked whether it still stands. The payload's last byte handed over completes the lease; a body that
+//! is dropped before, or that was asked for less, is a detected cut.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -15,21 +15,41 @@ use tokio::task::JoinHandle;
 
 use super::claim::LeaseGuard;
 use crate::drain::ClaimGuard;
-use crate::store::Vault;
 use crate::store::blob_rows::BlobRow;
-use crate::store::seal::{Damaged, FRAME, Opener, TAG};
+use crate::store::chunk_rows;
+use crate::store::meta::MetaError;
+use crate::store::seal::{Damaged, FRAME, Opener, PayloadKey, TAG};
 use crate::store::slots::SlotError;
+use crate::store::{BlobId, Vault};
 
 /// Frames read and opened at a time: a quarter megabyte, and one such batch ahead.
 const BATCH: u64 = 4;
 
-/// A sealed payload, opened for reading.
+/// A sealed payload, opened for reading from some byte on.
 pub(super) struct Source {
-    file: Box<dyn Read + Send>,
-    opener: Opener,
+    /// The file being read, and those after it.
+    reading: Reading,
+    later: VecDeque<File>,
+    vault: Vault,
+    key: PayloadKey,
     left: u64,
     /// Opened before the first byte was promised.
     first: VecDeque<Bytes>,
+}
+
+/// One file of a payload, and the key that it is sealed with.
+struct File {
+    id: BlobId,
+    size: u64,
+    in_chunks: bool,
+}
+
+struct Reading {
+    file: Box<dyn Read + Send>,
+    opener: Opener,
+    left: u64,
+    /// Plaintext bytes of the next frame that were not asked for.
+    skip: usize,
 }
 
 /// Why a payload cannot be read.
@@ -64,12 +84,19 @@ impl From<SourceError> for io::Error {
 }
 
 impl Source {
-    /// Opens key and file and the first batch of frames. Blocking.
-    pub(super) fn open(vault: &Vault, blob: &BlobRow) -> Result<Self, SourceError> {
+    /// Opens key and files and the first batch of frames, from byte `from` of the payload on. Blocking.
+    pub(super) fn open(vault: &Vault, blob: &BlobRow, from: u64) -> Result<Self, SourceError> {
         let key = vault.keys.get(blob.slot, blob.id)?;
-        let opener = Opener::new(&key, blob.id)?;
-        let file = vault.payloads.open(blob.id)?;
-        let mut source = Self { file, opener, left: blob.size, first: VecDeque::new() };
+        let mut later = files(vault, blob)?;
+        let mut skip = from;
+        while let Some(whole) = later.front().map(|file| file.size).filter(|size| *size <= skip) {
+            skip -= whole;
+            later.pop_front();
+        }
+        let first = later.pop_front().ok_or(io::Error::from(io::ErrorKind::UnexpectedEof))?;
+        let reading = Reading::open(vault, &key, &first, skip)?;
+        let left = blob.size.saturating_sub(from);
+        let mut source = Self { reading, later, vault: vault.clone(), key, left, first: VecDeque::new() };
         source.first = source.read_batch()?;
         Ok(source)
     }
@@ -77,16 +104,52 @@ impl Source {
     fn read_batch(&mut self) -> Result<VecDeque<Bytes>, SourceError> {
         let mut batch = VecDeque::new();
         while self.left > 0 && (batch.len() as u64) < BATCH {
-            let plain = self.left.min(FRAME as u64);
-            self.left -= plain;
-            let length = usize::try_from(plain).unwrap_or(FRAME);
-            let mut frame = vec![0; length + TAG];
-            self.file.read_exact(&mut frame)?;
-            self.opener.open(&mut frame, self.left == 0)?;
-            frame.truncate(length);
-            batch.push_back(Bytes::from(frame));
+            if self.reading.left == 0 {
+                let next = self.later.pop_front().ok_or(io::Error::from(io::ErrorKind::UnexpectedEof))?;
+                self.reading = Reading::open(&self.vault, &self.key, &next, 0)?;
+            }
+            let frame = self.reading.frame()?;
+            self.left = self.left.saturating_sub(frame.len() as u64);
+            batch.push_back(frame);
         }
         Ok(batch)
+    }
+}
+
+/// The files of a payload, in order.
+fn files(vault: &Vault, blob: &BlobRow) -> Result<VecDeque<File>, SourceError> {
+    if blob.chunk_size.is_none() {
+        return Ok(VecDeque::from([File { id: blob.id, size: blob.size, in_chunks: false }]));
+    }
+    let chunks = vault.meta.read_blocking(|c| Ok::<_, MetaError>(chunk_rows::of(c, blob.id)?));
+    let chunks = chunks.map_err(io::Error::other)?;
+    Ok(chunks.into_iter().map(|chunk| File { id: chunk.file, size: chunk.size, in_chunks: true }).collect())
+}
+
+impl Reading {
+    fn open(vault: &Vault, key: &PayloadKey, file: &File, skip: u64) -> Result<Self, SourceError> {
+        let frame = skip / FRAME as u64;
+        let opener = if file.in_chunks {
+            Opener::at(&key.for_chunk(file.id), file.id, frame)?
+        } else {
+            Opener::at(key, file.id, frame)?
+        };
+        let sealed = vault.payloads.open(file.id, frame * (FRAME + TAG) as u64)?;
+        let skip_in_frame = usize::try_from(skip % FRAME as u64).unwrap_or(0); // total: below 64 KiB
+        Ok(Self { file: sealed, opener, left: file.size - frame * FRAME as u64, skip: skip_in_frame })
+    }
+
+    fn frame(&mut self) -> Result<Bytes, SourceError> {
+        let plain = self.left.min(FRAME as u64);
+        self.left -= plain;
+        let length = usize::try_from(plain).unwrap_or(FRAME);
+        let mut frame = vec![0; length + TAG];
+        self.file.read_exact(&mut frame)?;
+        self.opener.open(&mut frame, self.left == 0)?;
+        frame.truncate(length);
+        let mut frame = Bytes::from(frame);
+        drop(frame.split_to(std::mem::take(&mut self.skip).min(frame.len())));
+        Ok(frame)
     }
 }
 
@@ -102,6 +165,8 @@ type NextBatch = Result<(Source, VecDeque<Bytes>), SourceError>;
 #[derive(Debug)]
 pub struct Sending {
     guard: LeaseGuard,
+    /// Bytes of the payload behind those asked for: with any left the view is not used up whole.
+    beyond: u64,
     _drain: ClaimGuard,
     ready: VecDeque<Bytes>,
     reading: Option<JoinHandle<NextBatch>>,
@@ -109,10 +174,12 @@ pub struct Sending {
 }
 
 impl Sending {
-    pub(super) fn new(mut source: Source, guard: LeaseGuard, drain: ClaimGuard) -> Self {
+    /// The first `length` bytes of what the source holds.
+    pub(super) fn new(mut source: Source, length: u64, guard: LeaseGuard, drain: ClaimGuard) -> Self {
         let ready = std::mem::take(&mut source.first);
-        let left = source.left + ready.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
-        let mut this = Self { guard, _drain: drain, ready, reading: None, left };
+        let whole = source.left + ready.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
+        let left = length.min(whole);
+        let mut this = Self { guard, beyond: whole - left, _drain: drain, ready, reading: None, left };
         this.read_ahead(source);
         this
     }
@@ -158,9 +225,11 @@ impl http_body::Body for Sending {
                 Err(error) => return Poll::Ready(Some(Err(error))),
             }
         }
-        let Some(chunk) = this.ready.pop_front() else {
+        let Some(mut chunk) = this.ready.pop_front() else {
             return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into())));
         };
+        chunk.truncate(usize::try_from(this.left).unwrap_or(usize::MAX));
+        this.guard.progress.sending(chunk.len() as u64);
         if !this.guard.progress.may_send() {
             return Poll::Ready(Some(Err(io::Error::new(
                 io::ErrorKind::ConnectionAborted,
@@ -168,7 +237,7 @@ impl http_body::Body for Sending {
             ))));
         }
         this.left = this.left.saturating_sub(chunk.len() as u64);
-        if this.left == 0 {
+        if this.left == 0 && this.beyond == 0 {
             this.guard.complete();
         }
         Poll::Ready(Some(Ok(Frame::data(chunk))))

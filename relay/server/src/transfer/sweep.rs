@@ -14,7 +14,7 @@ use super::{Inner, Transfers};
 use crate::log_service::Entry;
 use crate::store::blob_rows::{self, BlobRow, State};
 use crate::store::meta::MetaError;
-use crate::store::{RecoveryError, now_ms, told_rows};
+use crate::store::{RecoveryError, now_ms, told_rows, upload_rows};
 
 /// How long an expired payload may stay on disk.
 const EVERY: Duration = Duration::from_secs(2);
@@ -45,7 +45,8 @@ impl Transfers {
     pub(super) async fn sweep_once(&self) -> Result<usize, MetaError> {
         let unfinished = self.0.vault.meta.read(|c| Ok::<_, MetaError>(blob_rows::unfinished(c)?)).await?;
         for blob in unfinished {
-            let size = blob.size;
+            // An upload in chunks is counted already: its bytes were set aside when it was opened.
+            let size = if blob.chunk_size.is_some() { 0 } else { blob.size };
             match self.settle_unfinished(blob).await {
                 Ok(true) => self.0.in_flight.add(1, size),
                 Ok(false) => {}
@@ -55,6 +56,7 @@ impl Transfers {
             }
         }
         self.burn_again().await?;
+        self.sweep_uploads(now_ms()).await?;
         let due =
             self.0.vault.meta.read(|c| Ok::<_, MetaError>(blob_rows::to_burn(c, now_ms(), ROUND)?)).await?;
         let count = due.len();
@@ -89,17 +91,13 @@ impl Transfers {
             (State::Burned, Some((bytes, leaf, log_from))) => {
                 let Some(_burning) = Burning::begin(self, blob.id) else { return Ok(false) };
                 let found = self.0.core.log.find_legacy_leaf(&leaf.0, log_from)?;
-                let id = blob.id;
                 if found.is_some() {
-                    let payloads = Arc::clone(&self.0.vault.payloads);
-                    tokio::task::spawn_blocking(move || payloads.remove(id))
-                        .await
-                        .map_err(std::io::Error::other)??;
-                    self.0.vault.meta.write(move |c| Ok::<_, MetaError>(blob_rows::delete(c, id)?)).await?;
+                    self.remove_files(&blob).await.map_err(std::io::Error::other)?;
+                    self.forget_row(&blob).await.map_err(std::io::Error::other)?;
                     return Ok(false);
                 }
                 let entry = Entry { bytes, legacy_leaf: leaf.0 };
-                self.finish_burn(id, entry).await.map_err(std::io::Error::other)?;
+                self.finish_burn(&blob, entry).await.map_err(std::io::Error::other)?;
                 Ok(false)
             }
             _ => Ok(false),
@@ -113,9 +111,19 @@ impl Transfers {
             // An upload that ended since the row was read made it live, and counted it, itself.
             Some(index) => {
                 let publish = move |c: &rusqlite::Connection| {
-                    Ok::<_, MetaError>(told_rows::publish(c, &blob, index, now_ms())?.is_some())
+                    let told = told_rows::publish(c, &blob, index, now_ms())?.is_some();
+                    if told && blob.chunk_size.is_some() {
+                        let live = BlobRow { log_index: Some(index), ..blob };
+                        upload_rows::finish(c, id, &live, now_ms())?;
+                    }
+                    Ok::<_, MetaError>(told)
                 };
                 Ok(vault.meta.write(publish).await?)
+            }
+            // Its chunks were acknowledged: it is open again, and the client asks for its completion once more.
+            None if blob.chunk_size.is_some() => {
+                vault.meta.write(move |c| Ok::<_, MetaError>(blob_rows::delete(c, id)?)).await?;
+                Ok(false)
             }
             None => {
                 vault.keys.clear(vec![(blob.slot, id)]).await?;

@@ -20,21 +20,30 @@ impl Process {
     }
 
     pub fn with(dir: &Path, more: &str) -> Self {
+        Self::configured(dir, more, "")
+    }
+
+    /// As [`Process::start`], with more limits.
+    pub fn with_limits(dir: &Path, limits: &str) -> Self {
+        Self::configured(dir, &admin(dir), limits)
+    }
+
+    fn configured(dir: &Path, more: &str, limits: &str) -> Self {
         let command = Command::new(env!("CARGO_BIN_EXE_paramant-relay"));
-        Self::spawn(dir, more, command).unwrap_or_else(|_| panic!("it did not start: {}", said(dir)))
+        Self::spawn(dir, more, limits, command).unwrap_or_else(|_| panic!("it did not start: {}", said(dir)))
     }
 
     /// The same under a tracer that becomes the relay; how the relay ended, if it did before it listened.
     pub fn traced(dir: &Path, mut tracer: Command) -> Result<Self, ExitStatus> {
         tracer.arg(env!("CARGO_BIN_EXE_paramant-relay"));
-        Self::spawn(dir, &admin(dir), tracer)
+        Self::spawn(dir, &admin(dir), "", tracer)
     }
 
     /// The relay chooses its ports and says which: one chosen here could be another test's by the time it is used.
-    fn spawn(dir: &Path, more: &str, mut command: Command) -> Result<Self, ExitStatus> {
+    fn spawn(dir: &Path, more: &str, limits: &str, mut command: Command) -> Result<Self, ExitStatus> {
         let config = format!(
             "listen: {{ public: \"127.0.0.1:0\", probes: \"127.0.0.1:0\" }}\n{more}\
-             limits: {{ requestsPerMinute: 1000000, connectionsPerAddress: 5000, minFreeDisk: 1Mi, maxBlob: 64Mi }}\n"
+             limits: {{ requestsPerMinute: 1000000, connectionsPerAddress: 5000, minFreeDisk: 1Mi, {limits} }}\n"
         );
         std::fs::write(dir.join("relay.yaml"), config).unwrap();
         let log = std::fs::File::create(dir.join("log")).unwrap();

@@ -9,9 +9,11 @@ use std::time::Duration;
 use aws_lc_rs::signature::{ML_DSA_65, UnparsedPublicKey};
 use axum::extract::Request;
 use axum::http::StatusCode;
+use paramant_protocol::chunks::Disclosure;
 use paramant_protocol::id::BlobHash;
 use paramant_protocol::leaf;
 use paramant_protocol::path::parse_hash;
+use paramant_protocol::pqhb::HeaderError;
 use paramant_protocol::refusal::HASH_MISMATCH;
 use paramant_protocol::upload::base64_stream::{Base64Stream, NotBase64};
 use paramant_protocol::upload::json_body::{BodyError, JsonBody};
@@ -38,8 +40,8 @@ const JSON_REST: u64 = 128 * 1024;
 /// Pieces of a body are handled in slices of this size, so that what is decoded from one stays small.
 const SLICE: usize = 64 * 1024;
 /// What a sender waits for a signed tree head when few are uploading; when many are, none waits.
-const SENDER_PATIENCE: Duration = Duration::from_millis(40);
-const FEW_UPLOADS: u64 = 4;
+pub(super) const SENDER_PATIENCE: Duration = Duration::from_millis(40);
+pub(super) const FEW_UPLOADS: u64 = 4;
 
 /// Uploads without a key: never larger, and never for longer (protocol §4.1).
 const NOBODY_BLOB: u64 = 5 * 1024 * 1024;
@@ -85,6 +87,7 @@ pub(super) struct RawTerms {
     ttl_ms: Option<u64>,
     max_views: Option<u64>,
     device_id: Option<String>,
+    disclosure: Option<Disclosure>,
 }
 
 /// What the JSON says besides the payload.
@@ -99,6 +102,7 @@ struct Fields {
     signature: Option<String>,
     password: Option<Password>,
     enc_meta: Option<String>,
+    strict: bool,
 }
 
 impl Fields {
@@ -153,6 +157,7 @@ pub(super) async fn from_bytes(
         signature: None,
         password: None,
         enc_meta: None,
+        strict: strict(terms.disclosure, app),
     };
     let (received, unfinished) = receiving.end()?;
     if received.size == 0 {
@@ -259,8 +264,7 @@ async fn finish(
     if !fields.drop
         && let Err(header) = &received.wire
     {
-        let status = StatusCode::from_u16(header.status()).unwrap_or(StatusCode::BAD_REQUEST);
-        return Err(Refused::with_body(status, header.body()));
+        return Err(wire_fault(header));
     }
     let sig_valid = match &fields.signature {
         Some(signature) => signed_by_device(app, who, &fields, signature).await,
@@ -281,11 +285,8 @@ async fn finish(
         device: fields.device,
         sig_valid,
         access: Access { password, enc_meta: fields.enc_meta, link: Some(Digest(token.digest())) },
-        quota: who.plan(app).uploads_per_month.map(|limit| Quota {
-            limit,
-            plan: who.plan(app).name,
-            file: fields.file_id,
-        }),
+        quota: quota(who.plan(app), fields.file_id),
+        strict: fields.strict,
     };
     let sealed = terms.access.password.clone();
     let accepted = app.store.transfers.accept(terms, unfinished).await?;
@@ -343,6 +344,12 @@ fn read_fields(
         // Taken for none, it would leave what was to be protected without protection.
         Some(_) => return Err(Refused::bad("password must be a string")),
     };
+    let disclosure = match text("disclosure") {
+        None => None,
+        Some("recoverable") => Some(Disclosure::Recoverable),
+        Some("strict") => Some(Disclosure::Strict),
+        Some(_) => return Err(Refused::bad("disclosure must be \"recoverable\" or \"strict\"")),
+    };
     let meta = fields.get("meta");
     let drop = meta.and_then(|meta| meta.get("drop")) == Some(&Value::Bool(true));
     let device = meta.and_then(|meta| meta.get("device_id")).and_then(Value::as_str);
@@ -359,6 +366,7 @@ fn read_fields(
         signature: text("dsa_signature").map(str::to_owned),
         password,
         enc_meta: text("enc_meta").filter(|text| !text.is_empty()).map(str::to_owned),
+        strict: strict(disclosure, app),
     })
 }
 
@@ -399,23 +407,38 @@ fn whole_number(fields: &Map<String, Value>, name: &str) -> Result<Option<u64>, 
     }
 }
 
-fn lifetime(asked_ms: Option<u64>, plan: &Plan, app: &App) -> Duration {
+pub(super) fn lifetime(asked_ms: Option<u64>, plan: &Plan, app: &App) -> Duration {
     let asked_ms = asked_ms.filter(|ms| *ms > 0).unwrap_or(DEFAULT_TTL_MS).max(MIN_TTL_MS);
     Duration::from_millis(asked_ms).min(plan.max_ttl).min(app.core.settings.current().limits.max_ttl)
 }
 
-fn views(asked: Option<u64>, plan: &Plan) -> u32 {
+/// Whether a view may be disclosed once only: as asked, else as the relay is set.
+fn strict(asked: Option<Disclosure>, app: &App) -> bool {
+    asked.unwrap_or(app.core.settings.current().disclosure) == Disclosure::Strict
+}
+
+/// What a plan says of how often, while plans limit that.
+pub(super) fn quota(plan: &'static Plan, file: Option<Digest>) -> Option<Quota> {
+    plan.uploads_per_month.map(|limit| Quota { limit, plan: plan.name, file })
+}
+
+pub(super) fn views(asked: Option<u64>, plan: &Plan) -> u32 {
     u32::try_from(asked.unwrap_or(1).max(1)).unwrap_or(u32::MAX).min(plan.max_views)
 }
 
-fn too_large(max: u64) -> Refused {
+pub(super) fn too_large(max: u64) -> Refused {
     Refused::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         format!("the blob is larger than this relay takes ({max} bytes)"),
     )
 }
 
-fn broke_off() -> Refused {
+/// What the check of a PQHB header found.
+pub(super) fn wire_fault(fault: &HeaderError) -> Refused {
+    Refused::with_body(StatusCode::from_u16(fault.status()).unwrap_or(StatusCode::BAD_REQUEST), fault.body())
+}
+
+pub(super) fn broke_off() -> Refused {
     Refused::bad("the body broke off")
 }
 

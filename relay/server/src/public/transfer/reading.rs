@@ -3,8 +3,10 @@
 use std::net::IpAddr;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use paramant_protocol::chunks::CHUNK_SIZE_HEADER;
+use paramant_protocol::conditions::{self, Selection, Validators};
 use paramant_protocol::download::{BURNED_HEADER, HASH_HEADER, PASSWORD_HEADER};
 use paramant_protocol::receipt;
 
@@ -14,7 +16,7 @@ use crate::passwords::{Password, PasswordError, Trier};
 use crate::public::errors::Refused;
 use crate::receipts;
 use crate::store::blob_rows::Asked;
-use crate::transfer::{ClaimError, Claimed};
+use crate::transfer::{ClaimError, Claimed, Wanted};
 
 /// The password in a reader's header. Scripts of web pages can send Latin-1 there and nothing else, others send UTF-8: what is
 /// UTF-8 is taken as it is, what cannot be is read as Latin-1.
@@ -39,14 +41,15 @@ pub(in crate::public) async fn claim(
     asked: Asked,
     password: Option<Password>,
     address: IpAddr,
+    wanted: impl Fn(u64) -> Wanted + Send + Sync,
 ) -> Result<Option<Claimed>, Refused> {
-    let locked = match app.store.transfers.claim(asked, None).await {
+    let locked = match app.store.transfers.claim(asked, None, &wanted).await {
         Err(ClaimError::Locked(locked)) => locked,
         other => return Ok(other?),
     };
     let password = password.ok_or_else(Refused::password_missing)?;
     let unlocked = app.store.passwords.unlock(locked, password, Trier { asked, address }).await?;
-    Ok(app.store.transfers.claim(asked, Some(unlocked)).await?)
+    Ok(app.store.transfers.claim(asked, Some(unlocked), &wanted).await?)
 }
 
 /// The bytes of a claimed view, under the name that they were asked for by.
@@ -58,19 +61,55 @@ pub(in crate::public) async fn answer(
     // Should this fail, the claim drops before its first byte: the view can be leased again, as often as it takes.
     let receipt = receipts::for_read(&app.core, &claimed).await.map_err(Refused::internal)?;
     let receipt = HeaderValue::from_str(&receipt).map_err(Refused::internal)?;
-    app.core.metrics.sent(claimed.blob.size);
+    let (range, size) = (claimed.range.clone(), claimed.blob.size);
+    app.core.metrics.sent(range.end - range.start);
+    let text = |text: &str| HeaderValue::from_str(text).map_err(Refused::internal);
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),
-        (header::CONTENT_LENGTH, HeaderValue::from(claimed.blob.size)),
+        (header::CONTENT_LENGTH, HeaderValue::from(range.end - range.start)),
+        (header::ACCEPT_RANGES, HeaderValue::from_static("bytes")),
+        (header::ETAG, text(&etag(name))?),
         (
             HeaderName::from_static(BURNED_HEADER),
             HeaderValue::from_static(if claimed.last { "true" } else { "false" }),
         ),
-        (HeaderName::from_static(HASH_HEADER), HeaderValue::from_str(name).map_err(Refused::internal)?),
+        (HeaderName::from_static(HASH_HEADER), text(name)?),
         (HeaderName::from_static(receipt::HEADER), receipt),
         log_receipt(&claimed.receipt)?,
     ];
-    Ok((headers, Body::new(claimed.body)).into_response())
+    let mut response = (headers, Body::new(claimed.body)).into_response();
+    if let Some(chunk_size) = claimed.blob.chunk_size {
+        response
+            .headers_mut()
+            .insert(HeaderName::from_static(CHUNK_SIZE_HEADER), HeaderValue::from(chunk_size));
+    }
+    if range != (0..size) {
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        let part = format!("bytes {}-{}/{size}", range.start, range.end.saturating_sub(1));
+        response.headers_mut().insert(header::CONTENT_RANGE, text(&part)?);
+    }
+    Ok(response)
+}
+
+/// What `Range` and `If-Range` ask for. Other conditions mean nothing here: a blob is never in a cache.
+pub(in crate::public) fn wanted(
+    headers: &HeaderMap,
+    name: &str,
+) -> impl Fn(u64) -> Wanted + Send + Sync + use<> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let mut conditions = conditions::Conditions::new(false);
+    conditions.range(text(header::RANGE), text(header::IF_RANGE));
+    let validators = Validators { etag: etag(name), modified: None };
+    move |size| match conditions.select(&validators, size) {
+        Selection::Part { first, last } => Wanted::Part { first, last },
+        Selection::Beyond => Wanted::Beyond,
+        Selection::Whole | Selection::NotModified => Wanted::Whole,
+    }
+}
+
+/// A blob under a name never changes.
+fn etag(name: &str) -> String {
+    format!("\"{name}\"")
 }
 
 #[cfg(test)]
