@@ -20,6 +20,7 @@ pub mod moment;
 pub mod path;
 pub mod period;
 pub mod pqhb;
+pub mod public_host;
 pub mod receipt;
 pub mod refusal;
 pub mod size;
