@@ -124,15 +124,16 @@ impl Stores {
             }),
             claim: get(&self.claims, key, &format!("data-{name}-0")),
             pods: self.pods_of(key),
-            courier: self.courier_of(key),
+            courier: self.courier_of(key, CourierPurpose::Witness),
+            webhook_courier: self.courier_of(key, CourierPurpose::Webhook),
         }
     }
 
-    fn courier_of(&self, key: &RelayKey) -> CourierChildren {
-        let name = courier_name(&key.name, CourierPurpose::Witness);
+    fn courier_of(&self, key: &RelayKey, purpose: CourierPurpose) -> CourierChildren {
+        let name = courier_name(&key.name, purpose);
         CourierChildren {
             deployment: get(&self.deployments, key, &name),
-            control: get(&self.services, key, &control_name(&key.name)),
+            control: get(&self.services, key, &control_name(&key.name, purpose)),
             service_account: get(&self.service_accounts, key, &name),
             network_policy: get(&self.network_policies, key, &name),
         }

@@ -11,7 +11,7 @@ use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy, NetworkPolicyPeer};
 use paramant_crds::{ParamantLicense, ParamantPolicy, ParamantRelay};
-use paramant_protocol::control::{DirectivesMark, RelayState};
+use paramant_protocol::control::{CourierPurpose, DirectivesMark, RelayState};
 use serde_json::Value;
 
 use crate::digest::Digest;
@@ -90,6 +90,23 @@ pub struct Children {
     pub pods: Vec<Arc<Pod>>,
     /// Of the courier that speaks to witnesses.
     pub courier: CourierChildren,
+    /// Of the courier that calls webhooks.
+    pub webhook_courier: CourierChildren,
+}
+
+impl Children {
+    /// What lives of the courier of one purpose.
+    pub fn courier_for(&self, purpose: CourierPurpose) -> &CourierChildren {
+        match purpose {
+            CourierPurpose::Webhook => &self.webhook_courier,
+            CourierPurpose::Witness | CourierPurpose::Unknown => &self.courier,
+        }
+    }
+
+    /// What lives of any courier.
+    pub fn couriers(&self) -> [&CourierChildren; 2] {
+        [&self.courier, &self.webhook_courier]
+    }
 }
 
 /// The live objects of one courier.

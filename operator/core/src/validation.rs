@@ -1,8 +1,9 @@
 //! The rules of the schema, once more: an object may be older than a rule, or an API server may not have it yet.
 //!
 //! The table itself lives with the types, in `paramant_crds::validation`; here is what the operator makes of a violation, and
-//! what no schema can say: a relay refuses settings with a witness it cannot read, so none is ever written.
+//! what no schema can say: a relay refuses settings with a witness or a host it cannot read, so none is ever written.
 
+mod webhooks;
 mod witnesses;
 
 use paramant_crds::validation::{self, Violation};
@@ -11,7 +12,10 @@ use paramant_crds::{ParamantLicense, ParamantPolicy, ParamantRelay};
 /// What a person must change in a relay before anything is done about it, in one sentence.
 pub fn relay_problem(relay: &ParamantRelay) -> Option<String> {
     let witnesses = relay.spec.log.as_ref().and_then(|log| log.witnesses.as_ref());
-    sentence(&validation::relay(relay)).or_else(|| witnesses.and_then(witnesses::problem))
+    let webhooks = relay.spec.webhooks.as_ref();
+    sentence(&validation::relay(relay))
+        .or_else(|| witnesses.and_then(witnesses::problem))
+        .or_else(|| webhooks.and_then(webhooks::problem))
 }
 
 /// What a person must change in a policy before it can be in force, in one sentence.

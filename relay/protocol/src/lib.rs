@@ -22,6 +22,7 @@ pub mod offered;
 pub mod path;
 pub mod period;
 pub mod pqhb;
+pub mod public_host;
 pub mod receipt;
 pub mod refusal;
 pub mod size;

@@ -82,21 +82,19 @@ pub(super) fn version(observation: &Observation, kind: &str, name: &str) -> Opti
         object.filter(|object| object.meta().name.as_deref() == Some(name))?.meta().resource_version.clone()
     }
     let children = &observation.children;
-    let courier = &children.courier;
+    let couriers = children.couriers();
     match kind {
         "ParamantRelay" => observation.relay.metadata.resource_version.clone(),
         "StatefulSet" => of(children.stateful_set.as_ref(), name),
-        "Deployment" => of(courier.deployment.as_ref(), name),
+        "Deployment" => couriers.iter().find_map(|it| of(it.deployment.as_ref(), name)),
         "Service" => of(children.service.as_ref(), name)
             .or_else(|| of(children.headless.as_ref(), name))
-            .or_else(|| of(courier.control.as_ref(), name)),
-        "ServiceAccount" => {
-            of(children.service_account.as_ref(), name).or_else(|| of(courier.service_account.as_ref(), name))
-        }
+            .or_else(|| couriers.iter().find_map(|it| of(it.control.as_ref(), name))),
+        "ServiceAccount" => of(children.service_account.as_ref(), name)
+            .or_else(|| couriers.iter().find_map(|it| of(it.service_account.as_ref(), name))),
         "ConfigMap" => of(children.config.as_ref(), name).or_else(|| of(children.state.as_ref(), name)),
-        "NetworkPolicy" => {
-            of(children.network_policy.as_ref(), name).or_else(|| of(courier.network_policy.as_ref(), name))
-        }
+        "NetworkPolicy" => of(children.network_policy.as_ref(), name)
+            .or_else(|| couriers.iter().find_map(|it| of(it.network_policy.as_ref(), name))),
         "Ingress" => of(children.ingress.as_ref(), name),
         "PersistentVolumeClaim" => of(children.claim.as_ref(), name),
         "Pod" => children.pods.iter().find_map(|pod| of(Some(pod), name)),

@@ -24,8 +24,11 @@ impl Inner {
         let by_name = ListParams::default().fields(&format!("metadata.name={name}"));
         let found = api.list(&by_name).await.map_err(|error| self.stopped(key, "look for", kind, error))?;
         // What belongs to a courier of the relay is as good as the relay's.
-        let courier = seen.children.courier.deployment.as_deref();
-        let ours = [seen.relay.metadata.uid.as_deref(), courier.and_then(|it| it.metadata.uid.as_deref())];
+        let [witness, webhook] = seen
+            .children
+            .couriers()
+            .map(|courier| courier.deployment.as_deref().and_then(|it| it.metadata.uid.as_deref()));
+        let ours = [seen.relay.metadata.uid.as_deref(), witness, webhook];
         if found.iter().all(|object| is_ours(&object.metadata, key, &ours)) {
             return Ok(());
         }

@@ -19,8 +19,8 @@ use k8s_openapi::api::networking::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use paramant_crds::network::Egress;
-use paramant_crds::relay::Witnesses;
+use paramant_crds::network::{Egress, HostName};
+use paramant_crds::relay::{Webhooks, Witnesses};
 use paramant_protocol::control::{CONTROL_AUDIENCE, CourierPurpose};
 use serde_json::{Value, json};
 
@@ -41,8 +41,14 @@ const DNS_NAMESPACE: &str = "kube-system";
 #[derive(Debug, Clone, Copy)]
 pub struct Courier<'a> {
     subject: Subject<'a>,
-    purpose: CourierPurpose,
-    witnesses: &'a Witnesses,
+    carries: Carries<'a>,
+}
+
+/// What a courier carries, and where to.
+#[derive(Debug, Clone, Copy)]
+enum Carries<'a> {
+    Witnesses(&'a Witnesses),
+    Webhooks(&'a Webhooks),
 }
 
 /// What must be known before the pod may come up.
@@ -58,26 +64,54 @@ impl<'a> Courier<'a> {
     /// The courier that speaks to witnesses, if the spec names some.
     pub fn to_witnesses(subject: Subject<'a>) -> Option<Self> {
         let witnesses = subject.spec.log.as_ref()?.witnesses.as_ref()?;
-        Some(Self { subject, purpose: CourierPurpose::Witness, witnesses })
+        Some(Self { subject, carries: Carries::Witnesses(witnesses) })
+    }
+
+    /// The courier that calls users' webhooks, if the spec lets them have some.
+    pub fn to_webhooks(subject: Subject<'a>) -> Option<Self> {
+        let webhooks = subject.spec.webhooks.as_ref()?;
+        Some(Self { subject, carries: Carries::Webhooks(webhooks) })
+    }
+
+    /// All that the spec asks for.
+    pub fn wanted(subject: Subject<'a>) -> Vec<Self> {
+        [Self::to_witnesses(subject), Self::to_webhooks(subject)].into_iter().flatten().collect()
+    }
+
+    /// What it is for.
+    pub fn purpose(&self) -> CourierPurpose {
+        match self.carries {
+            Carries::Witnesses(_) => CourierPurpose::Witness,
+            Carries::Webhooks(_) => CourierPurpose::Webhook,
+        }
     }
 
     /// `R-courier-witness`: the Deployment, the ServiceAccount and the NetworkPolicy.
     pub fn name(&self) -> String {
-        courier_name(self.subject.name, self.purpose)
+        courier_name(self.subject.name, self.purpose())
     }
 
-    /// `R-control`: the Service by which couriers reach the relay.
+    /// `R-control`: the Service by which the courier reaches the relay.
     pub fn control_name(&self) -> String {
-        control_name(self.subject.name)
+        control_name(self.subject.name, self.purpose())
     }
 
     /// Where it may connect to, each once, in the order of the spec. What the relay cannot read either is left out.
     fn destinations(&self) -> Vec<Destination> {
+        let read: Vec<Destination> = match self.carries {
+            Carries::Witnesses(witnesses) => witnesses
+                .members
+                .iter()
+                .filter_map(|member| Destination::of_url(member.url.as_str()))
+                .collect(),
+            Carries::Webhooks(webhooks) => {
+                let of_host = |host: &HostName| Destination::of_url(&format!("https://{}", host.as_str()));
+                webhooks.hosts.iter().filter_map(of_host).collect()
+            }
+        };
         let mut all: Vec<Destination> = Vec::new();
-        for member in &self.witnesses.members {
-            if let Some(destination) = Destination::of_url(member.url.as_str())
-                && !all.contains(&destination)
-            {
+        for destination in read {
+            if !all.contains(&destination) {
                 all.push(destination);
             }
         }
@@ -85,12 +119,15 @@ impl<'a> Courier<'a> {
     }
 
     fn egress(&self) -> &Egress {
-        &self.witnesses.egress
+        match self.carries {
+            Carries::Witnesses(witnesses) => &witnesses.egress,
+            Carries::Webhooks(webhooks) => &webhooks.egress,
+        }
     }
 
     fn pod_labels(&self) -> BTreeMap<String, String> {
         let mut labels = pod_labels(self.subject.name);
-        labels.insert(PURPOSE_LABEL.to_owned(), self.purpose.as_str().to_owned());
+        labels.insert(PURPOSE_LABEL.to_owned(), self.purpose().as_str().to_owned());
         labels
     }
 
@@ -173,7 +210,7 @@ impl<'a> Courier<'a> {
     fn arguments(&self, contact: Option<Contact<'_>>) -> Vec<String> {
         let mut arguments = vec!["courier".to_owned()];
         let mut flag = |name: &str, value: String| arguments.extend([format!("--{name}"), value]);
-        flag("purpose", self.purpose.as_str().to_owned());
+        flag("purpose", self.purpose().as_str().to_owned());
         if let Some(Contact { address, key }) = contact {
             let address = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
             flag("relay", format!("{address}:{CONTROL_PORT}"));
@@ -306,9 +343,12 @@ pub fn courier_name(relay: &str, purpose: CourierPurpose) -> String {
     format!("{relay}-courier-{}", purpose.as_str())
 }
 
-/// `R-control`.
-pub fn control_name(relay: &str) -> String {
-    format!("{relay}-control")
+/// `R-control`, or `R-control-webhook`: each belongs to its courier's Deployment and goes with it, so couriers share none.
+pub fn control_name(relay: &str, purpose: CourierPurpose) -> String {
+    match purpose {
+        CourierPurpose::Witness => format!("{relay}-control"),
+        other => format!("{relay}-control-{}", other.as_str()),
+    }
 }
 
 /// What all couriers of a relay carry.

@@ -33,7 +33,7 @@ pub fn network_policy(
             from: Some(vec![operator]),
         },
     ];
-    if Courier::to_witnesses(*subject).is_some() {
+    if !Courier::wanted(*subject).is_empty() {
         ingress.push(NetworkPolicyIngressRule {
             ports: Some(vec![port(CONTROL_PORT)]),
             from: Some(vec![NetworkPolicyPeer {

@@ -4,6 +4,7 @@
 //! template, in an annotation, and are written here as the *rolled* template has them: a pod that happens to restart
 //! never takes up a setting that still waits for its window.
 
+use paramant_crds::network::HostName;
 use paramant_crds::relay::Witness;
 use paramant_crds::relay::pod::DEFAULT_TERMINATION_GRACE;
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,8 @@ struct RelaySettings<'a> {
     listen: Listen,
     #[serde(skip_serializing_if = "Option::is_none")]
     log: Option<Log<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    webhooks: Option<Webhooks<'a>>,
     control: Control,
     admin: Admin,
     license: License,
@@ -83,6 +86,12 @@ struct Witnesses<'a> {
     members: &'a [Witness],
     #[serde(skip_serializing_if = "Option::is_none")]
     ca_bundle: Option<&'a str>,
+    reach: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct Webhooks<'a> {
+    hosts: &'a [HostName],
     reach: &'static str,
 }
 
@@ -128,6 +137,8 @@ pub fn relay_yaml(subject: &Subject<'_>, fixed: &StaticSettings) -> String {
             probes: every(PROBES_PORT),
         },
         log: spec.log.as_ref().map(log).filter(|log| log.origin.is_some() || log.witnesses.is_some()),
+        // In a cluster the relay opens no connection.
+        webhooks: spec.webhooks.as_ref().map(|wanted| Webhooks { hosts: &wanted.hosts, reach: "Courier" }),
         control: Control {
             operator_ca: format!("{CONFIG_DIR}/{}", super::CA_KEY),
             token_file: format!("{TOKEN_DIR}/operator-token"),

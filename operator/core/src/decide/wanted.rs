@@ -56,7 +56,9 @@ impl Pass<'_> {
         if let Some(intent) = claim.as_deref().and_then(|claim| children::claim(subject, claim)) {
             intents.push((intent, live(claim.as_deref())));
         }
-        intents.extend(self.courier(durable));
+        for courier in Courier::wanted(self.subject) {
+            intents.extend(self.courier(&courier, durable));
+        }
         if let Some(intent) = children::ingress(subject) {
             intents.push((intent, live(all.ingress.as_deref())));
         }
@@ -70,13 +72,12 @@ impl Pass<'_> {
             .collect()
     }
 
-    /// What the courier to witnesses consists of, as far as it can be made now: see [`children::Courier`] for the order.
-    fn courier(&self, durable: &Durable) -> Vec<(Value, Option<Value>)> {
-        let Some(courier) = Courier::to_witnesses(self.subject) else { return Vec::new() };
+    /// What a courier consists of, as far as it can be made now: see [`children::Courier`] for the order.
+    fn courier(&self, courier: &Courier<'_>, durable: &Durable) -> Vec<(Value, Option<Value>)> {
         let Some(image) = durable.template.as_ref().and_then(children::image_digest) else {
             return Vec::new();
         };
-        let alive = &self.seen.children.courier;
+        let alive = self.seen.children.courier_for(courier.purpose());
         let address =
             alive.control.as_deref().and_then(|service| service.spec.as_ref()?.cluster_ip.as_deref());
         let made = alive.network_policy.is_some() && alive.service_account.is_some();
@@ -102,17 +103,20 @@ impl Pass<'_> {
         if hold.is_some() {
             return before;
         }
-        let courier = Courier::to_witnesses(self.subject)?;
+        let couriers = Courier::wanted(self.subject);
+        if couriers.is_empty() {
+            return None;
+        }
         let token_keys = match &self.context.token_keys {
             Some(keys) => keys.to_string(),
             None => before?.token_keys,
         };
-        let admitted = AdmittedCourier {
-            purpose: CourierPurpose::Witness,
+        let admitted = |courier: &Courier<'_>| AdmittedCourier {
+            purpose: courier.purpose(),
             namespace: self.subject.namespace.to_owned(),
             service_account: courier.name(),
         };
-        Some(CouriersDirective { token_keys, admitted: vec![admitted] })
+        Some(CouriersDirective { token_keys, admitted: couriers.iter().map(admitted).collect() })
     }
 
     /// Whether a refusal is about what would be applied next: the very same intent, or any for that object. The durable copy
@@ -136,7 +140,6 @@ impl Pass<'_> {
         let mut surplus = Vec::new();
         let expose = self.subject.spec.expose.as_ref();
         let name = self.subject.name.to_owned();
-        let courier = children::courier_name(self.subject.name, CourierPurpose::Witness);
         let owned = |owners: Option<&Value>| {
             owners.and_then(Value::as_array).is_some_and(|all| {
                 all.iter().any(|owner| owner.get("uid").and_then(Value::as_str) == Some(self.subject.uid))
@@ -152,11 +155,15 @@ impl Pass<'_> {
         };
         let by_class = expose.is_some_and(|expose| expose.ingress_class_name.is_some());
         let by_gateway = expose.is_some_and(|expose| expose.gateway.is_some());
-        let witnesses = Courier::to_witnesses(self.subject).is_some();
         let children = &self.seen.children;
         consider(DeletedKind::Ingress, &name, by_class, live(children.ingress.as_deref()));
         consider(DeletedKind::HttpRoute, &name, by_gateway, children.http_route.as_deref().cloned());
-        consider(DeletedKind::Courier, &courier, witnesses, live(children.courier.deployment.as_deref()));
+        for purpose in [CourierPurpose::Witness, CourierPurpose::Webhook] {
+            let wanted = Courier::wanted(self.subject).iter().any(|courier| courier.purpose() == purpose);
+            let name = crate::children::courier_name(self.subject.name, purpose);
+            let alive = children.courier_for(purpose).deployment.as_deref();
+            consider(DeletedKind::Courier, &name, wanted, live(alive));
+        }
         surplus
     }
 

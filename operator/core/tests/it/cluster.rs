@@ -23,6 +23,8 @@ pub(crate) const NAME: &str = "health";
 pub(crate) const NAMESPACE: &str = "transfers";
 /// The courier to witnesses, and what is its own.
 pub(crate) const COURIER: &str = "health-courier-witness";
+/// The courier that calls webhooks.
+pub(crate) const WEBHOOK_COURIER: &str = "health-courier-webhook";
 const REPOSITORY: &str = "registry.example/paramant/relay";
 
 /// An image the registry of this cluster knows by digest.
@@ -249,6 +251,12 @@ impl Cluster {
                     control: read(typed("Service", "health-control")),
                     service_account: read(typed("ServiceAccount", COURIER)),
                     network_policy: read(typed("NetworkPolicy", COURIER)),
+                },
+                webhook_courier: CourierChildren {
+                    deployment: read(typed("Deployment", WEBHOOK_COURIER)),
+                    control: read(typed("Service", "health-control-webhook")),
+                    service_account: read(typed("ServiceAccount", WEBHOOK_COURIER)),
+                    network_policy: read(typed("NetworkPolicy", WEBHOOK_COURIER)),
                 },
             },
             report: self.report.clone().unwrap_or_else(|| match &self.process {

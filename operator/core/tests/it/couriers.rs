@@ -5,7 +5,7 @@ use paramant_protocol::control::CourierPurpose;
 use paramant_tlog::keys::{CosignatureKey, Seed, Signer as _};
 use serde_json::{Value, json};
 
-use crate::cluster::{COURIER, Cluster, Deed, image};
+use crate::cluster::{COURIER, Cluster, Deed, WEBHOOK_COURIER, image};
 
 fn witnesses() -> Value {
     let key = CosignatureKey::from_seed("witness.example/w", &Seed::new([1; 32])).unwrap();
@@ -133,4 +133,62 @@ fn a_witness_that_no_relay_could_read_is_told_before_anything_is_made() {
     cluster.settle();
     assert!(cluster.message().contains("members[0].publicKey"), "{}", cluster.message());
     assert!(cluster.get("Deployment", COURIER).is_none());
+}
+
+fn webhooks() -> Value {
+    json!({ "hosts": ["hooks.example"], "egress": { "cidrs": ["203.0.113.0/24"] } })
+}
+
+#[test]
+fn a_relay_with_webhooks_has_a_courier_of_their_own_beside_that_to_witnesses() {
+    let mut cluster = witnessed();
+    let pod = cluster.pod()["metadata"]["uid"].clone();
+    cluster.edit(|spec| spec["webhooks"] = webhooks());
+    cluster.settle();
+    assert_eq!(cluster.pod()["metadata"]["uid"], pod, "no restart");
+    let admitted = cluster.sent.clone().unwrap().couriers.unwrap().admitted;
+    let admitted: Vec<_> = admitted.iter().map(|it| (it.purpose, it.service_account.as_str())).collect();
+    assert_eq!(admitted, [(CourierPurpose::Witness, COURIER), (CourierPurpose::Webhook, WEBHOOK_COURIER)]);
+    for (courier, control, purpose, destination) in [
+        (COURIER, "health-control", "witness", "witness.example:443"),
+        (WEBHOOK_COURIER, "health-control-webhook", "webhook", "hooks.example:443"),
+    ] {
+        let deployment = cluster.get("Deployment", courier).unwrap();
+        assert_eq!(deployment["spec"]["replicas"], 1, "{courier}");
+        let arguments = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
+        let arguments: Vec<String> = serde_json::from_value(arguments.clone()).unwrap();
+        let destinations: Vec<_> = arguments.iter().filter(|it| it.ends_with(":443")).collect();
+        assert_eq!(destinations, [destination], "{courier}: {arguments:?}");
+        assert!(arguments.contains(&purpose.to_owned()), "{courier}");
+        let owner = &cluster.get("Service", control).unwrap()["metadata"]["ownerReferences"][0];
+        assert_eq!(owner["name"], courier, "each has a Service of its own, which goes with it");
+    }
+    let settings = cluster.get("ConfigMap", "health-config").unwrap()["data"]["relay.yaml"].clone();
+    let settings: Value = serde_saphyr::from_str(settings.as_str().unwrap()).unwrap();
+    assert_eq!(settings["webhooks"], json!({ "hosts": ["hooks.example"], "reach": "Courier" }));
+
+    cluster.deeds.clear();
+    cluster.edit(|spec| spec["log"] = Value::Null);
+    cluster.settle();
+    let deleted: Vec<_> = cluster.deeds.iter().filter(|deed| matches!(deed, Deed::Delete(..))).collect();
+    assert_eq!(deleted, [&Deed::Delete(DeletedKind::Courier, COURIER.into())]);
+    for (kind, name) in [("Deployment", WEBHOOK_COURIER), ("Service", "health-control-webhook")] {
+        assert!(cluster.get(kind, name).is_some(), "{kind} {name} is not the other's");
+    }
+    cluster.deeds.clear();
+    cluster.edit(|spec| spec["webhooks"] = Value::Null);
+    cluster.settle();
+    assert!(cluster.get("Service", "health-control-webhook").is_none());
+    assert_eq!(cluster.sent.as_ref().unwrap().couriers, None);
+}
+
+#[test]
+fn a_host_of_webhooks_that_no_relay_would_call_is_told_before_anything_is_made() {
+    let mut cluster = Cluster::serving();
+    let mut wrong = webhooks();
+    wrong["hosts"] = json!(["hooks.example", "localhost"]);
+    cluster.edit(|spec| spec["webhooks"] = wrong);
+    cluster.settle();
+    assert!(cluster.message().contains("spec.webhooks.hosts[1]"), "{}", cluster.message());
+    assert!(cluster.get("Deployment", WEBHOOK_COURIER).is_none());
 }

@@ -179,3 +179,38 @@ fn only_a_relays_own_couriers_reach_its_control_port_beside_the_operator() {
         2
     );
 }
+
+#[test]
+fn a_courier_of_webhooks_may_reach_the_listed_hosts_by_https_alone() {
+    let relay = relay(json!({
+        "image": "registry.example/paramant/relay:3.1.0",
+        "webhooks": { "hosts": ["hooks.example", "1.1.1.1", "hooks.example"], "egress": { "cidrs": ["1.1.1.0/24"] } },
+    }));
+    let subject = Subject::of(&relay).unwrap();
+    assert!(Courier::to_witnesses(subject).is_none());
+    let courier = Courier::to_webhooks(subject).unwrap();
+    assert_eq!(
+        (courier.name().as_str(), courier.control_name().as_str()),
+        ("health-courier-webhook", "health-control-webhook")
+    );
+    let contact = Contact { address: "10.96.0.7", key: "abc" };
+    let intent = courier.deployment(&DIGEST.parse().unwrap(), Some(contact));
+    let arguments = intent["spec"]["template"]["spec"]["containers"][0]["args"].as_array().unwrap().clone();
+    assert_eq!(arguments[1..3], [json!("--purpose"), json!("webhook")]);
+    assert_eq!(
+        arguments[9..],
+        ["--destination", "hooks.example:443", "--destination", "1.1.1.1:443"].map(|it| json!(it))
+    );
+    let policy = courier.network_policy(&owner());
+    let out = &policy["spec"]["egress"][1];
+    assert_eq!(
+        *out,
+        json!({ "to": [{ "ipBlock": { "cidr": "1.1.1.0/24" } }], "ports": [{ "port": 443, "protocol": "TCP" }] })
+    );
+    let ingress = network_policy(&subject, "paramant-system", &[]);
+    assert_eq!(
+        ingress["spec"]["ingress"].as_array().unwrap().len(),
+        3,
+        "its control port is open to its courier"
+    );
+}
