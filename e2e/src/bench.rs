@@ -6,6 +6,7 @@
 
 mod baseline;
 mod download;
+mod large;
 mod line;
 mod log_http;
 mod log_relay;
@@ -19,7 +20,7 @@ use anyhow::{Result, bail};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// transfer-upload, transfer-download, log-http or log-relay.
+    /// transfer-upload, transfer-download, transfer-large, log-http or log-relay.
     name: String,
     /// The relay to measure.
     #[arg(long, env = "PARAMANT_RELAY_BINARY")]
@@ -27,7 +28,7 @@ pub(crate) struct Arguments {
     /// Where data goes; must not be memory.
     #[arg(long, default_value = "/var/tmp")]
     directory: PathBuf,
-    /// The command line, for log-relay.
+    /// The command line, for log-relay and transfer-large.
     #[arg(long, env = "PARAMANT_BINARY")]
     paramant: Option<PathBuf>,
     /// Where programs built from elsewhere are, for log-http and log-relay.
@@ -39,6 +40,9 @@ pub(crate) struct Arguments {
     /// Entries of the log that log-relay makes: 1,000,000.
     #[arg(long)]
     entries: Option<u64>,
+    /// Bytes of the file that transfer-large sends: 10 GiB. Twice as much disk is needed.
+    #[arg(long)]
+    bytes: Option<u64>,
 }
 
 impl Arguments {
@@ -51,6 +55,9 @@ impl Arguments {
 /// Measures what was named.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     line::refuse_memory(&arguments.directory)?;
+    if arguments.name == "transfer-large" {
+        return large::run(arguments, tempfile::tempdir_in(&arguments.directory)?.path());
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let directory = tempfile::tempdir_in(&arguments.directory)?;
     runtime.block_on(async {
@@ -60,7 +67,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             "log-http" => log_http::run(arguments, directory.path()).await,
             "log-relay" => log_relay::run(arguments, directory.path()).await,
             other => bail!(
-                "no benchmark named {other}; there are transfer-upload, transfer-download, log-http and log-relay"
+                "no benchmark named {other}; there are transfer-upload, transfer-download, transfer-large, log-http and log-relay"
             ),
         }
     })

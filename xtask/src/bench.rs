@@ -32,6 +32,9 @@ const LOG_HTTP: &str = "log-http";
 /// Needs an outside judge and the command line. Takes too long to be one of `all`.
 const LOG_RELAY: &str = "log-relay";
 
+/// Needs the command line, and twice 10 GiB of disk: none of `all`.
+const LARGE: &str = "transfer-large";
+
 /// A benchmark of the log's engine.
 const fn log(name: &'static str, arguments: &'static [&'static str]) -> Bench {
     Bench { name, program: LOG, folder: "--dir", arguments }
@@ -57,6 +60,7 @@ const BENCHES: &[Bench] = &[
         folder: "--directory",
         arguments: &["bench", "transfer-download"],
     },
+    Bench { name: LARGE, program: TRANSFER, folder: "--directory", arguments: &["bench", LARGE] },
 ];
 
 /// `cargo xtask bench NAME|all [arguments of the benchmark]`.
@@ -68,7 +72,7 @@ pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<()> {
     let chosen: Vec<&Bench> = BENCHES
         .iter()
         .filter(|bench| {
-            wanted == "all" || if wanted == "all" { bench.name != LOG_RELAY } else { bench.name == wanted }
+            if wanted == "all" { ![LOG_RELAY, LARGE].contains(&bench.name) } else { bench.name == wanted }
         })
         .collect();
     if chosen.is_empty() {
@@ -103,7 +107,7 @@ pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<()> {
 
 fn compile(cache: &Cache, chosen: &[&Bench]) -> Result<PathBuf> {
     let mut programs = vec![RELAY];
-    if chosen.iter().any(|bench| bench.name == LOG_RELAY) {
+    if chosen.iter().any(|bench| [LOG_RELAY, LARGE].contains(&bench.name)) {
         programs.push(CLI);
     }
     programs.extend(chosen.iter().map(|bench| bench.program));

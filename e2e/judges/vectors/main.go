@@ -1,4 +1,4 @@
-// Command vectors makes the test vectors of docs/spec/log.md.
+// Command vectors makes the test vectors of docs/spec/log.md and docs/spec/transfer.md.
 //
 //	vectors -dir docs/spec/vectors            write them
 //	vectors -dir docs/spec/vectors -check     exit 1 when what lies there is not what would be written
@@ -75,6 +75,10 @@ func all() ([]file, error) {
 		func() ([]file, error) { return witnessFiles(story) },
 		func() ([]file, error) { return archiveFile(story) },
 		func() ([]file, error) { return storyFile(story) },
+		envelopeFile,
+		listFile,
+		largeFile,
+		dropFile,
 	}
 	var files []file
 	for _, make := range makers {

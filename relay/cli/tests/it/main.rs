@@ -110,7 +110,7 @@ fn wrong_calls_exit_with_2_and_say_what_to_do() {
         (vec![], "Usage"),
         (vec!["receive", "abc", "--out", "x"], "64 lower-case hex"),
         (vec!["send", large], "--relay <URL>"),
-        ([&["send", large][..], &relay].concat(), "choose --pad 8M"),
+        ([&["send", large, "--pad", "5M"][..], &relay].concat(), "choose --pad 8M"),
         ([&["send", large, "--pad", "6M"][..], &relay].concat(), "4K, 64K, 512K, 5M or 8M"),
         ([&["receive", HASH, "--out", "x"][..], &relay].concat(), "paramant register"),
         (vec!["status", HASH, "--relay", "http://relay.example"], "https://"),

@@ -91,3 +91,48 @@ proptest! {
         let _ = open(&[&pqhb::header(2, 0)[..], &tail].concat(), &bob, None);
     }
 }
+
+#[derive(serde::Deserialize)]
+struct Vectors {
+    vectors: Vec<Vector>,
+}
+
+#[derive(serde::Deserialize)]
+struct Vector {
+    name: String,
+    ct_kem: String,
+    shared_secret: String,
+    pre_shared: Option<String>,
+    plaintext: String,
+    form: String,
+    sender_pub: String,
+    blob: String,
+}
+
+#[test]
+fn envelopes_of_the_specification_are_read_as_it_says() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/spec/vectors/envelopes.json");
+    let file: Vectors = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    assert_eq!(file.vectors.len(), 5);
+    for vector in file.vectors {
+        let blob = hex::decode(&vector.blob).unwrap();
+        pqhb::check(&blob).unwrap();
+        let parts = Blob::parse(&blob).unwrap();
+        assert_eq!(hex::encode(parts.ct_kem), vector.ct_kem, "{}", vector.name);
+        assert_eq!(hex::encode(parts.sender_pub), vector.sender_pub, "{}", vector.name);
+        let form = parts.signature.map(|signature| signature_form(&parts, signature).unwrap());
+        let expected = match vector.form.as_str() {
+            "direct" => Some(SignatureForm::Direct),
+            "hashed" => Some(SignatureForm::Hashed),
+            _ => None,
+        };
+        assert_eq!(form, expected, "{}", vector.name);
+        let shared = hex::decode(&vector.shared_secret).unwrap();
+        let pre_shared = vector.pre_shared.map(PreShared::new);
+        let key = payload_key(&shared, parts.ct_kem, pre_shared.as_ref()).unwrap();
+        let mut sealed = parts.ciphertext.to_vec();
+        let aad = Aad::from(pqhb::aad(parts.kem_id, parts.sig_id));
+        let opened = key.open_in_place(Nonce::assume_unique_for_key(parts.nonce), aad, &mut sealed).unwrap();
+        assert_eq!(hex::encode(opened), vector.plaintext, "{}", vector.name);
+    }
+}

@@ -150,3 +150,57 @@ fn a_pre_shared_secret_is_mixed_in() {
     assert_eq!(with(Some(&secret)).unwrap(), b'x');
     assert!(matches!(with(None), Err(OpenError::Decrypt)));
 }
+
+#[derive(serde::Deserialize)]
+struct Vectors {
+    vectors: Vec<Vector>,
+}
+
+#[derive(serde::Deserialize)]
+struct Vector {
+    name: String,
+    ct_kem: String,
+    shared_secret: String,
+    pre_shared: Option<String>,
+    size: usize,
+    secret: String,
+    chunks: Vec<ChunkVector>,
+    manifest: String,
+    wire_bytes: u64,
+}
+
+#[derive(serde::Deserialize)]
+struct ChunkVector {
+    number: u32,
+    nonce: String,
+    sha256: String,
+}
+
+#[test]
+fn large_files_of_the_specification_are_sealed_byte_for_byte() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/spec/vectors/large-files.json");
+    let file: Vectors = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    assert_eq!(file.vectors.len(), 5);
+    for vector in file.vectors {
+        let (ct, shared) =
+            (hex::decode(&vector.ct_kem).unwrap(), hex::decode(&vector.shared_secret).unwrap());
+        let pre_shared = vector.pre_shared.map(PreShared::new);
+        let key = FileKey::derive(&ct, &shared, pre_shared.as_ref()).unwrap();
+        assert_eq!(hex::encode(key.secret.as_slice()), vector.secret, "{}", vector.name);
+        let content = text(vector.size);
+        let mut list = List::default();
+        assert_eq!(chunks(vector.size as u64), vector.chunks.len() as u64, "{}", vector.name);
+        for expected in &vector.chunks {
+            let piece = content.chunks(CONTENT).nth(expected.number as usize).unwrap_or_default();
+            let mut chunk = key.seal_chunk(expected.number, piece).unwrap();
+            assert_eq!(hex::encode(Blob::parse(&chunk).unwrap().nonce), expected.nonce, "{}", vector.name);
+            assert_eq!(hex::encode(hash(&chunk)), expected.sha256, "{} {}", vector.name, expected.number);
+            list.push(&hash(&chunk));
+            let opened = key.open_chunk(expected.number, &mut chunk).unwrap();
+            assert!(opened.starts_with(piece) && opened[piece.len()..].iter().all(|byte| *byte == 0));
+        }
+        let manifest = canonical::to_string(&list.manifest(vector.size as u64)).unwrap();
+        assert_eq!(manifest, vector.manifest, "{}", vector.name);
+        assert_eq!(wire_size(vector.size as u64), vector.wire_bytes, "{}", vector.name);
+    }
+}

@@ -13,5 +13,6 @@ mod notes;
 mod proofs;
 mod receipts;
 mod story;
+mod transfers;
 mod trees;
 mod witnesses;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod cancel;
+mod chunked;
 mod lease;
 mod repeat;
 mod sweep;
