@@ -10,6 +10,7 @@ pub mod log;
 pub mod pod;
 pub mod status;
 pub mod storage;
+mod transfers;
 pub mod update;
 
 use kube::{CustomResource, KubeSchema};
@@ -22,6 +23,7 @@ pub use log::{CaBundle, Log, Webhooks, Witness, Witnesses};
 pub use pod::Pod;
 pub use status::*;
 pub use storage::{AccessMode, Payload, Retention, Storage};
+pub use transfers::{Disclosure, Transfers};
 pub use update::{Approval, UpdateWish};
 
 use crate::{
@@ -97,6 +99,9 @@ pub struct ParamantRelaySpec {
     /// How much the relay takes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
+    /// How files are sent and read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transfers: Option<Transfers>,
     /// The transparency log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<Log>,

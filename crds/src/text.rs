@@ -94,6 +94,11 @@ shaped_text! {
 }
 
 shaped_text! {
+    /// An origin as browsers write it, or a family of them: `https://*.example.org`, `http://localhost:*`.
+    WebOrigin, length 9..=255, pattern "^[a-z][a-z-]*://[A-Za-z0-9.*:_-]+$"
+}
+
+shaped_text! {
     /// A short lower-case name (a DNS label).
     Label, length 1..=63, pattern "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 }

@@ -37,6 +37,10 @@ pub struct Limits {
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "set"))]
     #[x_kube(validation = clause::CIDRS)]
     pub trusted_proxies: Vec<Cidr>,
+    /// Uploads an hour without a key from one address; 10 when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub anonymous_per_hour: Option<u32>,
     /// Whether the plans of API keys limit what they may do; no when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan_quotas: Option<bool>,

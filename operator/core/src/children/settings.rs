@@ -60,6 +60,8 @@ struct RelaySettings<'a> {
     license: License,
     #[serde(skip_serializing_if = "Option::is_none")]
     limits: Option<&'a paramant_crds::relay::Limits>,
+    #[serde(flatten)]
+    transfers: Option<&'a paramant_crds::relay::Transfers>,
     payload: &'a str,
     termination_grace: &'a str,
 }
@@ -147,6 +149,7 @@ pub fn relay_yaml(subject: &Subject<'_>, fixed: &StaticSettings) -> String {
         admin: Admin { token_file: format!("{ADMIN_DIR}/token") },
         license: License { directory: LICENSE_DIR },
         limits: spec.limits.as_ref().filter(|limits| **limits != paramant_crds::relay::Limits::default()),
+        transfers: spec.transfers.as_ref(),
         payload: &fixed.payload,
         termination_grace: &fixed.termination_grace,
     };
