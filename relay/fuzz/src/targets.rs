@@ -8,6 +8,7 @@ mod answers;
 mod auditor;
 mod control;
 mod documents;
+mod hosts;
 mod licence;
 mod names;
 mod notes;
@@ -60,6 +61,7 @@ const FORMATS: &[Target] = &[
     witnesses::POLICY,
     control::CONTROL,
     answers::ANSWERS,
+    hosts::HOSTS,
     licence::LICENCE,
     names::NAMES,
     requests::CONDITIONS,

@@ -53,6 +53,7 @@ short! {
     directives = "control",
     settings = "settings",
     answers = "answers",
+    hosts = "hosts",
     licences = "licence",
     names = "names",
     conditions = "conditions",

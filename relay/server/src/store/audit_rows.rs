@@ -118,7 +118,9 @@ impl Event<'_> {
                 put("hash", shortened(&lookup.to_string()).into());
                 put("bytes", bytes.into());
                 put("sig", if signed { "ML-DSA-OK" } else { "unsigned" }.into());
-                device.map(|device| put("device", device.into()));
+                if let Some(device) = device {
+                    put("device", device.into());
+                }
             }
             Self::OutboundView { lookup, bytes, views_left } => {
                 put("hash", shortened(&lookup.to_string()).into());
@@ -133,7 +135,9 @@ impl Event<'_> {
             Self::InboundAborted { lookup } => put("hash", shortened(&lookup.to_string()).into()),
             Self::AckReceived { hash, device } => {
                 put("hash", shortened(hash).into());
-                device.map(|device| put("device", device.into()));
+                if let Some(device) = device {
+                    put("device", device.into());
+                }
             }
             Self::DidRegistered { did, device } => {
                 put("did", did.into());
@@ -239,5 +243,5 @@ struct Row {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;

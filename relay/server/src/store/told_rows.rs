@@ -30,7 +30,7 @@ pub fn publish(
         device: blob.device.as_deref(),
         signed: blob.sig_valid,
     };
-    audit_rows::append(c, blob.account, now_ms, &event)?;
+    tell(c, blob.account, now_ms, &event)?;
     queue_rows::push(c, blob, now_ms)?;
     Ok(Some(Told { hooks: webhook_rows::enqueue(c, blob, now_ms)? }))
 }
@@ -49,16 +49,52 @@ pub fn read_to_its_end(
         true => Event::OutboundBurn { lookup, bytes },
         false => Event::OutboundView { lookup, bytes, views_left: blob.views_left },
     };
-    audit_rows::append(c, reader, now_ms, &event)?;
-    activity_rows::waited(c, reader, now_ms - blob.created_ms)?;
-    if reader != blob.account {
-        audit_rows::append(c, blob.account, now_ms, &event)?;
-        activity_rows::waited(c, blob.account, now_ms - blob.created_ms)?;
+    let owner = Some(blob.account).filter(|owner| *owner != reader);
+    for account in std::iter::once(reader).chain(owner) {
+        tell(c, account, now_ms, &event)?;
+        activity_rows::waited(c, account, now_ms - blob.created_ms)?;
     }
     queue_rows::fetched(c, reader, lookup)
 }
 
 /// The sender took an upload back.
 pub fn taken_back(c: &Connection, blob: &BlobRow, now_ms: i64) -> Result<(), rusqlite::Error> {
-    audit_rows::append(c, blob.account, now_ms, &Event::InboundAborted { lookup: blob.lookup })
+    tell(c, blob.account, now_ms, &Event::InboundAborted { lookup: blob.lookup })
+}
+
+/// Writes a row for an account that exists. Whoever uploads or reads without one has nobody to look at it, and rows for each of
+/// them would have no end.
+fn tell(c: &Connection, account: AccountId, now_ms: i64, event: &Event<'_>) -> Result<(), rusqlite::Error> {
+    let exists: bool = c
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM accounts WHERE id = ?)")?
+        .query_row([account], |row| row.get(0))?;
+    if exists { audit_rows::append(c, account, now_ms, event) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::store::{Digest, migrations};
+
+    #[test]
+    fn nothing_is_kept_for_whoever_has_no_account() {
+        let mut c = Connection::open_in_memory().unwrap();
+        migrations::apply(&mut c).unwrap();
+        let (owner, nobody) = (AccountId([1; 16]), AccountId([2; 16]));
+        c.execute("INSERT INTO accounts (id, created_ms) VALUES (?, 0)", [owner]).unwrap();
+        let mut blob = blob_rows::sample(owner, Digest([7; 32]), None);
+        read_to_its_end(&c, &blob, nobody, true, 10).unwrap();
+        blob.account = nobody;
+        read_to_its_end(&c, &blob, nobody, true, 11).unwrap();
+        taken_back(&c, &blob, 12).unwrap();
+        assert_eq!(audit_rows::read(&c, owner, 9).unwrap().total, 1);
+        let rows: i64 = c
+            .query_row("SELECT (SELECT count(*) FROM audit) + (SELECT count(*) FROM activity)", [], |row| {
+                row.get(0)
+            })
+            .unwrap();
+        assert_eq!(rows, 2, "one row of the owner's, and its numbers");
+    }
 }

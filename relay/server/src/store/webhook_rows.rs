@@ -24,6 +24,8 @@ const LONGEST_WAIT_MS: i64 = 24 * 3600 * 1000;
 /// How long a hook that is being called is left alone: longer than any call, short after a crash.
 const LEASE_MS: i64 = 60_000;
 
+/// How soon after a start even a hook that was resting is called again.
+const RESUME_MS: i64 = 5_000;
 /// Events removed in one transaction, so that uploads need not wait for thousands.
 pub const GIVEN_UP_AT_ONCE: u16 = 500;
 
@@ -311,6 +313,12 @@ pub fn ended(
         }
     }
     Ok(())
+}
+
+/// At start: whatever waits is told soon, whoever was being called when the last process ended, and whatever the clock said then.
+pub fn resume(c: &Connection, now_ms: i64) -> Result<(), rusqlite::Error> {
+    c.execute("UPDATE webhooks SET next_ms = min(next_ms, ?) WHERE waiting > 0", [now_ms + RESUME_MS])
+        .map(drop)
 }
 
 /// Removes what is not worth telling any more, at most [`GIVEN_UP_AT_ONCE`]; answers how much.

@@ -81,6 +81,11 @@ impl Desk {
     pub(super) async fn run(mut self) {
         let mut settings = self.webhooks.0.settings.subscribe();
         let mut couriers = self.webhooks.0.couriers.subscribe();
+        let resumed =
+            self.webhooks.0.meta.write(|c| Ok::<_, MetaError>(webhook_rows::resume(c, now_ms())?)).await;
+        if let Err(error) = resumed {
+            self.say(&format!("the outbox of webhooks cannot be written: {error}"));
+        }
         loop {
             self.tidy().await;
             let wait = match self.turn().await {

@@ -18,6 +18,7 @@ async fn a_relay_killed_in_mid_upload_keeps_what_it_acknowledged_and_nothing_els
     let rounds: u64 =
         std::env::var("PARAMANT_KILL_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3);
     let dir = TempDir::new().unwrap();
+    let mut told = 0;
     let mut process = Process::start(dir.path());
     let made = Client::new()
         .post(format!("{}/v2/admin/keys", process.url))
@@ -48,11 +49,11 @@ async fn a_relay_killed_in_mid_upload_keeps_what_it_acknowledged_and_nothing_els
                 (user.clone(), Arc::clone(payload), Arc::clone(&acknowledged));
             tokio::spawn(async move {
                 let sent = if n % 2 == 0 {
-                    let body =
-                        crate::relay::inbound(&hash(&payload), &payload, json!({ "ttl_ms": 3_600_000 }));
+                    let more = json!({ "ttl_ms": 3_600_000, "meta": { "device_id": "d" } });
+                    let body = crate::relay::inbound(&hash(&payload), &payload, more);
                     user.request(reqwest::Method::POST, "/v2/inbound").body(body.to_string()).send().await
                 } else {
-                    let path = format!("/v3/blobs/{}?ttl_ms=3600000", hash(&payload));
+                    let path = format!("/v3/blobs/{}?ttl_ms=3600000&device_id=d", hash(&payload));
                     user.request(reqwest::Method::PUT, &path).body(payload.to_vec()).send().await
                 };
                 let kept = match sent {
@@ -103,6 +104,20 @@ async fn a_relay_killed_in_mid_upload_keeps_what_it_acknowledged_and_nothing_els
         assert_eq!(files, whole, "round {round}: after the start, as many files as uploads that can be read");
         let nothing = async || payload_files(dir.path()) == 0 && !keys_left(dir.path());
         until("nothing of any payload is left", nothing).await;
+        // What its account is told: each upload that came to be, and its read, once; nothing of those that did not.
+        told += whole;
+        let get = async |path: &str| -> Value {
+            user.request(reqwest::Method::GET, path).send().await.unwrap().json().await.unwrap()
+        };
+        let stats = get("/v2/monitor").await["stats"].clone();
+        assert_eq!(stats, json!({ "inbound": told, "burned": told, "webhooks_sent": 0 }), "round {round}");
+        let audit = get("/v2/audit").await;
+        assert_eq!(
+            (&audit["chain_valid"], &audit["total"]),
+            (&json!(true), &json!(2 * told)),
+            "round {round}"
+        );
+        assert_eq!(get("/v2/stream-next?device=d").await["available"], false, "round {round}");
         println!("round {round}: {count} acknowledged, {whole} whole, {} absent", UPLOADS - whole);
     }
 }

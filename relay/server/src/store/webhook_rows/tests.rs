@@ -76,6 +76,9 @@ fn a_hook_is_told_in_order_one_at_a_time_until_it_took_it() {
     assert_eq!((again.len(), again[0].body == due[1].body, again[0].failures), (1, true, 1));
     // The process died while it called: after the lease it is called again.
     assert_eq!(take_due(&c, HOST, 10, 5000 + LEASE_MS, Digest([0; 32])).unwrap().len(), 2);
+    // Or soon after the next start, also if the clock was set back meanwhile.
+    resume(&c, 1000).unwrap();
+    assert_eq!(next_due(&c, HOST).unwrap(), Some(1000 + RESUME_MS));
 
     let sums = sums(&c).unwrap();
     assert_eq!(

@@ -38,7 +38,9 @@ async fn an_upload_that_the_pass_at_start_makes_live_is_told_of_as_any_other() {
     let lookup = relay.upload(b"one payload").await.blob.lookup;
     // As a crash leaves it between its log entry and its row: the same transaction would have told of it.
     let meta = relay.transfers().0.vault.meta.clone();
-    let undo = "UPDATE blobs SET state = 0, log_index = NULL, device = 'd'; DELETE FROM audit; DELETE FROM activity;";
+    let undo =
+        "UPDATE blobs SET state = 0, log_index = NULL, device = 'd'; DELETE FROM audit; DELETE FROM activity;
+                INSERT INTO accounts (id, created_ms) SELECT account, 0 FROM blobs;";
     meta.write(move |c| Ok::<_, MetaError>(c.execute_batch(undo)?)).await.unwrap();
 
     let relay = relay.restart().await;
