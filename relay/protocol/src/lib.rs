@@ -9,6 +9,7 @@ pub mod canonical;
 pub mod conditions;
 pub mod control;
 pub mod device;
+pub mod did;
 pub mod discovery;
 pub mod download;
 pub mod entry;
