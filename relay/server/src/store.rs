@@ -41,9 +41,11 @@ use self::slots::{KeySlots, Slot, SlotError};
 use crate::accounts::Accounts;
 use crate::app::Core;
 use crate::devices::Devices;
+use crate::dids::Dids;
 use crate::invitations::Invitations;
 use crate::license::Licenses;
 use crate::passwords::Passwords;
+use crate::public::credentials::signed::Nonces;
 use crate::public::transfer::anonymous::AnonymousUploads;
 use crate::rates::RateLimits;
 use crate::sessions::Sessions;
@@ -72,6 +74,10 @@ pub struct Store {
     pub accounts: Accounts,
     /// Device keys.
     pub devices: Devices,
+    /// DIDs that sign requests.
+    pub dids: Dids,
+    /// Nonces of signed requests.
+    pub nonces: Nonces,
     /// Who is admin.
     pub admin: AdminAccess,
     /// Uploads, claims, burns.
@@ -164,9 +170,11 @@ impl Store {
         let accounts = Accounts::load(meta(), log(), licenses.clone(), unattended.clone());
         let accounts = accounts.await.map_err(RecoveryError::from)?;
         let devices = Devices::new(meta(), log(), unattended.clone());
+        let dids = Dids::new(meta(), log(), unattended.clone());
         let admin = AdminAccess::open(meta(), log(), core.settings.clone(), unattended.clone()).await?;
         let transfers = Transfers::open(core.clone(), vault.clone(), unattended.clone()).await?;
         devices.recover().await?;
+        dids.recover().await?;
         let contradictions = vault.meta.read(|c| Ok::<_, RecoveryError>(evidence_rows::count(c)?)).await?;
         core.metrics.contradictions(contradictions);
         Ok(Self {
@@ -174,6 +182,8 @@ impl Store {
             unattended,
             accounts,
             devices,
+            dids,
+            nonces: Nonces::default(),
             admin,
             transfers,
             licenses,

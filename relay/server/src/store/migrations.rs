@@ -22,6 +22,8 @@ const MIGRATIONS: &[Migration] = &[
     Migration { min_reader: 1, sql: include_str!("schema/0004-evidence.sql") },
     // An older release follows no links, and asks for no password: it gives a blob that has one to keys of its account.
     Migration { min_reader: 1, sql: include_str!("schema/0005-access.sql") },
+    // An older release knows no DIDs: their requests are refused until the newer one is back.
+    Migration { min_reader: 1, sql: include_str!("schema/0006-dids.sql") },
 ];
 
 /// The schema this release writes.

@@ -13,6 +13,7 @@ mod control;
 mod courier;
 mod crash;
 mod devices;
+mod dids;
 mod download;
 mod fence;
 mod full_disk;
