@@ -42,6 +42,7 @@ var kinds = []kind{
 	{"sth_anchor", []field{{"count", "int"}, {"chain", "digest"}}},
 	{"log_closed", []field{{"cause", "word:close"}}},
 	{"log_adopted", []field{{"origin", "string"}, {"size", "int"}, {"root", "digest"}}},
+	{"did_revoked", []field{{"key", "digest"}}},
 }
 
 // words are the closed lists of section 3.3.

@@ -76,7 +76,7 @@ type commitmentVector struct {
 // labels are those of section 5.1, without the final zero byte.
 var labels = []string{
 	"transfer-claimed", "transfer-burned", "device-key", "license-request", "license-reply", "license",
-	"telemetry-preview", "destination", "support-key", "remote-action", "image",
+	"telemetry-preview", "destination", "support-key", "remote-action", "image", "did",
 }
 
 func commit(label string, salt hash, value []byte) hash {

@@ -86,6 +86,8 @@ pub enum Purpose {
     RemoteAction,
     /// What an update entry names: the image reference.
     Image,
+    /// A registered DID; the value is [`crate::did::digest`].
+    Did,
 }
 
 impl Purpose {
@@ -103,6 +105,7 @@ impl Purpose {
             Self::SupportKey => b"paramant/support-key/v1\0",
             Self::RemoteAction => b"paramant/remote-action/v1\0",
             Self::Image => b"paramant/image/v1\0",
+            Self::Did => b"paramant/did/v1\0",
         }
     }
 }
@@ -177,6 +180,7 @@ mod tests {
             Purpose::SupportKey,
             Purpose::RemoteAction,
             Purpose::Image,
+            Purpose::Did,
         ];
         for (i, a) in all.iter().enumerate() {
             for (j, b) in all.iter().enumerate() {

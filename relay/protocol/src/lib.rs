@@ -10,6 +10,7 @@ pub mod chunks;
 pub mod conditions;
 pub mod control;
 pub mod device;
+pub mod did;
 pub mod discovery;
 pub mod download;
 pub mod entry;

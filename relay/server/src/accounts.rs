@@ -178,6 +178,13 @@ impl Accounts {
         self.0.active.read().unwrap_or_else(PoisonError::into_inner).keys.get(&key.digest()).cloned()
     }
 
+    /// Who an active key of this public id belongs to. Looks at all of them: for DIDs, whose requests are few.
+    #[must_use]
+    pub fn by_kid(&self, kid: &str) -> Option<Arc<Principal>> {
+        let active = self.0.active.read().unwrap_or_else(PoisonError::into_inner);
+        active.keys.values().find(|principal| principal.kid == kid).cloned()
+    }
+
     /// Accounts with an active key.
     #[must_use]
     pub fn active(&self) -> u64 {

@@ -230,12 +230,7 @@ impl Devices {
     where
         E: From<LogError> + From<MetaError>,
     {
-        let (log, leaf, from) = (self.log.clone(), device.entry.legacy_leaf, device.log_from);
-        let looking = tokio::task::spawn_blocking(move || log.find_legacy_leaf(&leaf, from));
-        let index = match looking.await.unwrap_or(Err(LogError::Ended))? {
-            Some(index) => index,
-            None => self.log.append(device.entry.clone()).await?.index,
-        };
+        let index = self.log.append_once(&device.entry, device.log_from).await?;
         self.remember_index(device, index).await?;
         Ok(index)
     }

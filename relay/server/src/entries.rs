@@ -3,8 +3,9 @@
 //! Nothing here names a person, a file or a key: bodies hold salted commitments, and the salts stay in rows and receipts.
 
 use jiff::Timestamp;
+use paramant_protocol::did;
 use paramant_protocol::entry::body::{
-    AdminChange, AdminChanged, BurnCause, KeyRegistered, TransferBurned, TransferClaimed,
+    AdminChange, AdminChanged, BurnCause, DidRevoked, KeyRegistered, TransferBurned, TransferClaimed,
 };
 use paramant_protocol::entry::{self, Body};
 use paramant_protocol::leaf::{self, Purpose};
@@ -61,6 +62,28 @@ pub fn burned(transfer: Digest, cause: BurnCause) -> Result<Entry, EntryError> {
 pub fn key_registered(kem: &[u8], sig: &[u8], salt: Digest) -> Result<Entry, EntryError> {
     let key = leaf::commit(Purpose::DeviceKey, &salt.0, &leaf::device_key_digest(kem, sig)).into();
     with_body(Body::KeyRegistered(KeyRegistered { key }))
+}
+
+/// A DID was registered. The same kind as device keys have; what the commitment is to tells its opener which it is.
+///
+/// # Errors
+/// Never for these fields; the entry's own checks ask for it.
+pub fn did_registered(device: &str, public_key: &str, salt: Digest) -> Result<Entry, EntryError> {
+    let key = did_commitment(device, public_key, salt).into();
+    with_body(Body::KeyRegistered(KeyRegistered { key }))
+}
+
+/// A DID was revoked: by the commitment of its registration, so that everybody sees which of those is over.
+///
+/// # Errors
+/// Never for these fields; the entry's own checks ask for it.
+pub fn did_revoked(device: &str, public_key: &str, salt: Digest) -> Result<Entry, EntryError> {
+    let key = did_commitment(device, public_key, salt).into();
+    with_body(Body::DidRevoked(DidRevoked { key }))
+}
+
+fn did_commitment(device: &str, public_key: &str, salt: Digest) -> leaf::Hash {
+    leaf::commit(Purpose::Did, &salt.0, &did::digest(device, public_key))
 }
 
 /// The admin did something; only the sort of thing is public.

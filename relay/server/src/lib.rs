@@ -15,6 +15,7 @@ pub mod control;
 pub mod courier;
 pub mod data_dir;
 pub mod devices;
+pub mod dids;
 pub mod directives;
 pub mod drain;
 pub mod entries;

@@ -172,6 +172,20 @@ impl LogService {
         receiver.await.unwrap_or(Err(LogError::Ended))
     }
 
+    /// Appends an entry unless it is there already, at or after `from`; answers its index. Whoever may have been cut off between
+    /// an append and the note of its place comes here.
+    ///
+    /// # Errors
+    /// As [`LogService::append`], or when the disk cannot be read.
+    pub async fn append_once(&self, entry: &Entry, from: u64) -> Result<u64, LogError> {
+        let (log, leaf) = (self.clone(), entry.legacy_leaf);
+        let looking = tokio::task::spawn_blocking(move || log.find_legacy_leaf(&leaf, from));
+        match looking.await.unwrap_or(Err(LogError::Ended))? {
+            Some(index) => Ok(index),
+            None => Ok(self.append(entry.clone()).await?.index),
+        }
+    }
+
     /// Appends an entry with a body, dated now.
     ///
     /// # Errors

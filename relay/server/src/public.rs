@@ -10,6 +10,7 @@ mod conditions;
 pub mod credentials;
 pub mod ct;
 pub mod ct_pages;
+pub mod dids;
 pub mod discovery;
 pub mod errors;
 pub mod headers;
@@ -35,7 +36,7 @@ pub mod transfer;
 pub mod usage;
 pub mod webhooks;
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{Extensions, HeaderMap, StatusCode, Version, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -73,6 +74,7 @@ pub fn router(app: Shared) -> Router {
         .merge(stream::routes())
         .merge(webhooks::routes())
         .merge(keys::routes())
+        .merge(dids::routes())
         .merge(admin::routes())
         .merge(usage::routes())
         .merge(team::routes())
@@ -99,11 +101,15 @@ fn compression() -> CompressionLayer<impl Predicate> {
 }
 
 /// An unknown path tells a stranger nothing, not even that it is unknown (protocol section 0.3).
-async fn nothing_here(State(app): State<Shared>, headers: HeaderMap) -> Response {
-    let key = headers.get("x-api-key").and_then(|key| key.to_str().ok());
-    if key.is_some_and(|key| app.store.accounts.authenticate(key).is_some()) {
-        (StatusCode::NOT_FOUND, Json(Refusal::new("there is nothing at this path"))).into_response()
-    } else {
-        (StatusCode::UNAUTHORIZED, Json(Refusal::new("a valid X-Api-Key is needed here"))).into_response()
+async fn nothing_here(State(app): State<Shared>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    match credentials::known(&parts, &app).await {
+        Ok(Some(_)) => {
+            (StatusCode::NOT_FOUND, Json(Refusal::new("there is nothing at this path"))).into_response()
+        }
+        Ok(None) => {
+            (StatusCode::UNAUTHORIZED, Json(Refusal::new("a valid X-Api-Key is needed here"))).into_response()
+        }
+        Err(refused) => refused.into_response(),
     }
 }

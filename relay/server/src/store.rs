@@ -50,10 +50,12 @@ use crate::account_views::AccountViews;
 use crate::accounts::Accounts;
 use crate::app::Core;
 use crate::devices::Devices;
+use crate::dids::Dids;
 use crate::invitations::Invitations;
 use crate::license::Licenses;
 use crate::passwords::Passwords;
 use crate::plans::Hourly;
+use crate::public::credentials::signed::Nonces;
 use crate::public::transfer::anonymous::AnonymousUploads;
 use crate::rates::RateLimits;
 use crate::sessions::Sessions;
@@ -87,6 +89,10 @@ pub struct Store {
     pub views: AccountViews,
     /// Who is told of uploads by calls.
     pub webhooks: Webhooks,
+    /// DIDs that sign requests.
+    pub dids: Dids,
+    /// Nonces of signed requests.
+    pub nonces: Nonces,
     /// Who is admin.
     pub admin: AdminAccess,
     /// Uploads, claims, burns.
@@ -183,9 +189,11 @@ impl Store {
         let accounts = Accounts::load(meta(), log(), licenses.clone(), unattended.clone());
         let accounts = accounts.await.map_err(RecoveryError::from)?;
         let devices = Devices::new(meta(), log(), unattended.clone());
+        let dids = Dids::new(meta(), log(), unattended.clone());
         let admin = AdminAccess::open(meta(), log(), core.settings.clone(), unattended.clone()).await?;
         let transfers = Transfers::open(core.clone(), vault.clone(), unattended.clone()).await?;
         devices.recover().await?;
+        dids.recover().await?;
         let contradictions = vault.meta.read(|c| Ok::<_, RecoveryError>(evidence_rows::count(c)?)).await?;
         core.metrics.contradictions(contradictions);
         let (views, webhooks) = (AccountViews::new(meta()), Webhooks::new(core, meta()));
@@ -196,6 +204,8 @@ impl Store {
             devices,
             views,
             webhooks,
+            dids,
+            nonces: Nonces::default(),
             admin,
             transfers,
             licenses,

@@ -157,6 +157,8 @@ bodies! {
     LogClosed(LogClosed) = "log_closed",
     /// The first entry of a log that was adopted in place of another.
     LogAdopted(LogAdopted) = "log_adopted",
+    /// A DID was revoked by its account.
+    DidRevoked(DidRevoked) = "did_revoked",
 }
 
 fn typed<T: DeserializeOwned + Serialize>(kind: Kind, value: &Value) -> Result<T, EntryError> {
@@ -196,7 +198,8 @@ body_structs! {
     }
     /// Body of `key_registered`.
     KeyRegistered {
-        /// Commitment to SHA3-256(KEM key ‖ signing key) under [`crate::leaf::Purpose::DeviceKey`].
+        /// Commitment to SHA3-256(KEM key ‖ signing key) under [`crate::leaf::Purpose::DeviceKey`], or to a DID's digest under
+        /// [`crate::leaf::Purpose::Did`].
         key: Digest,
     }
     /// Body of `relay_started`.
@@ -332,6 +335,11 @@ body_structs! {
         size: u64,
         /// SHA-256 root of that checkpoint.
         root: Digest,
+    }
+    /// Body of `did_revoked`.
+    DidRevoked {
+        /// The commitment of the `key_registered` that registered it.
+        key: Digest,
     }
 }
 

@@ -58,6 +58,7 @@ fn every_body() -> Vec<Body> {
         Body::SthAnchor(SthAnchor { count: 7, chain: digest(3) }),
         Body::LogClosed(LogClosed { cause: CloseCause::Deleted }),
         Body::LogAdopted(LogAdopted { origin: "old.example/log".into(), size: 9, root: digest(4) }),
+        Body::DidRevoked(DidRevoked { key }),
     ]
 }
 

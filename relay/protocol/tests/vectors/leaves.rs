@@ -89,6 +89,7 @@ fn commitments_are_those_of_the_specification() {
         ("support-key", Purpose::SupportKey),
         ("remote-action", Purpose::RemoteAction),
         ("image", Purpose::Image),
+        ("did", Purpose::Did),
     ];
     let file: Commitments = read("commitments.json");
     assert_eq!(file.vectors.len(), purposes.len());

@@ -34,7 +34,9 @@ pub(super) fn rewrite(data: &DataDir) -> Result<(), AdoptError> {
             c.execute_batch(
                 "UPDATE blobs SET log_from = 0, log_index = NULL, burn_from = CASE WHEN burn_entry IS NULL THEN NULL ELSE 0 END;
                  UPDATE devices SET log_from = 0, log_index = NULL;
-                 DELETE FROM uploads WHERE state = 1;",
+                 DELETE FROM uploads WHERE state = 1;
+                 UPDATE dids SET log_from = 0, log_index = NULL, revoke_index = NULL,
+                     revoke_from = CASE WHEN revoke_entry IS NULL THEN NULL ELSE 0 END;",
             )?;
             let mut place = c.prepare("UPDATE blobs SET log_index = ? WHERE id = ?")?;
             for (index, blob) in (FIRST..).zip(unread) {

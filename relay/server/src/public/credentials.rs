@@ -1,7 +1,9 @@
-//! Who is calling: an API key, the admin, or just an address; and how often each may.
+//! Who is calling: an API key, a DID that acts for one, the admin, or just an address; and how often each may.
 //!
-//! Extractors: a handler that takes [`Key`] answers 401 without a valid one, one that takes [`Admin`] without the admin's
+//! Extractors: a handler that takes [`Key`] has the principal, however the request showed it, and answers 401 without; one that takes [`Admin`] without the admin's
 //! token. All of them count against a rate ([`crate::rates`]). Reads of the log take none of these and are never limited.
+
+pub(crate) mod signed;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -18,7 +20,7 @@ use crate::app::Shared;
 use crate::listener::ClientAddress;
 use crate::rates::Caller;
 
-/// A request that carries an active API key, within its rate.
+/// A request that carries an active API key, or that a DID signed which acts for one; within the key's rate.
 #[derive(Debug, Clone)]
 pub struct Key(pub Arc<Principal>);
 
@@ -34,11 +36,8 @@ impl FromRequestParts<Shared> for Key {
     type Rejection = Refused;
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refused> {
-        match principal(&parts.headers, app) {
-            Some(principal) => {
-                admit(app, Caller::Key(principal.kid.clone()))?;
-                Ok(Self(principal))
-            }
+        match known(parts, app).await? {
+            Some(principal) => Ok(Self(principal)),
             None => {
                 admit(app, Caller::at(address(parts)))?;
                 Err(Refused::unauthorized())
@@ -66,6 +65,17 @@ impl FromRequestParts<Shared> for Anyone {
         let address = address(parts);
         admit(app, Caller::at(address))?;
         Ok(Self(address))
+    }
+}
+
+/// Who this request acts for, within their rate; `None` for everybody else, who are not counted here.
+pub async fn known(parts: &Parts, app: &Shared) -> Result<Option<Arc<Principal>>, Refused> {
+    match principal(&parts.headers, app) {
+        Some(principal) => {
+            admit(app, Caller::Key(principal.kid.clone()))?;
+            Ok(Some(principal))
+        }
+        None => signed::principal(parts, app).await,
     }
 }
 

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::Router;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use jiff::Timestamp;
@@ -130,8 +130,12 @@ async fn verify(
 }
 
 /// Always 200: clients ask several relays which one knows their key.
-async fn check_key(State(app): State<Shared>, _: Anyone, headers: HeaderMap) -> Json<Value> {
-    let plan = credentials::principal(&headers, &app).map(|who| who.plan.clone());
+async fn check_key(State(app): State<Shared>, _: Anyone, request: Request) -> Json<Value> {
+    let (parts, _) = request.into_parts();
+    let plan = match credentials::principal(&parts.headers, &app) {
+        Some(who) => Some(who.plan.clone()),
+        None => credentials::known(&parts, &app).await.ok().flatten().map(|who| who.plan.clone()),
+    };
     Json(json!({ "valid": plan.is_some(), "plan": plan }))
 }
 

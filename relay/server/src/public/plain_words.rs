@@ -25,7 +25,7 @@ pub(super) fn told(kind: Kind) -> Told {
         ),
         Kind::KeyRegistered => (
             "Device key registered",
-            "A device registered the keys that files are encrypted to. The entry commits to them, so that they cannot be swapped unnoticed.",
+            "A device registered the keys that files are encrypted to, or a DID. The entry commits to them, so that they cannot be swapped unnoticed.",
         ),
         Kind::RelayStarted => {
             ("Relay started", "The relay's process started; the entry names its release and its identity.")
@@ -77,6 +77,9 @@ pub(super) fn told(kind: Kind) -> Told {
             "All tree heads signed so far are chained into one hash, so that none can be dropped unnoticed.",
         ),
         Kind::LogClosed => ("Log closed", "The last entry of this log."),
+        Kind::DidRevoked => {
+            ("Identifier revoked", "A DID was taken back by its account; it signs no requests any more.")
+        }
         Kind::LogAdopted => (
             "Log begun anew",
             "This log was begun in place of another one; the entry names that log and its last known checkpoint.",

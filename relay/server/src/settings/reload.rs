@@ -134,6 +134,8 @@ fn merge(running: &Settings, new: &Settings) -> (Settings, Vec<&'static str>) {
         termination_grace: new.termination_grace,
         witnesses: new.witnesses.clone(),
         webhooks: new.webhooks.clone(),
+        anonymous_uploads: new.anonymous_uploads,
+        allowed_origins: new.allowed_origins.clone(),
         ..running.clone()
     };
     let waiting = [
@@ -154,14 +156,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_limits_witnesses_and_grace_take_effect_without_a_restart() {
+    fn what_binds_no_address_and_names_no_log_takes_effect_without_a_restart() {
         let running = Settings::default();
         let mut new = running.clone();
         new.limits.max_blob = 1;
+        new.anonymous_uploads = true;
         new.termination_grace = Duration::from_secs(1);
         new.sector = "health".to_owned();
         let (merged, waiting) = merge(&running, &new);
-        assert_eq!(merged.limits.max_blob, 1);
+        assert!(merged.limits.max_blob == 1 && merged.anonymous_uploads);
         assert_eq!(merged.termination_grace, Duration::from_secs(1));
         assert_eq!(merged.sector, "relay");
         assert_eq!(waiting, ["sector"]);

@@ -30,6 +30,8 @@ const MIGRATIONS: &[Migration] = &[
     Migration { min_reader: 1, sql: include_str!("schema/0008-webhooks.sql") },
     // New tables, and columns with defaults. While chunks or strict blobs are there, `need_chunks` asks for more.
     Migration { min_reader: 1, sql: include_str!("schema/0009-uploads.sql") },
+    // An older release knows no DIDs: their requests are refused until the newer one is back.
+    Migration { min_reader: 1, sql: include_str!("schema/0010-dids.sql") },
 ];
 
 /// The first schema whose releases know chunks and strict blobs.

@@ -11,7 +11,7 @@ use super::{Digest, RecoveryError};
 use crate::log_service::LogService;
 
 /// The tables whose rows have an entry of their own.
-const TABLES: [&str; 2] = ["blobs", "devices"];
+const TABLES: [&str; 3] = ["blobs", "devices", "dids"];
 
 /// Rows and log do not belong together. The process ends with exit code 70: what is on disk needs a person.
 #[derive(Debug, thiserror::Error)]

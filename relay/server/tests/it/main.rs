@@ -17,6 +17,7 @@ mod courier;
 mod crash;
 mod cutting_line;
 mod devices;
+mod dids;
 mod download;
 mod fence;
 mod full_disk;
