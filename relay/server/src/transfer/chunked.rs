@@ -1,8 +1,9 @@
 //! Uploads in chunks: opened, and filled in any order by any number of connections.
 //!
 //! Opening makes a key durable and then the row, so a row always has its key. A chunk's file is durable before its row, and its row
-//! before its answer; no lock is held meanwhile, and a chunk that comes twice is kept once. A crash leaves at
-//! most files and keys that no row speaks of: the pass at start removes them. What was acknowledged of an open upload survives any restart (with payloads in memory: none does).
+//! before its answer; no lock is held meanwhile, and a chunk that comes twice is kept once. A crash leaves at most files and keys
+//! that no row speaks of: the pass at start removes them. What was acknowledged of an open upload survives any restart (with
+//! payloads in memory: none does).
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -183,9 +184,9 @@ impl Transfers {
         id: BlobId,
         number: u64,
     ) -> Result<Option<Upload>, MetaError> {
-        let this_one = move |c: &Connection, id| {
+        let this_one = move |c: &Connection, id: BlobId| {
             let there = chunk_rows::find(c, id, number)?;
-            Ok(there.map(|chunk| chunk.number).into_iter().collect())
+            Ok::<Vec<u64>, rusqlite::Error>(there.map(|chunk| chunk.number).into_iter().collect())
         };
         self.look(account, id, this_one).await
     }
