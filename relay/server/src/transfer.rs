@@ -9,6 +9,7 @@ mod burn;
 mod chunked;
 mod claim;
 mod complete;
+mod giving_up;
 mod in_flight;
 mod intake;
 mod receive;

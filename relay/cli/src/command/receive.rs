@@ -9,7 +9,7 @@ mod receipt;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Error, Result};
+use anyhow::{Error, Result, bail};
 use paramant_client::directory::{self, Demands};
 use paramant_client::durable::{ORDINARY, SECRET};
 use paramant_client::envelope::Sender;
@@ -21,6 +21,7 @@ use paramant_protocol::download::StatusAnswer;
 use paramant_protocol::id::BlobHash;
 use paramant_protocol::{device::DeviceKeys, fingerprint};
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::place::{self, Place};
 use crate::arguments::Receive;
@@ -31,6 +32,26 @@ use crate::output::{Output, Unit};
 const RECEIPT_ROOM: u64 = 32 << 10;
 
 pub(super) async fn run(arguments: Receive, output: &Output) -> Result<()> {
+    // Once all of a blob is here nothing is waited for any more: what was received is written.
+    tokio::select! {
+        outcome = receive(arguments, output) => outcome,
+        () = told_to_end() => bail!("interrupted; the relay keeps the view for a while: call the command again"),
+    }
+}
+
+/// Waits for Ctrl-C or SIGTERM: half of a file in the clear must not stay where it was being written.
+async fn told_to_end() {
+    let one = async |kind| match signal(kind) {
+        Ok(mut signal) => drop(signal.recv().await),
+        Err(_) => std::future::pending().await, // then the signal ends the process as it always did
+    };
+    tokio::select! {
+        () = one(SignalKind::interrupt()) => {}
+        () = one(SignalKind::terminate()) => {}
+    }
+}
+
+async fn receive(arguments: Receive, output: &Output) -> Result<()> {
     let relay = super::relay(&arguments.relay, &arguments.account)?;
     let state = super::state_dir(&arguments.account.state)?;
     let name = &arguments.own.device;

@@ -1,12 +1,18 @@
 //! The command as a script sees it: exit codes, output, and no secret in either.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
 
+#[path = "../../../server/tests/it/cutting_line.rs"]
+mod cutting_line;
 mod fake_relay;
+mod large;
 mod log;
 #[path = "../../../client/tests/it/made_log.rs"]
 #[allow(dead_code, reason = "the client's tests need more of it")]
 mod made_log;
 mod receive;
+#[path = "../../../server/tests/it/relay.rs"]
+#[allow(dead_code, reason = "the relay's own tests need more of it")]
+mod relay;
 
 use std::path::Path;
 

@@ -1,9 +1,9 @@
-//! Uploads in chunks: opened, filled in any order by any number of connections, given up when nobody goes on.
+//! Uploads in chunks: opened, and filled in any order by any number of connections.
 //!
 //! Opening makes a key durable and then the row, so a row always has its key. A chunk's file is durable before its row, and its row
-//! before its answer; no lock is held meanwhile, and a chunk that comes twice is kept once. Giving up goes row, key, files, rows.
-//! A crash leaves at most files and keys that no row speaks of, and uploads marked as given up: the pass at start removes them.
-//! What was acknowledged of an open upload survives any restart (with payloads in memory: none does).
+//! before its answer; no lock is held meanwhile, and a chunk that comes twice is kept once. A crash leaves at most files and keys
+//! that no row speaks of: the pass at start removes them. What was acknowledged of an open upload survives any restart (with
+//! payloads in memory: none does).
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -19,19 +19,17 @@ use crate::store::meta::MetaError;
 use crate::store::seal::PayloadKey;
 use crate::store::slots::SlotError;
 use crate::store::upload_rows::{self, UploadPhase, UploadRow};
-use crate::store::{AccountId, BlobId, Digest, RecoveryError, now_ms};
+use crate::store::{AccountId, BlobId, Digest, now_ms};
 
 /// An upload that no chunk comes for is given up: a sender whose line is down over night goes on in the morning.
-const IDLE: Duration = Duration::from_secs(24 * 3600);
+pub(super) const IDLE: Duration = Duration::from_secs(24 * 3600);
 /// An upload is given up at this age whatever comes: room is not held for ever by a chunk a day.
-const AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(super) const AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Unfinished uploads of one account, and of all: each may hold room for a largest blob.
 const OPEN_OF_ACCOUNT: u64 = 16;
 const OPEN: u64 = 1024;
 /// How long a repeat of `complete` is answered.
-const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
-/// Uploads removed in one round of the sweep.
-const ROUND: u32 = 64;
+pub(super) const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
 
 /// What is to be uploaded, and under which terms.
 #[derive(Debug, Clone)]
@@ -57,7 +55,7 @@ pub struct Opening {
 pub struct Upload {
     /// Its row.
     pub row: UploadRow,
-    /// Numbers of the chunks that are kept, in ranges.
+    /// Numbers of the chunks that are kept, of those asked for, in ranges.
     pub present: Vec<[u64; 2]>,
     /// It is being logged.
     pub completing: bool,
@@ -173,10 +171,36 @@ impl Transfers {
     /// # Errors
     /// When the database cannot be read.
     pub async fn upload(&self, account: AccountId, id: BlobId) -> Result<Option<Upload>, MetaError> {
+        self.look(account, id, chunk_rows::numbers).await
+    }
+
+    /// The same, asking for one chunk only: what every chunk costs must not grow with their number.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn upload_with(
+        &self,
+        account: AccountId,
+        id: BlobId,
+        number: u64,
+    ) -> Result<Option<Upload>, MetaError> {
+        let this_one = move |c: &Connection, id: BlobId| {
+            let there = chunk_rows::find(c, id, number)?;
+            Ok::<Vec<u64>, rusqlite::Error>(there.map(|chunk| chunk.number).into_iter().collect())
+        };
+        self.look(account, id, this_one).await
+    }
+
+    async fn look(
+        &self,
+        account: AccountId,
+        id: BlobId,
+        kept: impl FnOnce(&Connection, BlobId) -> Result<Vec<u64>, rusqlite::Error> + Send + 'static,
+    ) -> Result<Option<Upload>, MetaError> {
         let find = move |c: &Connection| {
             let Some(row) = upload_rows::find(c, account, id)? else { return Ok::<_, MetaError>(None) };
             let numbers = match row.phase {
-                UploadPhase::Open => chunk_rows::numbers(c, id)?,
+                UploadPhase::Open => kept(c, id)?,
                 UploadPhase::Done(_) => (0..row.size.div_ceil(row.chunk_size.max(1))).collect(),
                 UploadPhase::GivenUp => Vec::new(),
             };
@@ -211,88 +235,6 @@ impl Transfers {
         let file = BlobId::random().map_err(UploadError::from)?;
         let intake = Intake::new(file, &key.for_chunk(file), Arc::clone(&self.0.vault.payloads), length)?;
         Ok((Chunk { transfers: self.clone(), upload: id, number, file, intake }, length))
-    }
-
-    /// Gives an open upload up. `false`: the account has no such upload open.
-    ///
-    /// # Errors
-    /// When the database or the key file fail; the sweep goes on then.
-    pub async fn abort_upload(&self, account: AccountId, id: BlobId) -> Result<bool, RecoveryError> {
-        let this = self.clone();
-        let aborting = async move {
-            let find = move |c: &Connection| Ok::<_, RecoveryError>(upload_rows::find(c, account, id)?);
-            let Some(row) = this.0.vault.meta.read(find).await? else { return Ok(false) };
-            let given_up = this.give_up_upload(&row).await?;
-            this.remove_given_up().await?;
-            Ok(given_up)
-        };
-        self.0.unattended.finish(aborting).await
-    }
-
-    /// One round of the sweep over uploads.
-    pub(super) async fn sweep_uploads(&self, now: i64) -> Result<(), MetaError> {
-        let before = |age: Duration| now.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
-        let (idle, old, done) = (before(IDLE), before(AGE), before(REMEMBERED));
-        let stale = move |c: &Connection| Ok::<_, MetaError>(upload_rows::stale(c, idle, old, ROUND)?);
-        for row in self.0.vault.meta.read(stale).await? {
-            tracing::info!(upload = %row.id, "an unfinished upload has expired");
-            self.give_up_upload(&row).await?;
-        }
-        let has_done = move |c: &Connection| Ok::<_, MetaError>(upload_rows::has_done_before(c, done)?);
-        if self.0.vault.meta.read(has_done).await? {
-            self.0.vault.meta.write(move |c| Ok::<_, MetaError>(upload_rows::forget_done(c, done)?)).await?;
-        }
-        if let Err(error) = self.remove_given_up().await {
-            tracing::error!(%error, "an upload that was given up is not removed yet; the sweep tries again");
-        }
-        Ok(())
-    }
-
-    /// At start: what has no key any more cannot go on (payloads in memory).
-    pub(super) async fn give_up_keyless(&self) -> Result<(), RecoveryError> {
-        let open = |c: &Connection| Ok::<_, RecoveryError>(upload_rows::all_open(c)?);
-        for row in self.0.vault.meta.read(open).await? {
-            if matches!(self.0.vault.keys.get(row.slot, row.id), Err(SlotError::Gone)) {
-                self.give_up_upload(&row).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn give_up_upload(&self, row: &UploadRow) -> Result<bool, MetaError> {
-        let (this, id) = (self.clone(), row.id);
-        let give_up =
-            move |c: &Connection| Ok::<_, MetaError>(!this.is_committing(id) && upload_rows::give_up(c, id)?);
-        let given_up = self.0.vault.meta.write(give_up).await?;
-        if given_up {
-            self.0.in_flight.release(row.size);
-        }
-        Ok(given_up)
-    }
-
-    /// Removes what is left of uploads that were given up: key, files, rows.
-    pub(super) async fn remove_given_up(&self) -> Result<(), RecoveryError> {
-        let given_up = |c: &Connection| Ok::<_, RecoveryError>(upload_rows::given_up(c, ROUND)?);
-        for row in self.0.vault.meta.read(given_up).await? {
-            self.remove_chunks(&row).await?;
-            let id = row.id;
-            self.0.vault.meta.write(move |c| Ok::<_, RecoveryError>(upload_rows::delete(c, id)?)).await?;
-        }
-        Ok(())
-    }
-
-    /// Destroys the key of an upload that is no blob, and removes its chunks.
-    pub(super) async fn remove_chunks(&self, row: &UploadRow) -> Result<(), RecoveryError> {
-        let (vault, id) = (self.0.vault.clone(), row.id);
-        vault.keys.clear(vec![(row.slot, id)]).await?;
-        let removing = tokio::task::spawn_blocking(move || {
-            for chunk in vault.meta.read_blocking(|c| Ok::<_, RecoveryError>(chunk_rows::of(c, id)?))? {
-                vault.payloads.remove(chunk.file)?;
-            }
-            Ok::<_, RecoveryError>(())
-        });
-        removing.await.map_err(std::io::Error::other)??;
-        self.0.vault.meta.write(move |c| Ok::<_, RecoveryError>(chunk_rows::delete_all(c, id)?)).await
     }
 
     /// Whether the upload's completion is under way in this process.

@@ -22,8 +22,8 @@ pub(super) async fn receive(
     let file = Arc::new(place.file()?);
     let bar = output.bar("receiving", Unit::Bytes);
     // Should this fail, the draft vanishes with its place, and the relay keeps the view for another try.
-    let Received { size, sender, burned, receipt } =
-        receive::receive(request, &file, &bar.progress()).await?;
+    let received = receive::receive(request, &file, &bar.progress()).await?;
+    let Received { size, sender, burned, receipt } = received;
     drop((bar, file));
 
     let hash = &arguments.hash;

@@ -3,7 +3,6 @@
 //! A chunk that is not there yet is not counted against the key's rate: the upload was, and it has only so many. One that comes
 //! again is. Unknown, foreign, expired and given up are one 404.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{FromRequestParts as _, Path, Request, State};
@@ -101,7 +100,7 @@ async fn chunk(
             None => Key::from_request_parts(&mut parts, &app).await?.0,
         };
         let guard = app.core.drain.continue_upload();
-        let upload = find(&app, &who, &id).await;
+        let upload = find_with(&app, &who, &id, number).await;
         if !upload.as_ref().is_ok_and(|upload| !shown(upload).has(number)) {
             Key::from_request_parts(&mut parts, &app).await?; // counted
         }
@@ -187,9 +186,15 @@ async fn answer(app: &App, completed: Completed) -> UploadAnswer {
     }
 }
 
-async fn find(app: &App, who: &Arc<Principal>, id: &str) -> Result<Upload, Refused> {
+async fn find(app: &App, who: &Principal, id: &str) -> Result<Upload, Refused> {
     let id = BlobId::parse(id).ok_or_else(Refused::gone)?;
     app.store.transfers.upload(who.account, id).await?.ok_or_else(Refused::gone)
+}
+
+/// As [`find`], with this chunk at most.
+async fn find_with(app: &App, who: &Principal, id: &str, number: u64) -> Result<Upload, Refused> {
+    let id = BlobId::parse(id).ok_or_else(Refused::gone)?;
+    app.store.transfers.upload_with(who.account, id, number).await?.ok_or_else(Refused::gone)
 }
 
 fn shown(upload: &Upload) -> UploadProgress {

@@ -136,6 +136,7 @@ async fn a_crash_before_the_entry_leaves_the_upload_open_with_every_chunk() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_after_the_entry_leaves_a_blob_and_the_same_answer() {
     let relay = TestRelay::start().await;
+    relay.transfers().end_sweep().await; // it would settle the row before its entry is there
     let upload = filled(&relay).await;
     let (row, entry) = pending(&relay, &upload);
     let meta = &relay.transfers().0.vault.meta;
