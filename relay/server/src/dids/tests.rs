@@ -2,7 +2,7 @@ use super::*;
 use crate::test_relay::{ACCOUNT, TestRelay, hang_up_when, until};
 
 fn principal(account: AccountId) -> Principal {
-    Principal { account, kid: "k_000000000000".to_owned(), plan: "community".to_owned() }
+    Principal { account, kid: "k_000000000000".to_owned(), plan: "community".to_owned(), is_primary: true }
 }
 
 #[tokio::test(flavor = "multi_thread")]

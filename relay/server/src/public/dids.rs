@@ -62,7 +62,8 @@ async fn device_keys(app: &Shared, who: &Principal, request: &RegisterKeys) -> R
     // The DID's own key is no legacy anchor of the device: it is kept only where no keys are registered yet.
     let keys = request.keys().map_err(|error| Refused::bad(error.to_string()))?;
     let same = |text: Option<&String>, key: &[u8]| text.is_some_and(|text| *text == hex::encode(key));
-    let held = app.store.devices.keys(who.account, keys.device.as_str()).await?.map(|held| held.keys);
+    let held =
+        app.store.devices.keys(who.account, keys.device.as_str(), app.plan(who)).await?.map(|held| held.keys);
     match held {
         Some(held) => {
             let same =
@@ -71,7 +72,7 @@ async fn device_keys(app: &Shared, who: &Principal, request: &RegisterKeys) -> R
         }
         None => {
             let ecdh = request.ecdh_pub.clone().unwrap_or_default();
-            app.store.devices.register(who.account, keys, ecdh).await?;
+            app.store.devices.register(who.account, keys, ecdh, app.plan(who)).await?;
             Ok(())
         }
     }

@@ -35,7 +35,7 @@ const MIGRATIONS: &[Migration] = &[
 ];
 
 /// The first schema whose releases know chunks and strict blobs.
-const CHUNKS: u32 = 5;
+const CHUNKS: u32 = 9;
 
 /// The schema this release writes.
 pub(super) const SCHEMA: u32 = MIGRATIONS.len() as u32;

@@ -102,7 +102,7 @@ fn backup(data: &Path, to: &Path) -> Vec<u8> {
 async fn burned_keys_are_found_nowhere() {
     let home = TempDir::new().unwrap();
     let data = home.path().join("data");
-    let relay = Process::start(home.path());
+    let relay = Process::with_limits(home.path(), "maxBlob: 64Mi");
     let user = User::new(&relay.url).await;
     // One is more than sockets hold: its reader is still in the middle of it when the memory is searched.
     let sizes = [100, 3000, 70_000, 1_000_000, 100, 3000, 70_000, 20_000_000, 100, 3000, 70_000, 1_000_000];
