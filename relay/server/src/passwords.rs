@@ -1,30 +1,26 @@
 //! Passwords of blobs: sealed when they come in, compared when somebody reads, and tried only so often.
 //!
-//! Argon2id with the published parameters; only its PHC string is kept. Hashing runs on blocking threads, two at a time, so it
-//! takes 38 MiB at most however many ask. A wrong password counts before it is compared, so that hanging up does not undo it, and
-//! counts are kept apart by who asks: whoever holds a download link cannot use up the tries of the sender's own keys, nor one
-//! account those of another. Counts are in memory: a restart gives everybody their tries again, and nobody outside can cause one.
+//! Only the PHC string of an Argon2id hash is kept. Hashing runs on blocking threads, two at a time, so it takes 38 MiB at most
+//! however many ask, and nothing in a relay that sees no password. A password counts as wrong before it is compared, so that
+//! hanging up does not undo it, and counts are kept apart by who asks: whoever holds a download link cannot use up the tries of
+//! the sender's own keys, nor one account those of another. Counts are in memory: a restart gives everybody their tries again,
+//! and nobody outside can cause one.
 
+mod hashing;
 mod tries;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use argon2::{Algorithm, Argon2, Params, Version};
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
-use self::tries::{Counted, Tries};
+use self::hashing::Memory;
+use self::tries::{Counted, Outcome, Tries};
 use crate::store::blob_rows::Asked;
 use crate::store::{BlobId, claim_rows::Locked};
 
-/// Protocol section 4.1: 19 MiB, two passes, one lane.
-const MEMORY_KIB: u32 = 19_456;
-const PASSES: u32 = 2;
-const LANES: u32 = 1;
 /// Hashes at a time: 19 MiB each, about 20 ms on one core.
 const AT_ONCE: usize = 2;
 /// How long a hash waits for its turn; several hundred others may be before it.
@@ -43,6 +39,8 @@ pub struct Passwords(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     turns: Arc<Semaphore>,
+    /// One for each turn that was ever taken.
+    memory: Mutex<Vec<Memory>>,
     tries: Mutex<Tries>,
 }
 
@@ -107,7 +105,11 @@ impl std::fmt::Debug for Password {
 
 impl Default for Passwords {
     fn default() -> Self {
-        Self(Arc::new(Inner { turns: Arc::new(Semaphore::new(AT_ONCE)), tries: Mutex::default() }))
+        Self(Arc::new(Inner {
+            turns: Arc::new(Semaphore::new(AT_ONCE)),
+            memory: Mutex::default(),
+            tries: Mutex::default(),
+        }))
     }
 }
 
@@ -117,14 +119,7 @@ impl Passwords {
     /// # Errors
     /// [`PasswordError::Busy`], or a failure of this machine.
     pub async fn seal(&self, password: Password) -> Result<String, PasswordError> {
-        self.hashing(move || {
-            let mut salt = [0; 16];
-            getrandom::fill(&mut salt).map_err(internal)?;
-            let sealed: PasswordHash =
-                argon2()?.hash_password_with_salt(&password.0, &salt).map_err(internal)?;
-            Ok(sealed.to_string())
-        })
-        .await
+        self.hashing(move |memory| hashing::seal(&password, memory)).await
     }
 
     /// Whether a PHC string is of this password. For the sender's own repeat; counts nothing.
@@ -132,7 +127,7 @@ impl Passwords {
     /// # Errors
     /// As [`Passwords::seal`].
     pub async fn is_of(&self, sealed: String, password: Password) -> Result<bool, PasswordError> {
-        self.hashing(move || opens(&sealed, &password)).await
+        self.hashing(move |memory| hashing::opens(&sealed, &password, memory)).await
     }
 
     /// Tries a password: the blob that it unlocks.
@@ -147,10 +142,12 @@ impl Passwords {
     ) -> Result<BlobId, PasswordError> {
         let blob = locked.blob;
         let mut counted = Counted::begin(self, blob, trier)?;
-        let right = self.hashing(move || {
-            let right = opens(&locked.password, &password)?;
+        let right = self.hashing(move |memory| {
+            // Before it is compared: from here on hanging up changes nothing.
+            counted.was(Outcome::Wrong);
+            let right = hashing::opens(&locked.password, &password, memory)?;
             if right {
-                counted.was_right();
+                counted.was(Outcome::Right);
             }
             Ok(right)
         });
@@ -160,40 +157,25 @@ impl Passwords {
     /// Does `hash` on a blocking thread, in turn, to its end even if nobody waits any more.
     async fn hashing<T: Send + 'static>(
         &self,
-        hash: impl FnOnce() -> Result<T, PasswordError> + Send + 'static,
+        hash: impl FnOnce(&mut Memory) -> Result<T, PasswordError> + Send + 'static,
     ) -> Result<T, PasswordError> {
         let turn = tokio::time::timeout(PATIENCE, Arc::clone(&self.0.turns).acquire_owned());
         let Ok(Ok(turn)) = turn.await else { return Err(PasswordError::Busy) };
+        let inner = Arc::clone(&self.0);
         let hashing = tokio::task::spawn_blocking(move || {
-            let result = hash();
+            let mut memory =
+                inner.memory.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+            let result = hash(&mut memory);
+            inner.memory.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
             drop(turn);
             result
         });
-        hashing.await.unwrap_or_else(|error| Err(internal(error)))
+        hashing.await.unwrap_or_else(|error| Err(hashing::internal(error)))
     }
 
     fn tries<T>(&self, with: impl FnOnce(&mut Tries, Instant) -> T) -> T {
         with(&mut self.0.tries.lock().unwrap_or_else(PoisonError::into_inner), Instant::now())
     }
-}
-
-fn argon2() -> Result<Argon2<'static>, PasswordError> {
-    let params = Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(internal)?;
-    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
-}
-
-/// Compares in constant time, under the parameters that stand in the string.
-fn opens(sealed: &str, password: &Password) -> Result<bool, PasswordError> {
-    let sealed = PasswordHash::new(sealed).map_err(internal)?;
-    match argon2()?.verify_password(&password.0, &sealed) {
-        Ok(()) => Ok(true),
-        Err(argon2::password_hash::Error::PasswordInvalid) => Ok(false),
-        Err(error) => Err(internal(error)),
-    }
-}
-
-fn internal(error: impl std::fmt::Display) -> PasswordError {
-    PasswordError::Internal(error.to_string())
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The short texts in paths, queries and settings: hashes, ids, sizes, periods, hours.
 
-use paramant_protocol::id::{BlobHash, DeviceId, ReceiptId};
+use paramant_protocol::did::{self, Did};
+use paramant_protocol::id::{BlobHash, DeviceId, DownloadToken, ReceiptId};
 use paramant_protocol::moment;
 use paramant_protocol::period::Period;
 use paramant_protocol::size::ByteSize;
@@ -15,6 +16,9 @@ pub(super) const NAMES: Target = Target {
         let texts = [
             hash.as_str(),
             "phone",
+            "5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e",
+            "did:paramant:3d5e3458a74017c19a4993aa5f17a9c5",
+            "1767323045678",
             "5Mi",
             "18446744073709551615",
             "1h30m",
@@ -27,7 +31,24 @@ pub(super) const NAMES: Target = Target {
         texts.map(|text| text.as_bytes().to_vec()).to_vec()
     },
     words: &[
-        "ab", "Ki", "Gi", "k", "h", "m", "s", "ms", "d", "T", "Z", ":00", ".000Z", "-", "+", "0", "\u{85}",
+        "ab",
+        "did:paramant:",
+        "Ki",
+        "Gi",
+        "k",
+        "h",
+        "m",
+        "s",
+        "ms",
+        "d",
+        "T",
+        "Z",
+        ":00",
+        ".000Z",
+        "-",
+        "+",
+        "0",
+        "\u{85}",
     ],
     memory: Memory::COPIES,
 };
@@ -41,6 +62,18 @@ fn names(input: &[u8]) {
     assert_eq!(hash.is_ok(), text.parse::<ReceiptId>().is_ok(), "both are 64 digits");
     if let Ok(id) = text.parse::<ReceiptId>() {
         assert_eq!(id.to_string(), text, "one id, two spellings");
+    }
+    if let Ok(token) = text.parse::<DownloadToken>() {
+        assert_eq!(token.to_string(), text, "one token, two spellings");
+    }
+    if let Ok(did) = text.parse::<Did>() {
+        assert_eq!(did.to_string(), text, "one DID, two spellings");
+    }
+    if did::is_timely(text, 0) {
+        assert!(text.parse::<i64>().is_ok_and(|time| (0..=did::CLOCK_SKEW_MS).contains(&time)), "{text}");
+    }
+    if did::is_nonce(text) {
+        assert!(hex::decode(&text[..text.len() / 2 * 2]).is_ok());
     }
     if let Ok(device) = text.parse::<DeviceId>() {
         assert_eq!(device.as_str(), text);

@@ -55,3 +55,29 @@ async fn a_password_has_a_length() {
     }
     assert_eq!(format!("{:?}", password("secret")), "Password(…)");
 }
+
+#[test]
+fn however_many_passwords_come_at_once_their_memory_is_that_of_two() {
+    let test = "passwords::tests::however_many_passwords_come_at_once_their_memory_is_that_of_two";
+    let code = crate::test_relay::exit_code_of(test, || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let passwords = Passwords::default();
+        let before = resident_kib("VmRSS");
+        let sealed = runtime.block_on(async {
+            futures::future::join_all((0..64).map(|n| passwords.seal(password(&n.to_string())))).await
+        });
+        assert!(sealed.iter().all(Result::is_ok));
+        let (peak, left) = (resident_kib("VmHWM") - before, resident_kib("VmRSS") - before);
+        let allowed = u64::from(hashing::MEMORY_KIB) * AT_ONCE as u64 + 20 * 1024;
+        println!("peak {peak} KiB, left {left} KiB, allowed {allowed} KiB");
+        assert!(peak >= u64::from(hashing::MEMORY_KIB), "what is measured is there");
+        assert!(peak <= allowed && left <= allowed);
+    });
+    assert_eq!(code, Some(0));
+}
+
+fn resident_kib(what: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(what)).unwrap();
+    line.split_whitespace().find_map(|word| word.parse().ok()).unwrap()
+}

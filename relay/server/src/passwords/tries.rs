@@ -46,13 +46,23 @@ pub(super) struct Tries {
     running: HashSet<(BlobId, AccountId)>,
 }
 
-/// One try, counted as wrong until it was right. While it lives, its reader tries no other password for the blob.
+/// One try, counted as wrong until it was right, or until it is certain that nothing was compared. While it lives, its reader
+/// tries no other password for the blob.
 #[derive(Debug)]
 pub(super) struct Counted {
     passwords: Passwords,
     running: (BlobId, AccountId),
     counts: [Count; 2],
-    right: bool,
+    outcome: Outcome,
+}
+
+/// What came of a try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It never had its turn.
+    NotCompared,
+    Wrong,
+    Right,
 }
 
 impl Counted {
@@ -64,11 +74,11 @@ impl Counted {
         };
         let counts = [Count::Blob(running.0, running.1), reader];
         passwords.tries(|tries, now| tries.begin(running, counts, now))?;
-        Ok(Self { passwords: passwords.clone(), running, counts, right: false })
+        Ok(Self { passwords: passwords.clone(), running, counts, outcome: Outcome::NotCompared })
     }
 
-    pub(super) fn was_right(&mut self) {
-        self.right = true;
+    pub(super) fn was(&mut self, outcome: Outcome) {
+        self.outcome = outcome;
     }
 }
 
@@ -76,8 +86,10 @@ impl Drop for Counted {
     fn drop(&mut self) {
         self.passwords.tries(|tries, _| {
             tries.running.remove(&self.running);
-            if self.right {
-                tries.forgive(self.counts);
+            match self.outcome {
+                Outcome::NotCompared => tries.take_back(&self.counts),
+                Outcome::Wrong => {}
+                Outcome::Right => tries.forgive(self.counts),
             }
         });
     }
@@ -111,8 +123,14 @@ impl Tries {
     /// The right password: what was wrong for this blob before is forgotten, and this try is taken back.
     fn forgive(&mut self, [blob, reader]: [Count; 2]) {
         self.wrong.remove(&blob);
-        if let Some(wrong) = self.wrong.get_mut(&reader) {
-            wrong.times = wrong.times.saturating_sub(1);
+        self.take_back(&[reader]);
+    }
+
+    fn take_back(&mut self, counts: &[Count]) {
+        for count in counts {
+            if let Some(wrong) = self.wrong.get_mut(count) {
+                wrong.times = wrong.times.saturating_sub(1);
+            }
         }
     }
 
