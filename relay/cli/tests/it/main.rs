@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
 
 #[path = "../../../server/tests/it/cutting_line.rs"]
+#[allow(dead_code, reason = "the relay's own tests need more of it")]
 mod cutting_line;
 mod fake_relay;
 mod large;
