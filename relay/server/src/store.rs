@@ -273,6 +273,12 @@ impl Store {
         self.accounts.active()
     }
 
+    /// Bytes that may still be written where payloads are, if the volume says so.
+    #[must_use]
+    pub fn free_bytes(&self) -> Option<u64> {
+        self.vault.payloads.free_bytes().ok()
+    }
+
     /// Blobs nobody has read yet.
     #[must_use]
     pub fn unclaimed_blobs(&self) -> u64 {

@@ -1,6 +1,8 @@
 //! What account holders see of what happened: `GET /v2/audit`, `GET /v2/monitor`, `GET /v2/stream-next`, and the
 //! acknowledgement `POST /v2/ack` (protocol §4.3, §4.6). Each answers for the account of the key, and no other.
 
+use std::collections::HashMap;
+
 use axum::Json;
 use axum::Router;
 use axum::extract::{Path, Query, State};
@@ -32,9 +34,41 @@ pub fn routes() -> Router<Shared> {
     Router::new()
         .route("/v2/audit", get(audit))
         .route("/v2/monitor", get(monitor))
+        .route("/v2/user/history", get(history))
         .route("/v2/stream-next", get(stream_next))
         .route("/v2/ack", post(ack))
         .route("/v2/ack/{hash}", post(ack_named))
+}
+
+/// What became of the account's uploads, newest first: the audit chain, read by file.
+async fn history(State(app): State<Shared>, Key(who): Key) -> Result<Json<Value>, Refused> {
+    if !app.plan(&who).extras {
+        return Err(Refused::upgrade_required("user_history"));
+    }
+    let chain = app.store.views.audit(who.account, MAX_AUDIT as usize).await?;
+    let mut fates: HashMap<String, &'static str> = HashMap::new();
+    let mut entries = Vec::new();
+    for Shown(row) in &chain.newest {
+        let text = |name: &str| row.get(name).and_then(Value::as_str).unwrap_or_default();
+        let hash = text("hash").to_owned();
+        // Of the events of one file the newest comes first, and says what became of it.
+        let fate = match text("event") {
+            "outbound_burn" => "received",
+            "outbound_view" => "viewed",
+            "inbound_aborted" => "cancelled",
+            "inbound" => {
+                let status = fates.remove(&hash).unwrap_or("sent");
+                let bytes = row.get("bytes");
+                entries.push(json!({
+                    "id": hash, "status": status, "time": text("ts"), "recipient_hash": null, "bytes": bytes,
+                }));
+                continue;
+            }
+            _ => continue,
+        };
+        fates.entry(hash).or_insert(fate);
+    }
+    Ok(Json(json!({ "ok": true, "count": entries.len(), "entries": entries })))
 }
 
 #[derive(Deserialize)]

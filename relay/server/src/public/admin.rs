@@ -35,7 +35,9 @@ pub fn routes() -> Router<Shared> {
         .route("/v2/admin/keys", get(list).post(create))
         .route("/v2/admin/keys/revoke", post(revoke))
         .route("/v2/admin/keys/update-plan", post(update_plan))
+        .route("/v2/admin/keys/set-product-plan", post(set_product_plan))
         .route("/v2/admin/keys/reveal/{id}", get(reveal))
+        .route("/v2/admin/send-welcome", post(send_welcome))
         .route("/v2/admin/keys/{key}", delete(revoke_named))
         .route("/v2/admin/verify-mfa", post(verify_mfa))
         .route("/v2/reload-users", post(reload))
@@ -201,6 +203,47 @@ async fn verify_mfa(
         SecondFactor::NotSetUp => Some("no second factor is set up: redeem a set-up code first"),
     };
     Ok(Json(json!({ "ok": error.is_none(), "error": error })))
+}
+
+#[derive(Deserialize)]
+struct ProductPlan {
+    #[serde(default)]
+    key: String,
+    #[serde(default)]
+    product: String,
+    #[serde(default)]
+    tier: String,
+}
+
+/// Transfers are the one product here, so its tier is the key's plan.
+async fn set_product_plan(
+    State(app): State<Shared>,
+    _: Admin,
+    body::Json(ProductPlan { key, product, tier }): body::Json<ProductPlan>,
+) -> Result<Json<Value>, Refused> {
+    if product != "parasend" {
+        return Err(Refused::bad("invalid_product"));
+    }
+    match app.store.accounts.change_plan(&key, &tier).await {
+        Err(AccountError::Invalid(_)) => Err(Refused::bad("invalid_tier")),
+        done => done
+            .map(|()| Json(json!({ "ok": true, "key": key, "product": product, "tier": tier })))
+            .map_err(Refused::from),
+    }
+}
+
+#[derive(Deserialize)]
+struct Welcome {
+    #[serde(default)]
+    email: String,
+}
+
+/// A relay sends no mail.
+async fn send_welcome(_: Admin, body::Json(Welcome { email }): body::Json<Welcome>) -> Refused {
+    if email.is_empty() {
+        return Refused::bad("email is required");
+    }
+    Refused::new(StatusCode::SERVICE_UNAVAILABLE, "this relay sends no mail; tell the user yourself")
 }
 
 /// The admin, by any of the headers that published admin tools send here (protocol C12).

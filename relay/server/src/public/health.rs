@@ -16,14 +16,48 @@ use crate::app::Shared;
 
 /// The routes of this module.
 pub fn routes() -> Router<Shared> {
-    Router::new().route("/health", get(health)).route("/", get(root))
+    Router::new().route("/health", get(health)).route("/v2/health/deep", get(deep)).route("/", get(root))
 }
 
 async fn root(State(app): State<Shared>, _: Anyone) -> Json<Value> {
     let sector = app.core.settings.current().sector.clone();
     Json(
-        json!({ "ok": true, "relay": sector, "version": crate::VERSION, "status": "ok", "protocol": "ghost-pipe-v2" }),
+        json!({ "ok": true, "relay": sector, "version": crate::VERSION, "status": "ok", "protocol": "ghost-pipe-v2", "docs": "https://paramant.app/docs" }),
     )
+}
+
+/// How each part is. For people and their monitors; a cluster asks `/readyz` on the probes' port.
+async fn deep(State(app): State<Shared>, _: Anyone) -> Json<Value> {
+    let settings = app.core.settings.current();
+    let held = app.core.readiness.reasons();
+    let drained = app.core.drain.report().state != DrainState::Serving;
+    let room = app.store.free_bytes().is_some_and(|free| free >= settings.limits.min_free_disk);
+    let says =
+        |name: &str, status: &str, detail: &str| json!({ "name": name, "status": status, "detail": detail });
+    let checks = [
+        match (held.first(), drained) {
+            (Some(reason), _) => says("relay", "red", reason),
+            (None, true) => says("relay", "yellow", "new uploads are refused: the relay is drained"),
+            (None, false) => says("relay", "green", "serving"),
+        },
+        says("crypto", "green", "ML-KEM-768, ML-DSA-65"),
+        match room {
+            true => says("disk", "green", "there is room for uploads"),
+            false => says("disk", "red", "uploads are refused: too little of the volume is free"),
+        },
+        match app.core.settings.file_refused() {
+            true => says("settings", "yellow", "the settings file is refused; older settings are in force"),
+            false => says("settings", "green", "the settings file is in force"),
+        },
+    ];
+    let worst =
+        ["red", "yellow"].into_iter().find(|color| checks.iter().any(|check| check["status"] == **color));
+    Json(json!({
+        "overall": worst.unwrap_or("green"),
+        "version": crate::VERSION,
+        "sector": settings.sector,
+        "checks": checks,
+    }))
 }
 
 async fn health(State(app): State<Shared>, _: Anyone, headers: HeaderMap) -> Result<Json<Value>, Refused> {
