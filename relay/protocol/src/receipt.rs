@@ -80,9 +80,9 @@ pub struct InclusionProof {
     pub root: String,
     /// The tree head at that size: signed in the upload's answer, unsigned in the header, null while nothing is signed.
     pub sth: Option<Head>,
-    /// A second copy of the tree head's signature, in the upload's answer only.
+    /// A second copy of the tree head's signature, null while nothing is signed; in the upload's answer only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sth_signature: Option<String>,
+    pub sth_signature: Option<Option<String>>,
 }
 
 /// A tree head with or without its signature.
@@ -121,7 +121,7 @@ impl InclusionProof {
             tree_size: size,
             audit_path: path::steps(index, size, siblings)?,
             root: hex::encode(root),
-            sth_signature: sth.as_ref().map(|sth| sth.signature.clone()),
+            sth_signature: Some(sth.as_ref().map(|sth| sth.signature.clone())),
             sth: sth.map(Head::Signed),
         })
     }

@@ -22,7 +22,7 @@ use crate::store::meta::{Meta, MetaError};
 use crate::store::{AccountId, Digest, now_ms};
 use crate::unattended::Unattended;
 
-/// Plans an admin may give; anything else becomes the first.
+/// Plans an admin may give; the first when none is named.
 const PLANS: [&str; 7] = ["community", "free", "dev", "pro", "business", "licensed", "enterprise"];
 /// Keys of one account, far above any use: with one of them more can be made, and that must not fill the disk.
 const KEYS_PER_ACCOUNT: u32 = 1000;
@@ -241,7 +241,7 @@ impl Accounts {
             kid: key.kid(),
             masked: key.masked(),
             account: named.map_or_else(AccountId::random, Ok)?,
-            plan: one_of(&PLANS, wanted.plan.as_deref()),
+            plan: named_plan(wanted.plan.as_deref())?,
             label: bounded(wanted.label.unwrap_or_default(), 128, "label is longer than 128 characters")?,
             email: wanted.email.map(email).transpose()?,
             scope: one_of(&SCOPES, wanted.scope.as_deref()),
@@ -392,6 +392,15 @@ fn chosen_key(text: &str) -> Result<ApiKey, AccountError> {
         (32..=64).contains(&digits.len()) && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let refused = AccountError::Invalid("key must be pgp_ and 32 to 64 lower-case hex digits");
     if hex { text.parse().map_err(|_| refused) } else { Err(refused) }
+}
+
+/// None is the first; an unknown one is refused: a key must not have fewer rights than its admin believes.
+fn named_plan(wanted: Option<&str>) -> Result<String, AccountError> {
+    let Some(wanted) = wanted else { return Ok(one_of(&PLANS, None)) };
+    let known = PLANS.iter().find(|plan| **plan == wanted);
+    known.map(|plan| (*plan).to_owned()).ok_or(AccountError::Invalid(
+        "plan must be community, free, dev, pro, business, licensed or enterprise",
+    ))
 }
 
 fn one_of(known: &[&str], wanted: Option<&str>) -> String {

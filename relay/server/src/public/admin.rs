@@ -257,7 +257,13 @@ impl FromRequestParts<Shared> for ReloadingAdmin {
         if in_key.is_some_and(|token| app.store.admin.is_admin(token)) {
             return Ok(Self);
         }
-        Admin::from_request_parts(parts, app).await.map(|Admin| Self)
+        match Admin::from_request_parts(parts, app).await {
+            Ok(Admin) => Ok(Self),
+            Err(refused) if refused.status() == StatusCode::UNAUTHORIZED => {
+                Err(Refused::new(StatusCode::UNAUTHORIZED, "unauthorized"))
+            }
+            Err(refused) => Err(refused),
+        }
     }
 }
 

@@ -73,6 +73,9 @@ async fn keys(
     request: Request,
 ) -> Result<Response, Refused> {
     let (mut parts, _) = request.into_parts();
+    if !is_well_encoded(parts.uri.path()) {
+        return Err(Refused::bad("the device in the path is not percent-encoded as it should be"));
+    }
     if is_invitation(&device) {
         Anyone::from_request_parts(&mut parts, &app).await?;
         return invited(&app, &device).map(IntoResponse::into_response);
@@ -141,4 +144,11 @@ async fn check_key(State(app): State<Shared>, _: Anyone, request: Request) -> Js
 
 fn unknown_device() -> Refused {
     Refused::new(StatusCode::NOT_FOUND, "no keys are registered for this device")
+}
+
+/// Whether each `%` begins an encoded byte.
+fn is_well_encoded(path: &str) -> bool {
+    path.split('%')
+        .skip(1)
+        .all(|rest| rest.as_bytes().get(..2).is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit)))
 }
