@@ -78,9 +78,10 @@ async fn what_is_unread_stays_and_is_proven_by_the_new_log() {
     assert_eq!(answer.status(), StatusCode::OK);
     let header = answer.headers()["x-paramant-receipt"].to_str().unwrap().to_owned();
     assert_eq!(answer.bytes().await.unwrap(), kept);
-    let receipt: Value =
-        serde_json::from_slice(&base64::Engine::decode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, header).unwrap())
-            .unwrap();
+    let receipt: Value = serde_json::from_slice(
+        &base64::Engine::decode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, header).unwrap(),
+    )
+    .unwrap();
     let signed = |message: &[u8], signature: &[u8]| {
         aws_lc_rs::signature::UnparsedPublicKey::new(&aws_lc_rs::signature::ML_DSA_65, &identity)
             .verify(message, signature)
