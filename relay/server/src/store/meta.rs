@@ -90,6 +90,9 @@ impl Meta {
         prepare(&connection).map_err(sqlite)?;
         migrations::apply(&mut connection)?;
         migrations::settle_need(&connection).map_err(sqlite)?;
+        if let Err(error) = reserve(&connection) {
+            tracing::warn!(%error, "no space could be set aside for the database; on a full volume reads may be refused");
+        }
         let (jobs, inbox) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name("meta-writer".into())
@@ -297,6 +300,27 @@ fn prepare(connection: &Connection) -> Result<(), rusqlite::Error> {
     )
 }
 
+/// Gives the write-ahead log the space it works in, and the file beside it as much in free pages, while there is some: a read writes
+/// rows too, and must go on when uploads have filled the volume. From here on the log is written over and over in place.
+fn reserve(connection: &Connection) -> Result<(), rusqlite::Error> {
+    // One page less than what makes SQLite check the log into the file, which it then does; the zeros need no wiping.
+    connection
+        .execute_batch(
+            "PRAGMA secure_delete = OFF;
+         BEGIN IMMEDIATE;
+         CREATE TABLE reserve (filler BLOB);
+         INSERT INTO reserve VALUES (zeroblob(4096 * 1000));
+         COMMIT;
+         DROP TABLE reserve;",
+        )
+        .inspect_err(|_| {
+            if !connection.is_autocommit() {
+                drop(connection.execute_batch("ROLLBACK"));
+            }
+        })
+        .and(connection.execute_batch("PRAGMA secure_delete = ON"))
+}
+
 fn reader(path: &Path) -> Result<Connection, rusqlite::Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -349,6 +373,28 @@ mod tests {
         let results = futures::future::join_all(requests).await;
         assert_eq!(results.iter().filter(|result| result.is_err()).count(), 2);
         assert_eq!(count(&meta), 4);
+    }
+
+    #[tokio::test]
+    async fn it_has_its_space_from_the_start_and_takes_no_more_at_each() {
+        let dir = tempfile::tempdir().unwrap();
+        let size = |file: &str| std::fs::metadata(dir.path().join(file)).unwrap().len();
+        let meta = opened(dir.path()).await;
+        let (log, file) = (size("meta.db-wal"), size("meta.db"));
+        assert!(log >= 4_000_000 && file >= 4_000_000, "{log} and {file} bytes");
+        for n in 0..3000 {
+            insert(&meta, n).await.unwrap();
+        }
+        assert_eq!((size("meta.db-wal"), size("meta.db")), (log, file), "it is written over in place");
+        let wiped: i64 = meta
+            .write::<_, MetaError, _>(|c| Ok(c.query_row("PRAGMA secure_delete", [], |row| row.get(0))?))
+            .await
+            .unwrap();
+        assert_eq!(wiped, 1);
+        meta.close();
+        let again = Meta::open(&dir.path().join("meta.db")).unwrap();
+        assert!(size("meta.db-wal") >= 4_000_000 && size("meta.db") <= file + 262_144);
+        assert_eq!(count(&again), 3000);
     }
 
     #[tokio::test]
