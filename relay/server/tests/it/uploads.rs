@@ -335,7 +335,7 @@ async fn an_upload_goes_on_after_kills_and_loses_no_acknowledged_chunk() {
     };
     let payload = Arc::new(noise(1, CHUNKS * CHUNK - 5));
     let upload = user.opened(payload.len(), json!({})).await;
-    let mut acknowledged = vec![false; CHUNKS];
+    let mut acknowledged = [false; CHUNKS];
     let mut kills = 0;
     while acknowledged.iter().any(|kept| !kept) {
         let tasks: Vec<_> = (0..CHUNKS)
@@ -359,11 +359,12 @@ async fn an_upload_goes_on_after_kills_and_loses_no_acknowledged_chunk() {
             let (number, kept) = done.unwrap();
             acknowledged[number] |= kept;
             seen += usize::from(kept);
-            if seen == 15 && kills < 3 {
-                if let Some(process) = alive.take() {
-                    process.kill();
-                    kills += 1;
-                }
+            if seen == 15
+                && kills < 3
+                && let Some(process) = alive.take()
+            {
+                process.kill();
+                kills += 1;
             }
         }
         process = match alive {
