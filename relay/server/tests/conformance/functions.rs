@@ -102,7 +102,7 @@ pub(crate) fn apply(name: &str, argument: &Json, scope: &Scope) -> Answer {
             keys::p256_sign(&scope.keys, &scope.text(part(argument, "key")?)?, &message).map(Value::Bytes)
         }
         "tree_root" => {
-            let leaves = each_json(&scope.json(argument)?, |leaf| digest(leaf))?;
+            let leaves = each_json(&scope.json(argument)?, digest)?;
             Ok(string(hex::encode(tree_root(&leaves))))
         }
         "path_root" => path_root(argument, scope),
