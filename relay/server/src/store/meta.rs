@@ -307,6 +307,7 @@ fn reserve(connection: &Connection) -> Result<(), rusqlite::Error> {
     connection
         .execute_batch(
             "PRAGMA secure_delete = OFF;
+         DROP TABLE IF EXISTS reserve; -- of a start that was cut here
          BEGIN IMMEDIATE;
          CREATE TABLE reserve (filler BLOB);
          INSERT INTO reserve VALUES (zeroblob(4096 * 1000));
