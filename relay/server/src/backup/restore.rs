@@ -134,7 +134,10 @@ pub fn restore(data: &Path, from: impl Read) -> Result<Restored, RestoreError> {
     if about.format != FORMAT {
         return Err(RestoreError::Format(about.format));
     }
-    let unread = unread(&data.join(META))?;
+    let meta = Connection::open_with_flags(data.join(META), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let unread = unread(&meta)?;
+    call_nobody(&meta)?;
+    drop(meta);
     let synced = File::open(data).and_then(|directory| Ok(rustix::fs::syncfs(&directory)?));
     synced.map_err(unwritable(data))?;
     std::fs::remove_file(&marker).map_err(unwritable(&marker))?;
@@ -221,9 +224,18 @@ fn compare(found: &BTreeMap<String, String>, sums: &str) -> Result<(), RestoreEr
     }
 }
 
-fn unread(meta: &Path) -> Result<Vec<Unread>, RestoreError> {
-    let connection = Connection::open_with_flags(meta, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    let mut query = connection.prepare(
+/// Calls that waited then were made since, or speak of transfers that are lost. Backups of older releases have none.
+fn call_nobody(meta: &Connection) -> Result<(), rusqlite::Error> {
+    let there: bool = meta.query_row(
+        "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'webhook_outbox')",
+        [],
+        |row| row.get(0),
+    )?;
+    if there { meta.execute("DELETE FROM webhook_outbox", []).map(drop) } else { Ok(()) }
+}
+
+fn unread(meta: &Connection) -> Result<Vec<Unread>, RestoreError> {
+    let mut query = meta.prepare(
         "SELECT lookup, account, size, expires_ms FROM blobs WHERE state IN (1, 2) ORDER BY created_ms",
     )?;
     let rows = query.query_map([], |row| {

@@ -39,6 +39,9 @@ async fn backups_of_a_busy_relay_come_back_with_their_accounts_and_their_log_and
     let unread = noise(1, 100_000);
     assert_eq!(sender.upload(&unread, json!({ "ttl_ms": 3_600_000 })).await.status(), StatusCode::OK);
 
+    let unfinished = sender.request(Method::POST, "/v3/uploads").body(json!({ "size": 70_000 }).to_string());
+    assert_eq!(unfinished.send().await.unwrap().status(), StatusCode::CREATED);
+
     // Traffic of every kind while backups are made.
     let busy = tokio::spawn({
         let sender = sender.clone();
