@@ -15,12 +15,14 @@ mod intake;
 mod receive;
 mod recovery;
 mod sending;
+mod settling;
 mod sweep;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rusqlite::Connection;
 use tokio::task::JoinHandle;
 
 pub use self::accept::{Accepted, Access, Terms, UploadError};
@@ -34,6 +36,7 @@ pub use self::in_flight::{Counts, OverLimit};
 pub use self::intake::Received;
 pub use self::receive::{Receiving, Unfinished};
 pub use self::sending::Sending;
+use self::settling::Settling;
 use crate::app::Core;
 use crate::store::blob_rows::{self, Asked};
 use crate::store::meta::MetaError;
@@ -50,6 +53,7 @@ struct Inner {
     vault: Vault,
     in_flight: Arc<InFlight>,
     leases: Leases,
+    settling: Settling,
     /// Uploads between their row and their answer: the sweep leaves their rows alone.
     committing: Mutex<HashSet<BlobId>>,
     /// Blobs that somebody is burning now.
@@ -119,6 +123,7 @@ impl Transfers {
             vault,
             in_flight,
             leases: Leases::default(),
+            settling: Settling::default(),
             committing: Mutex::default(),
             burning: Mutex::default(),
             burn_again: Mutex::default(),
@@ -185,6 +190,9 @@ impl Transfers {
     /// # Errors
     /// When the database cannot be read.
     pub async fn linked(&self, token: Digest, now_ms: i64) -> Result<Option<Linked>, MetaError> {
+        let found = move |c: &Connection| Ok::<_, MetaError>(link_rows::find(c, token, now_ms)?);
+        let Some(there) = self.0.vault.meta.read(found).await? else { return Ok(None) };
+        self.0.settling.ended(there.id).await;
         let looking = self.0.vault.meta.read(move |c| {
             let Some(row) = link_rows::find(c, token, now_ms)? else { return Ok(None) };
             let free = claim_rows::may_be_leased_to(c, &row, Asked::ByLink(token).claimant())?;

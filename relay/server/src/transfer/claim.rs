@@ -196,6 +196,7 @@ impl Transfers {
         if let Some(locked) = Locked::unless(&there, unlocked) {
             return Err(ClaimError::Locked(locked));
         }
+        self.0.settling.ended(there.id).await;
         if wanted(there.size) == Wanted::Beyond {
             return Err(ClaimError::Beyond { size: there.size });
         }
@@ -358,6 +359,7 @@ impl Drop for LeaseGuard {
         let (transfers, complete) = (self.transfers.clone(), self.complete);
         let (lease, progress) = (self.lease.clone(), Arc::clone(&self.progress));
         let drained = self.transfers.0.core.drain.begin_claim();
+        let unsettled = self.transfers.0.settling.begin(self.lease.blob.id);
         // Without a runtime the process is ending, and the next start treats the lease as cut.
         if tokio::runtime::Handle::try_current().is_ok() {
             let unattended = transfers.0.unattended.clone();
@@ -368,6 +370,7 @@ impl Drop for LeaseGuard {
                 } else {
                     transfers.settle(&progress, progress.ending(complete)).await;
                 }
+                drop(unsettled);
                 drop(drained);
             }));
         }

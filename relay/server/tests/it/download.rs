@@ -286,3 +286,21 @@ async fn a_claim_and_a_burn_are_entries_of_the_log() {
     }
     panic!("{:?}", kinds().await);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_ten_reads_one_after_the_other_the_tenth_and_no_other_says_that_it_was_the_last() {
+    let relay = Relay::start().await;
+    let user = relay.user().await;
+    for round in 0..20 {
+        let payload = noise(round, 500);
+        assert_eq!(user.upload(&payload, json!({ "max_views": 10 })).await.status(), StatusCode::OK);
+        for read in 1..=10 {
+            let answer = user.download(&hash(&payload)).await;
+            assert_eq!(answer.status(), StatusCode::OK, "round {round}, read {read}");
+            let burned = answer.headers()["x-paramant-burned"] == "true";
+            assert_eq!(answer.bytes().await.unwrap(), payload);
+            assert_eq!(burned, read == 10, "round {round}, read {read}");
+        }
+        assert_eq!(user.download(&hash(&payload)).await.status(), StatusCode::NOT_FOUND);
+    }
+}
