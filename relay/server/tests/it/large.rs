@@ -134,10 +134,10 @@ async fn a_file_comes_through_a_line_that_breaks_in_both_directions() {
     // Six breaks on the way in. On the way out more than a view has leases, each further than the one before.
     let up =
         CuttingLine::to(&relay.url, &[1_000_000, 9_000_000, 100, 20_000_000, 5_000_000, 30_000_000]).await;
-    let people = People::new(&up.url, &key, 80_000_000);
+    let people = People::new(&up.url, &key, 150_000_000);
     let sent = people.send().await.unwrap();
     assert_eq!(up.cuts(), 6);
-    let down = CuttingLine::to(&relay.url, &[10_000_000; 6]).await;
+    let down = CuttingLine::to(&relay.url, &[22_000_000; 6]).await;
     let address = RelayAddress::parse(&down.url, false).unwrap();
     let relay_below = paramant_client::Relay::new(address, Some(key.parse().unwrap()), None).unwrap();
     let people = People { relay: relay_below, ..people };
