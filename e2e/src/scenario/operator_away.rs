@@ -23,6 +23,9 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     patch_drain(bed, &fixture.namespace, "health", "null")?;
     let began = Instant::now();
     serves(&relay, Duration::from_secs(90))?;
+    // The relay may not have heard of the last drain when it was lifted: an operator that read it before it died would bring it
+    // while the API server is frozen, and could not know that it was lifted.
+    caught_up(&fixture)?;
     let healed = began.elapsed();
 
     // The API server is stopped for a minute, not ended: connections hang, which is the harder case.
@@ -61,6 +64,20 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
 
 fn serves(relay: &Relay, limit: Duration) -> Result<()> {
     wait_for("uploads to be taken", limit, || Ok(relay.roundtrip(500).map_err(|error| format!("{error:#}"))))
+}
+
+/// The operator has seen the last change, and the relay serves.
+fn caught_up(fixture: &Fixture<'_>) -> Result<()> {
+    wait_for("the operator to have seen the last change", Duration::from_secs(90), || {
+        let object = fixture.bed.get(&fixture.namespace, "prelay/health")?;
+        let (wanted, seen) = (&object["metadata"]["generation"], &object["status"]["observedGeneration"]);
+        let drain = &object["status"]["drain"]["state"];
+        Ok(if wanted == seen && drain == "Serving" {
+            Ok(())
+        } else {
+            Err(format!("generation {wanted}, observed {seen}, drain {drain}"))
+        })
+    })
 }
 
 /// The operator's process on this machine.
