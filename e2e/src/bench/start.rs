@@ -62,7 +62,7 @@ pub(crate) fn run(arguments: &Arguments, directory: &Path) -> Result<()> {
 fn append(log: &Path, entries: u64) -> Result<()> {
     let options = Options { checkpoint_every: Duration::from_secs(3600), ..Options::new(log) };
     let log = Log::open(options, Arc::new(Nobody))?;
-    let hour = hour_now();
+    let hour = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:00:00.000Z").to_string();
     let (done, ended) = std::sync::mpsc::channel();
     for number in 0..entries {
         use sha2::Digest;
@@ -79,15 +79,6 @@ fn append(log: &Path, entries: u64) -> Result<()> {
     ended.recv().context("the log ended")??;
     log.close().ok();
     Ok(())
-}
-
-fn hour_now() -> String {
-    let seconds =
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let output = std::process::Command::new("date")
-        .args(["-u", "-d", &format!("@{seconds}"), "+%Y-%m-%dT%H:00:00.000Z"])
-        .output();
-    output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
 }
 
 fn published(relay: &Standalone, entries: u64) -> Result<()> {
