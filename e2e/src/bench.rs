@@ -5,12 +5,15 @@
 //! `{"name","value","unit","goal","meets"}`; ratios compare figures of one run, since disks differ from minute to minute.
 
 mod baseline;
+mod claims;
 mod download;
 mod large;
 mod line;
 mod log_http;
 mod log_relay;
+mod memory;
 mod process;
+mod start;
 mod upload;
 
 use std::path::PathBuf;
@@ -20,7 +23,8 @@ use anyhow::{Result, bail};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// transfer-upload, transfer-download, transfer-large, log-http or log-relay.
+    /// transfer-upload, transfer-raw, transfer-download, transfer-memory, transfer-claims, transfer-start, transfer-large,
+    /// log-http or log-relay.
     name: String,
     /// The relay to measure.
     #[arg(long, env = "PARAMANT_RELAY_BINARY")]
@@ -37,7 +41,10 @@ pub(crate) struct Arguments {
     /// Seconds per figure: 10, log-http 60.
     #[arg(long)]
     seconds: Option<u64>,
-    /// Entries of the log that log-relay makes: 1,000,000.
+    /// Rounds of transfer-claims: 10,000.
+    #[arg(long)]
+    rounds: Option<u64>,
+    /// Entries of the log that log-relay and transfer-start make: 1,000,000.
     #[arg(long)]
     entries: Option<u64>,
     /// Bytes of the file that transfer-large sends: 10 GiB. Twice as much disk is needed.
@@ -58,16 +65,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.name == "transfer-large" {
         return large::run(arguments, tempfile::tempdir_in(&arguments.directory)?.path());
     }
+    if arguments.name == "transfer-start" {
+        return start::run(arguments, tempfile::tempdir_in(&arguments.directory)?.path());
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let directory = tempfile::tempdir_in(&arguments.directory)?;
     runtime.block_on(async {
         match arguments.name.as_str() {
             "transfer-upload" => upload::run(arguments, directory.path()).await,
+            "transfer-raw" => upload::raw(arguments, directory.path()).await,
+            "transfer-memory" => memory::run(arguments, directory.path()).await,
+            "transfer-claims" => claims::run(arguments, directory.path()).await,
             "transfer-download" => download::run(arguments, directory.path()).await,
             "log-http" => log_http::run(arguments, directory.path()).await,
             "log-relay" => log_relay::run(arguments, directory.path()).await,
             other => bail!(
-                "no benchmark named {other}; there are transfer-upload, transfer-download, transfer-large, log-http and log-relay"
+                "no benchmark named {other}; there are transfer-upload, transfer-raw, transfer-download, transfer-memory, transfer-claims, transfer-start, transfer-large, log-http and log-relay"
             ),
         }
     })

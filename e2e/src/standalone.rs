@@ -68,8 +68,27 @@ impl Standalone {
 
     /// Starts it again over the same data.
     pub(crate) fn restart(&mut self) -> Result<()> {
-        (self.child, self.url) = spawn(&self.binary, &self.directory, &self.limits)?;
+        self.respawn()?;
         self.answers()
+    }
+
+    /// Starts it again without waiting for its first answer.
+    pub(crate) fn respawn(&mut self) -> Result<()> {
+        (self.child, self.url) = spawn(&self.binary, &self.directory, &self.limits)?;
+        Ok(())
+    }
+
+    /// Whether it answers.
+    pub(crate) fn is_healthy(&self) -> bool {
+        self.url.trim_start_matches("http://").parse().is_ok_and(|address| healthy(address).is_ok())
+    }
+
+    /// Resident memory in MiB.
+    pub(crate) fn memory(&self) -> Result<f64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
+        let kib: f64 = line.split_whitespace().nth(1).context("no VmRSS value")?.parse()?;
+        Ok(kib / 1024.0)
     }
 
     fn answers(&mut self) -> Result<()> {

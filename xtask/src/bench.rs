@@ -40,27 +40,26 @@ const fn log(name: &'static str, arguments: &'static [&'static str]) -> Bench {
     Bench { name, program: LOG, folder: "--dir", arguments }
 }
 
+/// A benchmark of a whole relay.
+const fn transfer(name: &'static str, arguments: &'static [&'static str]) -> Bench {
+    Bench { name, program: TRANSFER, folder: "--directory", arguments }
+}
+
 const BENCHES: &[Bench] = &[
     log("log-append", &["log-append"]),
     log("log-latency", &["log-latency"]),
     log("log-proof", &["log-proof"]),
     log("log-restart", &["log-restart"]),
     Bench { name: "log-audit", program: AUDIT, folder: "--dir", arguments: &[] },
-    Bench { name: LOG_HTTP, program: TRANSFER, folder: "--directory", arguments: &["bench", LOG_HTTP] },
-    Bench { name: LOG_RELAY, program: TRANSFER, folder: "--directory", arguments: &["bench", LOG_RELAY] },
-    Bench {
-        name: "transfer-upload",
-        program: TRANSFER,
-        folder: "--directory",
-        arguments: &["bench", "transfer-upload"],
-    },
-    Bench {
-        name: "transfer-download",
-        program: TRANSFER,
-        folder: "--directory",
-        arguments: &["bench", "transfer-download"],
-    },
-    Bench { name: LARGE, program: TRANSFER, folder: "--directory", arguments: &["bench", LARGE] },
+    transfer(LOG_HTTP, &["bench", LOG_HTTP]),
+    transfer(LOG_RELAY, &["bench", LOG_RELAY]),
+    transfer("transfer-upload", &["bench", "transfer-upload"]),
+    transfer("transfer-raw", &["bench", "transfer-raw"]),
+    transfer("transfer-download", &["bench", "transfer-download"]),
+    transfer("transfer-memory", &["bench", "transfer-memory"]),
+    transfer("transfer-claims", &["bench", "transfer-claims"]),
+    transfer("transfer-start", &["bench", "transfer-start"]),
+    transfer(LARGE, &["bench", LARGE]),
 ];
 
 /// `cargo xtask bench NAME|all [arguments of the benchmark]`.

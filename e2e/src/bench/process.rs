@@ -1,6 +1,6 @@
 //! The relay under measurement: a plain process with one account, and the client that loads it.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -37,9 +37,6 @@ impl Relay {
 
     /// Resident memory in MiB.
     pub(crate) fn memory(&self) -> Result<f64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.pid()))?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
-        let kib: f64 = line.split_whitespace().nth(1).context("no VmRSS value")?.parse()?;
-        Ok(kib / 1024.0)
+        self.process.memory()
     }
 }

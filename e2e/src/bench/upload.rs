@@ -1,4 +1,5 @@
-//! Uploads: many small ones against the bare durable step, large ones against a bare server that hashes and syncs.
+//! Uploads: `transfer-upload`, many small ones against the bare durable step; `transfer-raw`, large ones against a bare server
+//! that hashes and syncs.
 
 use std::{
     path::Path,
@@ -35,6 +36,13 @@ pub(crate) async fn run(arguments: &Arguments, directory: &Path) -> Result<()> {
     line::print("upload-4KiB-ratio", rate / bare, "ratio", Some(0.35));
     line::print("relay-memory-after-small", relay.memory()?, "MiB", None);
 
+    Ok(())
+}
+
+/// Large uploads, raw.
+pub(crate) async fn raw(arguments: &Arguments, directory: &Path) -> Result<()> {
+    let limit = arguments.limit();
+    let relay = process::Relay::start(&arguments.relay, directory).await?;
     let bodies: Arc<Vec<(Bytes, String)>> = Arc::new(
         (0..64)
             .map(|_| random_blob(LARGE).map(|(bytes, digest)| (Bytes::from(bytes), digest)))
