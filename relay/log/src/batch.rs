@@ -10,7 +10,6 @@ use crate::replay::Location;
 use crate::shared::{Done, Durable, Job, answer};
 use crate::writer::Tail;
 use crate::{AppendError, Appended, Head};
-use paramant_tlog::tile::HEIGHT;
 use paramant_tlog::{Hash, Node};
 use std::collections::VecDeque;
 use std::io;
@@ -69,12 +68,7 @@ impl Batch {
             self.done.push(done);
         }
         for ((range, leaves), nodes) in state.ranges.iter_mut().zip(&self.leaves).zip(&mut self.nodes) {
-            range.extend(leaves, |first, run| {
-                // Memory holds no other nodes than those of tiles.
-                if first.level.is_multiple_of(HEIGHT) {
-                    nodes.push((first, run.to_vec()));
-                }
-            });
+            range.extend(leaves, |first, run| nodes.push((first, run.to_vec())));
         }
     }
 

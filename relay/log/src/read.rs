@@ -73,6 +73,9 @@ impl ReadNode for TileReader<'_> {
     type Error = ReadError;
 
     fn node(&mut self, node: Node) -> Result<Hash, ReadError> {
+        if let Some(hash) = self.shared.node_in_memory(self.tree, node) {
+            return Ok(hash);
+        }
         let (tile, run) = Coordinates::holding(node);
         if let Some(hash) = self.shared.upper_tiles.over(self.tree, tile, &run) {
             return Ok(hash);
@@ -92,6 +95,10 @@ impl ReadNode for TileReader<'_> {
 }
 
 impl Shared {
+    fn node_in_memory(&self, tree: Tree, node: Node) -> Option<Hash> {
+        self.read().edges.iter().find(|edge| edge.tree() == tree)?.node(node)
+    }
+
     pub(crate) fn run_in_memory(
         &self,
         tree: Tree,

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use paramant_protocol::id::ReceiptId;
 use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -154,8 +155,12 @@ pub enum Inserted {
     Undecided,
 }
 
-/// Writes a `pending` row, unless the account already holds the same unread.
-pub fn insert_pending(c: &Connection, row: &BlobRow) -> Result<Inserted, rusqlite::Error> {
+/// Writes a `pending` row, unless the account already holds the same unread. `receipt` is kept with it, for when it is live.
+pub fn insert_pending(
+    c: &Connection,
+    row: &BlobRow,
+    receipt: &ReceiptId,
+) -> Result<Inserted, rusqlite::Error> {
     if let Some(earlier) = unread(c, row.account, row.space, row.lookup)? {
         if earlier.state == State::Pending {
             return Ok(Inserted::Undecided);
@@ -174,8 +179,9 @@ pub fn insert_pending(c: &Connection, row: &BlobRow) -> Result<Inserted, rusqlit
     }
     c.prepare_cached(
         "INSERT INTO blobs (id, account, space, lookup, hash, size, ttl_ms, created_ms, expires_ms, views, views_left, state,
-                            slot, sig_valid, device, sector, ts, leaf, log_from, password, enc_meta, chunk_size, strict)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                            slot, sig_valid, device, sector, ts, leaf, log_from, password, enc_meta, chunk_size, strict,
+                            receipt)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )?
     .execute(params![
         row.id,
@@ -200,6 +206,7 @@ pub fn insert_pending(c: &Connection, row: &BlobRow) -> Result<Inserted, rusqlit
         row.enc_meta,
         row.chunk_size.map(u64::cast_signed),
         row.strict,
+        Digest(receipt.digest()),
     ])?;
     Ok(Inserted::New)
 }

@@ -1,8 +1,8 @@
 //! `blobs/ab/<id>`: sealed payloads as files, each wholly there or not at all.
 //!
-//! A payload is written to `<id>.part`, synced, renamed to `<id>` and its directory synced; only then may a row speak of it.
-//! Dropping an unfinished part removes it; what a crash leaves behind is found by [`BlobFiles::sweep`]. Blocking: callers
-//! are on blocking threads. Only [`super::Store`] and the transfer path may call.
+//! A payload is written under its name, synced, and its directory synced; only then may a row that is read speak of it, so nobody
+//! meets half a payload and no second name is needed. Dropping an unfinished part removes it; what a crash leaves behind is
+//! found by [`BlobFiles::sweep`]. Blocking: callers are on blocking threads. Only [`super::Store`] and the transfer path may call.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek as _, SeekFrom, Write};
@@ -12,8 +12,6 @@ use std::sync::Arc;
 
 use super::BlobId;
 use crate::failed_sync;
-
-const PART: &str = "part";
 
 /// Where sealed payloads are kept.
 pub trait BlobStore: Send + Sync + std::fmt::Debug + 'static {
@@ -55,7 +53,7 @@ pub trait BlobPart: Send + std::fmt::Debug {
     /// Makes the payload durable under its name.
     ///
     /// # Errors
-    /// When there is no space or the rename fails; the part is removed then. A failed sync ends the process.
+    /// When there is no space; the part is removed then. A failed sync ends the process.
     fn finish(self: Box<Self>) -> io::Result<()>;
 }
 
@@ -96,15 +94,14 @@ impl BlobFiles {
 
 impl BlobStore for BlobFiles {
     fn create(&self, id: BlobId) -> io::Result<Box<dyn BlobPart>> {
-        let target = self.path(id);
-        let part = target.with_extension(PART);
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
+        let path = self.path(id);
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
         let directory = self
             .directories
             .get(usize::from(id.0[0]))
             .cloned()
             .ok_or(io::Error::from(io::ErrorKind::NotFound))?;
-        Ok(Box::new(FilePart { file, part: Some(part), target, directory }))
+        Ok(Box::new(FilePart { file, unfinished: Some(path), directory }))
     }
 
     fn open(&self, id: BlobId, from: u64) -> io::Result<Box<dyn Read + Send>> {
@@ -127,7 +124,7 @@ impl BlobStore for BlobFiles {
         for byte in 0..=u8::MAX {
             for entry in std::fs::read_dir(self.root.join(hex::encode([byte])))? {
                 let entry = entry?;
-                // A `.part` has an extension and so is never an id: nobody finishes it any more.
+                // What earlier releases left half written has an extension, and so is never an id.
                 let id = entry.file_name().to_str().and_then(BlobId::parse);
                 if !id.is_some_and(&mut *known) {
                     std::fs::remove_file(entry.path())?;
@@ -147,9 +144,8 @@ impl BlobStore for BlobFiles {
 #[derive(Debug)]
 struct FilePart {
     file: File,
-    /// `None` once it has its name.
-    part: Option<PathBuf>,
-    target: PathBuf,
+    /// Where it is; `None` once it is whole.
+    unfinished: Option<PathBuf>,
     directory: Arc<File>,
 }
 
@@ -160,22 +156,19 @@ impl BlobPart for FilePart {
 
     fn finish(mut self: Box<Self>) -> io::Result<()> {
         failed_sync::unless_full("a payload", self.file.sync_data())?;
-        if let Some(part) = &self.part {
-            std::fs::rename(part, &self.target)?;
-        }
-        self.part = None;
         // Uploads share the handle, and only one of them would be told.
         if let Err(error) = self.directory.sync_all() {
             failed_sync::end("a directory of payloads", &error);
         }
+        self.unfinished = None;
         Ok(())
     }
 }
 
 impl Drop for FilePart {
     fn drop(&mut self) {
-        if let Some(part) = &self.part {
-            drop(std::fs::remove_file(part));
+        if let Some(path) = &self.unfinished {
+            drop(std::fs::remove_file(path));
         }
     }
 }
@@ -223,7 +216,8 @@ mod tests {
         for byte in [1, 2] {
             store.create(BlobId([byte; 16])).unwrap().finish().unwrap();
         }
-        std::fs::write(store.path(BlobId([1; 16])).with_extension(PART), b"left by a crash").unwrap();
+        std::fs::write(store.path(BlobId([1; 16])).with_extension("part"), b"left by an earlier release")
+            .unwrap();
         assert_eq!(store.sweep(&mut |id| id == BlobId([1; 16])).unwrap(), 2);
         assert_eq!(files(&store.root), 1);
         assert!(store.free_bytes().unwrap() > 0);
@@ -232,13 +226,12 @@ mod tests {
     /// `/dev/null` takes every write and refuses every sync.
     fn finish_with(file: &str, directory: &str) {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a.part");
+        let path = dir.path().join("a");
         std::fs::write(&path, b"").unwrap();
         let open = |path: &str| OpenOptions::new().read(true).open(path).unwrap();
         let part = FilePart {
             file: if file.is_empty() { File::open(&path).unwrap() } else { open(file) },
-            target: dir.path().join("a"),
-            part: Some(path),
+            unfinished: Some(path),
             directory: Arc::new(if directory.is_empty() {
                 File::open(dir.path()).unwrap()
             } else {

@@ -1,11 +1,13 @@
-//! `meta.db`: one writer thread that commits many requests at once, and readers with connections of their own.
+//! `meta.db`: one writer thread that commits many requests at once, one that syncs, and readers with connections of their own.
 //!
-//! SQLite in WAL mode with `synchronous=FULL`: a commit is one sync, and everything that arrived during the last one shares
-//! the next. Each request runs in its own savepoint, so one that fails takes nothing of its neighbours with it; all waiters
-//! of a batch are answered after its commit, never before. A failed sync ends the process. No payload key ever enters this
-//! file: with `secure_delete` they would still linger in the write-ahead log.
+//! SQLite in WAL mode with `synchronous=NORMAL`: it syncs around its checkpoints, and a commit only appends to the write-ahead
+//! log. That file is synced here, by a thread of its own ([`Syncer`]): while one batch is being synced the next is written, and
+//! everything committed meanwhile shares the next sync. A commit is seen by readers at once; who asked for it is answered when it is
+//! durable, or, where a start puts right what a crash loses, when it is seen ([`Meta::write_soon`]). Each request runs in its own
+//! savepoint, so one that fails takes nothing of its neighbours with it. A failed sync ends the process. No payload key ever
+//! enters this file: with `secure_delete` they would still linger in the write-ahead log.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, mpsc};
@@ -31,6 +33,7 @@ pub struct Meta(Arc<Inner>);
 struct Inner {
     path: PathBuf,
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    syncs: Mutex<Option<mpsc::Sender<Vec<Finish>>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     readers: Mutex<Vec<Connection>>,
 }
@@ -93,13 +96,17 @@ impl Meta {
         if let Err(error) = reserve(&connection) {
             tracing::warn!(%error, "no space could be set aside for the database; on a full volume reads may be refused");
         }
+        // There since the first statement, and the same file until the last connection closes.
+        let syncer = Syncer::start(File::open(wal(path))?)?;
+        let syncs = syncer.batches.clone();
         let (jobs, inbox) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name("meta-writer".into())
-            .spawn(move || Writer { connection }.run(&inbox))?;
+            .spawn(move || Writer { connection, syncer }.run(&inbox))?;
         Ok(Self(Arc::new(Inner {
             path: path.to_owned(),
             jobs: Mutex::new(Some(jobs)),
+            syncs: Mutex::new(Some(syncs)),
             writer: Mutex::new(Some(thread)),
             readers: Mutex::new(Vec::new()),
         })))
@@ -115,8 +122,46 @@ impl Meta {
         E: From<MetaError> + From<rusqlite::Error> + Send + 'static,
         F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
     {
+        self.run(Until::Durable, change).await
+    }
+
+    /// Runs `change` on the writer and answers once readers see it; it is durable with whatever is synced next, or by itself within
+    /// moments. Only for what the next start puts right when a crash has lost it.
+    ///
+    /// # Errors
+    /// As [`Meta::write`].
+    pub async fn write_soon<T, E, F>(&self, change: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<MetaError> + From<rusqlite::Error> + Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+    {
+        self.run(Until::Seen, change).await
+    }
+
+    /// Answers once everything that was seen before is durable.
+    ///
+    /// # Errors
+    /// When the store is closing.
+    pub async fn synced(&self) -> Result<(), MetaError> {
         let (answer, answered) = oneshot::channel();
-        self.send(Job::new(change, move |result| drop(answer.send(result))))?;
+        let finish: Finish = Box::new(move |fate| drop(answer.send(fate)));
+        {
+            let syncs = self.0.syncs.lock().map_err(|_| MetaError::Closed)?;
+            let syncs = syncs.as_ref().ok_or(MetaError::Closed)?;
+            syncs.send(vec![finish]).map_err(|_| MetaError::Closed)?;
+        }
+        answered.await.unwrap_or(Err(MetaError::Closed))
+    }
+
+    async fn run<T, E, F>(&self, until: Until, change: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<MetaError> + Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        self.send(Job::new(until, change, move |result| drop(answer.send(result))))?;
         answered.await.unwrap_or_else(|_| Err(MetaError::Closed.into()))
     }
 
@@ -131,7 +176,7 @@ impl Meta {
         F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
     {
         let (answer, answered) = mpsc::sync_channel(1);
-        self.send(Job::new(change, move |result| drop(answer.send(result))))?;
+        self.send(Job::new(Until::Durable, change, move |result| drop(answer.send(result))))?;
         answered.recv().unwrap_or_else(|_| Err(MetaError::Closed.into()))
     }
 
@@ -175,6 +220,7 @@ impl Meta {
     /// Waits until every request so far is durable and closes the file.
     pub fn close(&self) {
         drop(self.0.jobs.lock().map(|mut jobs| jobs.take()));
+        drop(self.0.syncs.lock().map(|mut syncs| syncs.take()));
         let thread = self.0.writer.lock().ok().and_then(|mut writer| writer.take());
         if let Some(thread) = thread {
             drop(thread.join());
@@ -190,22 +236,37 @@ impl Meta {
     }
 }
 
+/// What a request waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// Readers see it.
+    Seen,
+    /// No crash takes it away.
+    Durable,
+}
+
 /// A request on its way through the writer: given the connection it runs its statements; given none (its batch is already
 /// lost) it runs nothing.
-struct Job(Statements);
+struct Job {
+    until: Until,
+    statements: Statements,
+}
 
 type Statements = Box<dyn FnOnce(Option<&Connection>) -> Executed + Send>;
+
+/// Tells whoever asked the fate of the transaction.
+type Finish = Box<dyn FnOnce(Result<(), MetaError>) + Send>;
 
 /// A request whose statements have run.
 struct Executed {
     /// Undo its savepoint.
     failed: bool,
-    /// To be called with the fate of the transaction.
-    finish: Box<dyn FnOnce(Result<(), MetaError>) + Send>,
+    finish: Finish,
 }
 
 impl Job {
     fn new<T, E>(
+        until: Until,
         change: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
         answer: impl FnOnce(Result<T, E>) + Send + 'static,
     ) -> Self
@@ -213,7 +274,7 @@ impl Job {
         T: Send + 'static,
         E: From<MetaError> + Send + 'static,
     {
-        Self(Box::new(move |connection| {
+        let statements: Statements = Box::new(move |connection| {
             let result = connection.map(change);
             Executed {
                 failed: !matches!(result, Some(Ok(_))),
@@ -226,37 +287,56 @@ impl Job {
                     })
                 }),
             }
-        }))
+        });
+        Self { until, statements }
     }
+}
+
+/// Those who wait for one batch.
+#[derive(Default)]
+struct Waiting {
+    seen: Vec<Finish>,
+    durable: Vec<Finish>,
 }
 
 struct Writer {
     connection: Connection,
+    syncer: Syncer,
 }
 
 impl Writer {
     fn run(self, inbox: &mpsc::Receiver<Job>) {
         while let Ok(first) = inbox.recv() {
-            let mut executed = Vec::new();
-            let fate = self.commit(std::iter::once(first).chain(inbox.try_iter()).take(BATCH), &mut executed);
+            let mut waiting = Waiting::default();
+            let fate = self.commit(std::iter::once(first).chain(inbox.try_iter()).take(BATCH), &mut waiting);
             if let Err(MetaError::Sqlite(error)) = &fate
                 && error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure)
             {
                 failed_sync::end("meta.db", &**error);
             }
-            for request in executed {
-                (request.finish)(fate.clone());
+            for finish in waiting.seen {
+                finish(fate.clone());
+            }
+            match fate {
+                Ok(()) => self.syncer.sync(waiting.durable),
+                Err(_) => waiting.durable.into_iter().for_each(|finish| finish(fate.clone())),
             }
         }
+        // The last sync before the file is closed.
+        self.syncer.close();
     }
 
-    fn commit(&self, jobs: impl Iterator<Item = Job>, executed: &mut Vec<Executed>) -> Result<(), MetaError> {
+    fn commit(&self, jobs: impl Iterator<Item = Job>, waiting: &mut Waiting) -> Result<(), MetaError> {
         let mut fate = self.connection.execute_batch("BEGIN IMMEDIATE").map_err(MetaError::from);
         for job in jobs {
+            let queue = match job.until {
+                Until::Seen => &mut waiting.seen,
+                Until::Durable => &mut waiting.durable,
+            };
             if fate.is_ok() {
-                fate = self.execute(job, executed);
+                fate = self.execute(job, queue);
             } else {
-                executed.push((job.0)(None));
+                queue.push((job.statements)(None).finish);
             }
         }
         if fate.is_ok() {
@@ -268,16 +348,15 @@ impl Writer {
         fate
     }
 
-    fn execute(&self, job: Job, executed: &mut Vec<Executed>) -> Result<(), MetaError> {
+    fn execute(&self, job: Job, queue: &mut Vec<Finish>) -> Result<(), MetaError> {
         self.connection.execute_batch("SAVEPOINT request")?;
-        let request = (job.0)(Some(&self.connection));
-        let failed = request.failed;
-        executed.push(request);
+        let request = (job.statements)(Some(&self.connection));
+        queue.push(request.finish);
         if self.connection.is_autocommit() {
             // A full disk makes SQLite roll the whole transaction back by itself.
             return Err(MetaError::Full);
         }
-        if failed {
+        if request.failed {
             self.connection.execute_batch("ROLLBACK TO request")?;
         }
         self.connection.execute_batch("RELEASE request")?;
@@ -285,12 +364,52 @@ impl Writer {
     }
 }
 
+/// The thread that syncs the write-ahead log. A sync covers every commit before it, so whoever waits when it begins is answered by it.
+struct Syncer {
+    batches: mpsc::Sender<Vec<Finish>>,
+    thread: JoinHandle<()>,
+}
+
+impl Syncer {
+    fn start(wal: File) -> std::io::Result<Self> {
+        let (batches, inbox) = mpsc::channel::<Vec<Finish>>();
+        let thread = std::thread::Builder::new().name("meta-sync".into()).spawn(move || {
+            while let Ok(mut waiting) = inbox.recv() {
+                waiting.extend(inbox.try_iter().flatten());
+                if let Err(error) = wal.sync_data() {
+                    failed_sync::end("meta.db-wal", &error);
+                }
+                waiting.into_iter().for_each(|finish| finish(Ok(())));
+            }
+        })?;
+        Ok(Self { batches, thread })
+    }
+
+    fn sync(&self, waiting: Vec<Finish>) {
+        if let Err(mpsc::SendError(waiting)) = self.batches.send(waiting) {
+            // The thread ends only with the process or after `close`.
+            waiting.into_iter().for_each(|finish| finish(Err(MetaError::Closed)));
+        }
+    }
+
+    fn close(self) {
+        drop(self.batches);
+        drop(self.thread.join());
+    }
+}
+
+fn wal(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
+}
+
 fn prepare(connection: &Connection) -> Result<(), rusqlite::Error> {
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.set_prepared_statement_cache_capacity(64);
     connection.execute_batch(
         "PRAGMA journal_mode = WAL;
-         PRAGMA synchronous = FULL;
+         PRAGMA synchronous = NORMAL;
          PRAGMA secure_delete = ON;
          PRAGMA foreign_keys = ON;
          PRAGMA temp_store = MEMORY;

@@ -32,6 +32,9 @@ const MIGRATIONS: &[Migration] = &[
     Migration { min_reader: 1, sql: include_str!("schema/0009-uploads.sql") },
     // An older release knows no DIDs: their requests are refused until the newer one is back.
     Migration { min_reader: 1, sql: include_str!("schema/0010-dids.sql") },
+    // An older release leaves the new column alone: should it be the one that starts after a crash, the receipts of uploads that were
+    // acknowledged in the last moment before are not found by their ids.
+    Migration { min_reader: 1, sql: include_str!("schema/0011-receipt-of-upload.sql") },
 ];
 
 /// The first schema whose releases know chunks and strict blobs.

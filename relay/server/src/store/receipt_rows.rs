@@ -1,12 +1,12 @@
 //! The rows of log receipts: which entry of the log an id that a client holds is for.
 //!
-//! A row is written in the transaction that acknowledges its upload or leases its view, so an id that was handed out is found
-//! after any restart. Only the id's SHA-256 is stored. Written by the transfer path, read by `/log/receipt/{id}`.
+//! A row is written in the transaction that leases its view or makes its upload live, which the pass at start does again for what a
+//! crash lost, so an id that was handed out is found after any restart. Only the id's SHA-256 is stored. Written by the transfer path, read by `/log/receipt/{id}`.
 
 use paramant_protocol::id::ReceiptId;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{BlobRow, Digest};
+use super::{BlobId, BlobRow, Digest};
 
 /// The entry that a receipt is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,16 @@ pub fn insert_for(c: &Connection, id: &ReceiptId, entry: Receipted) -> Result<()
     c.prepare_cached("INSERT OR REPLACE INTO receipts (id, log_index, leaf) VALUES (?, ?, ?)")?
         .execute(params![Digest(id.digest()), log_index.cast_signed(), leaf])
         .map(drop)
+}
+
+/// Keeps the id that an upload came with, which is live now.
+pub fn keep_of_upload(c: &Connection, blob: BlobId) -> Result<(), rusqlite::Error> {
+    c.prepare_cached(
+        "INSERT OR REPLACE INTO receipts (id, log_index, leaf)
+         SELECT receipt, log_index, leaf FROM blobs WHERE id = ? AND receipt IS NOT NULL",
+    )?
+    .execute([blob])
+    .map(drop)
 }
 
 /// The entry that an id is for.

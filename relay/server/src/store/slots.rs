@@ -1,8 +1,8 @@
 //! `keys.slots`: one fixed 64-byte slot for each payload key, so that destroying a key is overwriting it where it stands.
 //!
 //! The file is extended by whole zero-filled, synced blocks before any slot in them is used; a slot is then only ever
-//! overwritten in place. One thread owns all writes: it takes what arrived during the last sync, writes it, syncs once and
-//! answers everybody. A cleared slot is handed out again only after its zeros are on disk. A failed sync ends the process:
+//! overwritten in place. A slot is taken first, so that a row may name it while its key is on the way to the disk. One thread owns
+//! all writes: it takes what arrived during the last sync, writes it, syncs once and answers everybody. A cleared slot is handed out again only after its zeros are on disk. A failed sync ends the process:
 //! pages after a failed sync are not to be believed. Only [`super::Store`] and its tests may call.
 
 use std::collections::{BTreeSet, HashSet};
@@ -10,7 +10,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
@@ -40,6 +40,7 @@ pub struct Slot(pub u32);
 #[derive(Debug)]
 pub struct KeySlots {
     file: Arc<File>,
+    free: Free,
     orders: Mutex<Option<mpsc::Sender<Order>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
@@ -58,8 +59,23 @@ pub enum SlotError {
     Closed,
 }
 
+/// Slots that are zeroed on disk and unused.
+#[derive(Debug, Clone, Default)]
+struct Free(Arc<Mutex<BTreeSet<u32>>>);
+
+impl Free {
+    fn take(&self) -> Option<Slot> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_first().map(Slot)
+    }
+
+    fn extend(&self, slots: impl IntoIterator<Item = u32>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(slots);
+    }
+}
+
 enum Order {
-    Put(BlobId, PayloadKey, oneshot::Sender<Result<Slot, io::Error>>),
+    Grow(oneshot::Sender<Result<Slot, io::Error>>),
+    Put(Slot, BlobId, PayloadKey, oneshot::Sender<Result<(), io::Error>>),
     Clear(Vec<(Slot, BlobId)>, oneshot::Sender<Result<(), io::Error>>),
 }
 
@@ -104,20 +120,44 @@ impl KeySlots {
         }
         let file = Arc::new(file);
         let (sender, orders) = mpsc::channel();
-        let writer = Writer { file: Arc::clone(&file), free, count };
+        let free = Free(Arc::new(Mutex::new(free)));
+        let writer = Writer { file: Arc::clone(&file), free: free.clone(), count };
         let thread =
             std::thread::Builder::new().name("key-slots".into()).spawn(move || writer.run(&orders))?;
-        Ok(Self { file, orders: Mutex::new(Some(sender)), writer: Mutex::new(Some(thread)) })
+        Ok(Self { file, free, orders: Mutex::new(Some(sender)), writer: Mutex::new(Some(thread)) })
     }
 
-    /// Stores a key and answers once it is on disk.
+    /// Takes a slot, for [`KeySlots::put`]. One that nothing is put into is free again after the next start.
     ///
     /// # Errors
     /// When the file cannot grow (a full disk), or the store is closing.
-    pub async fn put(&self, id: BlobId, key: PayloadKey) -> Result<Slot, SlotError> {
+    pub async fn take(&self) -> Result<Slot, SlotError> {
+        if let Some(slot) = self.free.take() {
+            return Ok(slot);
+        }
         let (answer, answered) = oneshot::channel();
-        self.send(Order::Put(id, key, answer))?;
+        self.send(Order::Grow(answer))?;
         Ok(answered.await.map_err(|_| SlotError::Closed)??)
+    }
+
+    /// Puts a key into a slot that was taken, and answers once it is on disk. On an error the slot is free again.
+    ///
+    /// # Errors
+    /// When the file cannot be written, or the store is closing.
+    pub async fn put(&self, slot: Slot, id: BlobId, key: PayloadKey) -> Result<(), SlotError> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Order::Put(slot, id, key, answer))?;
+        Ok(answered.await.map_err(|_| SlotError::Closed)??)
+    }
+
+    /// Stores a key and answers where, once it is on disk.
+    ///
+    /// # Errors
+    /// As [`KeySlots::take`] and [`KeySlots::put`].
+    pub async fn store(&self, id: BlobId, key: PayloadKey) -> Result<Slot, SlotError> {
+        let slot = self.take().await?;
+        self.put(slot, id, key).await?;
+        Ok(slot)
     }
 
     /// Overwrites keys with zeros and answers once the zeros are on disk. A slot that holds another blob's key by now is left
@@ -159,8 +199,7 @@ impl KeySlots {
 
 struct Writer {
     file: Arc<File>,
-    /// Zeroed on disk and unused.
-    free: BTreeSet<u32>,
+    free: Free,
     count: u32,
 }
 
@@ -172,8 +211,12 @@ impl Writer {
             let mut freed = Vec::new();
             for order in std::iter::once(first).chain(orders.try_iter()) {
                 match order {
-                    Order::Put(id, key, answer) => match self.write_key(id, &key) {
-                        Ok(slot) => puts.push((slot, answer)),
+                    Order::Grow(answer) => {
+                        let slot = self.free.take().map_or_else(|| self.grow(), Ok);
+                        drop(answer.send(slot));
+                    }
+                    Order::Put(slot, id, key, answer) => match self.write_key(slot, id, &key) {
+                        Ok(()) => puts.push(answer),
                         Err(error) => drop(answer.send(Err(error))),
                     },
                     Order::Clear(slots, answer) => match self.write_zeros(&slots, &mut freed) {
@@ -186,26 +229,15 @@ impl Writer {
                 failed_sync::end("keys.slots", &error);
             }
             self.free.extend(freed);
-            for (slot, answer) in puts {
-                drop(answer.send(Ok(slot)));
-            }
-            for answer in clears {
+            for answer in puts.into_iter().chain(clears) {
                 drop(answer.send(Ok(())));
             }
         }
     }
 
-    fn write_key(&mut self, id: BlobId, key: &PayloadKey) -> io::Result<Slot> {
-        let n = match self.free.pop_first() {
-            Some(n) => n,
-            None => self.grow()?,
-        };
+    fn write_key(&self, slot: Slot, id: BlobId, key: &PayloadKey) -> io::Result<()> {
         let bytes = encode(id, key);
-        if let Err(error) = self.file.write_all_at(bytes.as_slice(), offset(n)) {
-            self.free.insert(n);
-            return Err(error);
-        }
-        Ok(Slot(n))
+        self.file.write_all_at(bytes.as_slice(), offset(slot.0)).inspect_err(|_| self.free.extend([slot.0]))
     }
 
     fn write_zeros(&self, slots: &[(Slot, BlobId)], freed: &mut Vec<u32>) -> io::Result<()> {
@@ -219,7 +251,7 @@ impl Writer {
     }
 
     /// Adds a block of zeroed slots and answers the first.
-    fn grow(&mut self) -> io::Result<u32> {
+    fn grow(&mut self) -> io::Result<Slot> {
         let first = self.count;
         let after = first.checked_add(BLOCK).ok_or_else(|| io::Error::from(io::ErrorKind::StorageFull))?;
         let zeros = vec![0; SLOT * BLOCK as usize];
@@ -234,7 +266,7 @@ impl Writer {
         }
         self.count = after;
         self.free.extend(first + 1..after);
-        Ok(first)
+        Ok(Slot(first))
     }
 }
 
@@ -291,7 +323,7 @@ mod tests {
         let path = dir.path().join("keys.slots");
         let slots = KeySlots::open(&path, &HashSet::new()).unwrap();
         let key = PayloadKey::random().unwrap();
-        let slot = slots.put(id(1), key.clone()).await.unwrap();
+        let slot = slots.store(id(1), key.clone()).await.unwrap();
         assert!(
             contains(&path, key.bytes()),
             "the key must be in the file first, or its absence later proves nothing"
@@ -308,11 +340,11 @@ mod tests {
     async fn clearing_a_slot_again_does_not_destroy_the_key_that_came_after() {
         let dir = tempfile::tempdir().unwrap();
         let slots = KeySlots::open(&dir.path().join("keys.slots"), &HashSet::new()).unwrap();
-        let slot = slots.put(id(1), PayloadKey::random().unwrap()).await.unwrap();
+        let slot = slots.store(id(1), PayloadKey::random().unwrap()).await.unwrap();
         slots.clear(vec![(slot, id(1))]).await.unwrap();
         let second = PayloadKey::random().unwrap();
         assert_eq!(
-            slots.put(id(2), second.clone()).await.unwrap(),
+            slots.store(id(2), second.clone()).await.unwrap(),
             slot,
             "the test needs the slot to be used again"
         );
@@ -326,8 +358,8 @@ mod tests {
         let path = dir.path().join("keys.slots");
         let slots = KeySlots::open(&path, &HashSet::new()).unwrap();
         let (kept, lost) = (PayloadKey::random().unwrap(), PayloadKey::random().unwrap());
-        let kept_slot = slots.put(id(1), kept.clone()).await.unwrap();
-        slots.put(id(2), lost.clone()).await.unwrap();
+        let kept_slot = slots.store(id(1), kept.clone()).await.unwrap();
+        slots.store(id(2), lost.clone()).await.unwrap();
         slots.close();
         let slots = KeySlots::open(&path, &HashSet::from([kept_slot])).unwrap();
         assert_eq!(slots.get(kept_slot, id(1)).unwrap().bytes(), kept.bytes());
@@ -340,7 +372,7 @@ mod tests {
         let slots = Arc::new(KeySlots::open(&dir.path().join("keys.slots"), &HashSet::new()).unwrap());
         let puts = (0..BLOCK + 10).map(|_| {
             let slots = Arc::clone(&slots);
-            tokio::spawn(async move { slots.put(id(9), PayloadKey::random().unwrap()).await.unwrap() })
+            tokio::spawn(async move { slots.store(id(9), PayloadKey::random().unwrap()).await.unwrap() })
         });
         let taken: HashSet<_> =
             futures::future::join_all(puts).await.into_iter().map(Result::unwrap).collect();
@@ -353,7 +385,7 @@ mod tests {
         let code =
             exit_code_of("store::slots::tests::a_block_that_cannot_be_synced_ends_the_process", || {
                 let null = OpenOptions::new().read(true).write(true).open("/dev/null").unwrap();
-                drop(Writer { file: Arc::new(null), free: BTreeSet::new(), count: 0 }.grow());
+                drop(Writer { file: Arc::new(null), free: Free::default(), count: 0 }.grow());
             });
         assert_eq!(code, Some(failed_sync::EXIT_CODE));
     }

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 
 use super::audit_rows::{self, Event};
 use super::blob_rows::{self, BlobRow};
-use super::{AccountId, activity_rows, queue_rows, webhook_rows};
+use super::{AccountId, activity_rows, queue_rows, receipt_rows, webhook_rows};
 
 /// What was told of an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct Told {
     pub hooks: usize,
 }
 
-/// Makes a `pending` row `live`, and tells of it. `None`: it was not pending (any more).
+/// Makes a `pending` row `live`, with its receipt, and tells of it. `None`: it was not pending (any more).
 pub fn publish(
     c: &Connection,
     blob: &BlobRow,
@@ -24,6 +24,7 @@ pub fn publish(
     if !blob_rows::mark_live(c, blob.id, log_index)? {
         return Ok(None);
     }
+    receipt_rows::keep_of_upload(c, blob.id)?;
     let event = Event::Inbound {
         lookup: blob.lookup,
         bytes: blob.size,

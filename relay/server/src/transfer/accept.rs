@@ -1,9 +1,10 @@
 //! From bytes that arrived to an upload that is acknowledged.
 //!
-//! The order is the promise: payload file, its directory and its key durable → row `pending` → `transfer` entry durable in
-//! the log → row `live` with the entry's index. A crash after any step leaves either the whole upload (its entry is in the
-//! log) or nothing (it is not), and the pass at start tells which. What account holders are told of it (audit row, device queue) is
-//! in the transaction that makes the row `live`. Runs to its end even when the client hangs up.
+//! The order is the promise: payload file, its directory, its key and its row `pending`, all at once, durable → `transfer` entry
+//! durable in the log → row `live` with the entry's index. A crash after any step leaves either the whole upload (its entry is in
+//! the log) or nothing (it is not), and the pass at start tells which: so the row may be `live` a moment before the disk knows, and the
+//! upload is acknowledged in that moment. What account holders are told of it (audit row, device queue) and its receipt are in the
+//! transaction that makes the row `live`. Runs to its end even when the client hangs up.
 
 use std::io;
 use std::sync::PoisonError;
@@ -14,7 +15,7 @@ use paramant_protocol::id::ReceiptId;
 
 use super::{OverLimit, Transfers, Unfinished};
 use crate::entries::{self, EntryError};
-use crate::log_service::LogError;
+use crate::log_service::{Entry, LogError};
 use crate::plans;
 use crate::store::blob_rows::{self, BlobRow, Inserted, Space, State};
 use crate::store::meta::MetaError;
@@ -53,9 +54,9 @@ pub struct Terms {
     pub strict: bool,
 }
 
-/// What is durable already, and waits for its row.
+/// What is kept, or on its way to the disk, and is to have a row.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Durable {
+pub(super) struct Stored {
     /// The blob's id.
     pub(super) id: BlobId,
     /// Its bytes.
@@ -64,6 +65,17 @@ pub(super) struct Durable {
     pub(super) slot: Slot,
     /// It arrived in chunks of this size, under an upload row of the same id.
     pub(super) chunk_size: Option<u64>,
+}
+
+/// An upload whose row is to be written, with what belongs into its transaction, and its entry.
+#[derive(Debug)]
+pub(super) struct Pending {
+    row: BlobRow,
+    entry: Entry,
+    at: Timestamp,
+    receipt: ReceiptId,
+    link: Option<Digest>,
+    quota: Option<Quota>,
 }
 
 /// How a blob may be read besides by its account's keys, and what readers must know.
@@ -184,19 +196,31 @@ impl Transfers {
     }
 
     async fn keep(&self, terms: Terms, mut unfinished: Unfinished) -> Result<Accepted, UploadError> {
-        let slot = unfinished.keep().await?;
+        let slot = unfinished.slot().await?;
         let _committing = Committing::begin(self, unfinished.id);
-        let durable = Durable { id: unfinished.id, size: unfinished.size, slot, chunk_size: None };
-        let kept = self.log_and_publish(&terms, durable).await;
-        match kept {
-            Ok(Kept::New(accepted)) => {
+        let stored = Stored { id: unfinished.id, size: unfinished.size, slot, chunk_size: None };
+        let pending = self.pending(&terms, stored)?;
+        let accepted = match tokio::join!(unfinished.keep(slot), self.insert(&pending)) {
+            (Ok(()), Ok(None)) => self.log_and_publish(pending).await,
+            (stored, Ok(Some(earlier))) => {
+                if stored.is_ok() {
+                    unfinished.forget(slot).await;
+                }
+                return Ok(earlier);
+            }
+            (Ok(()), Err(error)) => Err(error),
+            (Err(error), row) => {
+                if matches!(row, Ok(None)) {
+                    self.take_row_back(unfinished.id).await;
+                }
+                return Err(error);
+            }
+        };
+        match accepted {
+            Ok(accepted) => {
                 let size = unfinished.size;
                 unfinished.reservation.became_blob(size);
                 self.acknowledged(&accepted.blob);
-                Ok(accepted)
-            }
-            Ok(Kept::Repeat(accepted)) => {
-                unfinished.forget(slot).await;
                 Ok(accepted)
             }
             Err(error) => {
@@ -215,8 +239,8 @@ impl Transfers {
         });
     }
 
-    /// From what is durable to what may be acknowledged: row, entry, live row.
-    pub(super) async fn log_and_publish(&self, terms: &Terms, durable: Durable) -> Result<Kept, UploadError> {
+    /// The row and the entry of an upload.
+    pub(super) fn pending(&self, terms: &Terms, stored: Stored) -> Result<Pending, UploadError> {
         let core = &self.0.core;
         let at = Timestamp::now();
         let sector = core.settings.current().sector.clone();
@@ -224,19 +248,19 @@ impl Transfers {
         let created_ms = at.as_millisecond();
         let ttl_ms = i64::try_from(terms.ttl.as_millis()).unwrap_or(i64::MAX);
         let row = BlobRow {
-            id: durable.id,
+            id: stored.id,
             account: terms.account,
             space: terms.space,
             lookup: terms.lookup,
             hash: terms.hash,
-            size: durable.size,
+            size: stored.size,
             ttl_ms,
             created_ms,
             expires_ms: created_ms.saturating_add(ttl_ms),
             views: terms.views,
             views_left: terms.views,
             state: State::Pending,
-            slot: durable.slot,
+            slot: stored.slot,
             sig_valid: terms.sig_valid,
             device: terms.device.clone(),
             sector,
@@ -247,55 +271,53 @@ impl Transfers {
             password: terms.access.password.clone(),
             enc_meta: terms.access.enc_meta.clone(),
             burn_entry: None,
-            chunk_size: durable.chunk_size,
+            chunk_size: stored.chunk_size,
             strict: terms.strict,
         };
-        let (receipt, link) = (random_receipt_id()?, terms.access.link);
-        if let Some(earlier) = self.insert(&row, receipt, link, terms.quota.as_ref(), at).await? {
-            return Ok(Kept::Repeat(earlier));
-        }
+        let (link, quota) = (terms.access.link, terms.quota.clone());
+        Ok(Pending { row, entry, at, receipt: random_receipt_id()?, link, quota })
+    }
+
+    /// From what is durable, its `pending` row too, to what may be acknowledged.
+    pub(super) async fn log_and_publish(&self, pending: Pending) -> Result<Accepted, UploadError> {
+        let core = &self.0.core;
+        let Pending { row, entry, receipt, .. } = pending;
         let appended = core.log.append(entry).await?;
         let blob = BlobRow { state: State::Live, log_index: Some(appended.index), ..row };
         let live = blob.clone();
-        let publish = self.0.vault.meta.write::<_, MetaError, _>(move |c| {
+        let publish = move |c: &rusqlite::Connection| {
             let told = told_rows::publish(c, &live, appended.index, now_ms())?;
-            if told.is_some() {
-                receipt_rows::insert(c, &receipt, &live)?;
-                if let Some(token) = link {
-                    link_rows::insert(c, token, live.id)?;
-                }
-                if live.chunk_size.is_some() {
-                    upload_rows::finish(c, live.id, &live, live.created_ms)?;
-                }
+            if told.is_some() && live.chunk_size.is_some() {
+                upload_rows::finish(c, live.id, &live, live.created_ms)?;
             }
-            Ok(told)
-        });
-        let told = publish.await?;
+            Ok::<_, MetaError>(told)
+        };
+        // The entry is durable: from it the next start would make this row live.
+        let told = self.0.vault.meta.write_soon(publish).await?;
         let told = told
             .ok_or_else(|| UploadError::Internal("the upload's row changed before it was live".to_owned()))?;
         if told.hooks > 0 {
             core.outbox_news.notify_one();
         }
-        Ok(Kept::New(Accepted { blob, log_index: appended.index, receipt }))
+        Ok(Accepted { blob, log_index: appended.index, receipt })
     }
 
     /// Inserts the row, or answers the same unread upload before it. Waits while that one is on its way in or out: an upload
     /// that is being read for the last time must not stand for this one, it is burned in a moment.
-    async fn insert(
-        &self,
-        row: &BlobRow,
-        receipt: ReceiptId,
-        link: Option<Digest>,
-        quota: Option<&Quota>,
-        at: Timestamp,
-    ) -> Result<Option<Accepted>, UploadError> {
+    pub(super) async fn insert(&self, pending: &Pending) -> Result<Option<Accepted>, UploadError> {
         let (pause, looks) = REPEAT_LOOKS;
+        let (receipt, link, at) = (pending.receipt, pending.link, pending.at);
         for _ in 0..looks {
-            let (new, quota) = (row.clone(), quota.cloned());
+            let (new, quota) = (pending.row.clone(), pending.quota.clone());
             let inserting = self.0.vault.meta.write(move |c| {
-                let inserted = blob_rows::insert_pending(c, &new)?;
+                let inserted = blob_rows::insert_pending(c, &new, &receipt)?;
                 match &inserted {
-                    Inserted::New => count(c, &new, quota.as_ref(), at)?,
+                    Inserted::New => {
+                        count(c, &new, quota.as_ref(), at)?;
+                        if let Some(token) = link {
+                            link_rows::insert(c, token, new.id)?;
+                        }
+                    }
                     Inserted::Unread(earlier) => {
                         receipt_rows::insert(c, &receipt, earlier)?;
                         if let Some(token) = link {
@@ -316,6 +338,14 @@ impl Transfers {
             }
         }
         Err(UploadError::InProgress)
+    }
+
+    /// Removes the row of an upload of which nothing else is left.
+    async fn take_row_back(&self, id: BlobId) {
+        let delete = move |c: &rusqlite::Connection| Ok::<_, MetaError>(blob_rows::delete(c, id)?);
+        if let Err(error) = self.0.vault.meta.write_soon(delete).await {
+            tracing::warn!(%error, upload = %id, "the row of an upload that failed is still there; the sweep removes it");
+        }
     }
 
     /// Removes what was kept, unless its entry may be in the log: then the sweep decides, as after a crash.
@@ -343,14 +373,6 @@ fn count(
         (false, Some(quota)) => Err(UploadError::Quota(quota.clone())),
         _ => Ok(()),
     }
-}
-
-/// What became of an upload that is durable.
-pub(super) enum Kept {
-    /// It is a blob.
-    New(Accepted),
-    /// The account holds the same unread, which stands for this one.
-    Repeat(Accepted),
 }
 
 /// While it lives, the sweep leaves the upload's row alone.

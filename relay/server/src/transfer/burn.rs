@@ -194,7 +194,7 @@ impl Transfers {
         removing.await.map_err(std::io::Error::other)?
     }
 
-    /// Forgets a blob whose files are gone.
+    /// Forgets a blob whose files are gone and whose entry is in the log: by that the next start would forget it.
     pub(super) async fn forget_row(&self, blob: &BlobRow) -> Result<(), BurnError> {
         let (id, in_chunks) = (blob.id, blob.chunk_size.is_some());
         let forget = move |c: &rusqlite::Connection| {
@@ -203,7 +203,7 @@ impl Transfers {
             }
             Ok::<_, BurnError>(blob_rows::delete(c, id)?)
         };
-        self.0.vault.meta.write(forget).await
+        self.0.vault.meta.write_soon(forget).await
     }
 }
 

@@ -131,7 +131,7 @@ impl Transfers {
 
     async fn open_held(&self, opening: Opening) -> Result<Upload, UploadError> {
         let (id, key) = (BlobId::random()?, PayloadKey::random()?);
-        let slot = self.0.vault.keys.put(id, key).await?;
+        let slot = self.0.vault.keys.store(id, key).await?;
         let now = now_ms();
         let row = UploadRow {
             id,

@@ -1,7 +1,7 @@
 //! Leasing one view: of any number of racing readers exactly one gets it.
 //!
-//! The winner is chosen by one database transaction. Its row and its `transfer_claimed` entry are durable before the first
-//! byte. A lease ends complete (then what is spent is burned) or cut (then the same account may lease the view again, under a
+//! The winner is chosen by one database transaction. Its row and its `transfer_claimed` entry, synced side by side, are durable before
+//! the first byte. A lease ends complete (then what is spent is burned) or cut (then the same account may lease the view again, under a
 //! higher generation, until bytes of it have gone out four times); it ends when its guard drops, whatever becomes of the
 //! request.
 
@@ -209,7 +209,7 @@ impl Transfers {
                 .0
                 .vault
                 .meta
-                .write(move |c| {
+                .write_soon(move |c| {
                     let lease = claim_rows::lease(c, asked, unlocked, claim, now)?;
                     if let Some(lease) = &lease {
                         receipt_rows::insert(c, &receipt, &lease.blob)?;
@@ -223,15 +223,17 @@ impl Transfers {
 
         let salt = Digest::random().map_err(EntryError::from)?;
         let entry = entries::claimed(guard.lease.blob.leaf, salt, guard.lease.generation)?;
-        let entry_index = self.0.core.log.append(entry).await?.index;
-
         let vault = self.0.vault.clone();
         let blob = guard.lease.blob.clone();
         let range = range(wanted(blob.size), blob.size, guard.lease.generation > 1);
         let from = range.start;
         guard.progress.begin(from);
         let opening = tokio::task::spawn_blocking(move || Source::open(&vault, &blob, from));
-        match opening.await.map_err(|error| ClaimError::Io(std::io::Error::other(error)))? {
+        let (leased, logged, opened) =
+            tokio::join!(self.0.vault.meta.synced(), self.0.core.log.append(entry), opening);
+        leased?;
+        let entry_index = logged?.index;
+        match opened.map_err(|error| ClaimError::Io(std::io::Error::other(error)))? {
             Ok(source) => {
                 self.count(|totals| {
                     totals.outbound += 1;

@@ -13,7 +13,7 @@ use paramant_protocol::id::ReceiptId;
 use rusqlite::Connection;
 
 use super::Transfers;
-use super::accept::{Access, Committing, Durable, Kept, Terms, UploadError};
+use super::accept::{Access, Committing, Stored, Terms, UploadError};
 use crate::store::blob_rows::{BlobRow, Space};
 use crate::store::chunk_rows::{self, ChunkRow};
 use crate::store::meta::MetaError;
@@ -120,17 +120,18 @@ impl Transfers {
             quota,
             access: Access::default(),
         };
-        let durable = Durable { id, size: row.size, slot: row.slot, chunk_size: Some(row.chunk_size) };
-        let kept = self.log_and_publish(&terms, durable).await?;
-        let (accepted, first) = match kept {
-            Kept::New(accepted) => {
+        let stored = Stored { id, size: row.size, slot: row.slot, chunk_size: Some(row.chunk_size) };
+        let pending = self.pending(&terms, stored)?;
+        let (accepted, first) = match self.insert(&pending).await? {
+            None => {
+                let accepted = self.log_and_publish(pending).await?;
                 self.0.in_flight.add(1, 0); // its bytes were set aside when it was opened
                 self.acknowledged(&accepted.blob);
                 (accepted, true)
             }
-            Kept::Repeat(accepted) => {
-                self.stand_down(&row, &accepted.blob).await?;
-                (accepted, false)
+            Some(earlier) => {
+                self.stand_down(&row, &earlier.blob).await?;
+                (earlier, false)
             }
         };
         drop(committing);

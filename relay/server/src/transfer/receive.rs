@@ -91,20 +91,22 @@ impl Receiving {
 }
 
 impl Unfinished {
-    /// Makes payload and key durable; from here on somebody must write the row, or call [`Unfinished::forget`].
-    pub(super) async fn keep(&mut self) -> Result<Slot, UploadError> {
-        let (slot, file) = tokio::join!(self.vault.keys.put(self.id, self.key.clone()), self.part.keep());
-        match (slot, file) {
-            (Ok(slot), Ok(())) => Ok(slot),
-            (slot, file) => {
-                if let Ok(slot) = slot {
-                    drop(self.vault.keys.clear(vec![(slot, self.id)]).await);
-                }
-                self.part.forget().await;
-                file?;
-                Err(slot.map_or_else(UploadError::from, |_| UploadError::DiskFull))
-            }
+    /// Where its key will be.
+    pub(super) async fn slot(&self) -> Result<Slot, UploadError> {
+        Ok(self.vault.keys.take().await?)
+    }
+
+    /// Makes payload and key durable; from here on there must be a row, or [`Unfinished::forget`] is called. On an error nothing is
+    /// left.
+    pub(super) async fn keep(&mut self, slot: Slot) -> Result<(), UploadError> {
+        let (key, file) =
+            tokio::join!(self.vault.keys.put(slot, self.id, self.key.clone()), self.part.keep());
+        if key.is_ok() && file.is_ok() {
+            return Ok(());
         }
+        self.forget(slot).await;
+        file?;
+        Ok(key?)
     }
 
     /// Removes what [`Unfinished::keep`] made durable: key, then file.

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use paramant_protocol::chunks::{ChunkList, Division};
+use paramant_protocol::id::ReceiptId;
 
 use crate::entries;
 use crate::store::blob_rows::{self, Asked, BlobRow, Space, State};
@@ -125,7 +126,8 @@ async fn a_crash_before_the_entry_leaves_the_upload_open_with_every_chunk() {
     let bytes = relay.transfers().in_flight().bytes;
     let (row, _) = pending(&relay, &upload);
     let meta = &relay.transfers().0.vault.meta;
-    meta.write(move |c| Ok::<_, MetaError>(blob_rows::insert_pending(c, &row)?)).await.unwrap();
+    let receipt = ReceiptId::from_random([7; 32]);
+    meta.write(move |c| Ok::<_, MetaError>(blob_rows::insert_pending(c, &row, &receipt)?)).await.unwrap();
     let relay = relay.restart().await;
     assert_eq!(there(&relay, upload.row.id).await, Some(vec![[0, 2]]));
     assert_eq!(relay.transfers().in_flight().bytes, bytes);
@@ -143,7 +145,8 @@ async fn a_crash_after_the_entry_leaves_a_blob_and_the_same_answer() {
     let upload = filled(&relay).await;
     let (row, entry) = pending(&relay, &upload);
     let meta = &relay.transfers().0.vault.meta;
-    meta.write(move |c| Ok::<_, MetaError>(blob_rows::insert_pending(c, &row)?)).await.unwrap();
+    let receipt = ReceiptId::from_random([7; 32]);
+    meta.write(move |c| Ok::<_, MetaError>(blob_rows::insert_pending(c, &row, &receipt)?)).await.unwrap();
     let index = relay.app.core.log.append(entry).await.unwrap().index;
     let relay = relay.restart().await;
     let counts = relay.transfers().in_flight();
