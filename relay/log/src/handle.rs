@@ -147,6 +147,12 @@ impl Log {
         self.shared.inclusion(tree, index, size)
     }
 
+    /// As [`Log::inclusion`], with the root of that size, if no file must be read for it: so it is for the newest entries.
+    #[must_use]
+    pub fn inclusion_in_memory(&self, tree: Tree, index: u64, size: u64) -> Option<(Vec<Hash>, Hash)> {
+        self.shared.inclusion_in_memory(tree, index, size)
+    }
+
     /// The proof that the first `from` entries are a prefix of the first `to` (RFC 6962 form).
     ///
     /// # Errors

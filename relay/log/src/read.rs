@@ -94,7 +94,33 @@ impl ReadNode for TileReader<'_> {
     }
 }
 
+/// Nodes of one tree that no file is read for.
+struct MemoryReader<'a> {
+    shared: &'a Shared,
+    tree: Tree,
+}
+
+/// A node is in a file only.
+struct NotInMemory;
+
+impl ReadNode for MemoryReader<'_> {
+    type Error = NotInMemory;
+
+    fn node(&mut self, node: Node) -> Result<Hash, NotInMemory> {
+        self.shared.node_in_memory(self.tree, node).ok_or(NotInMemory)
+    }
+}
+
 impl Shared {
+    /// The path of an entry and the root above it, if both can be had without reading a file.
+    pub(crate) fn inclusion_in_memory(&self, tree: Tree, index: u64, size: u64) -> Option<(Vec<Hash>, Hash)> {
+        self.within_head(size).ok()?;
+        let mut reader = MemoryReader { shared: self, tree };
+        let path = proof::inclusion(tree, &mut reader, index, size).ok()?;
+        let root = proof::root(tree, &mut reader, size).ok()?;
+        Some((path, root))
+    }
+
     fn node_in_memory(&self, tree: Tree, node: Node) -> Option<Hash> {
         self.read().edges.iter().find(|edge| edge.tree() == tree)?.node(node)
     }

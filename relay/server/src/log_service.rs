@@ -258,6 +258,12 @@ impl LogService {
         Ok((path, self.engine().root(Tree::Sha3, size)?))
     }
 
+    /// As [`LogService::legacy_inclusion`], if it takes no disk: so it is for the newest entries.
+    #[must_use]
+    pub fn new_legacy_inclusion(&self, index: u64, size: u64) -> Option<(Vec<Hash>, Hash)> {
+        self.engine().inclusion_in_memory(Tree::Sha3, index, size)
+    }
+
     /// The index of the entry with this legacy leaf at or after `from`, for the start-up pass over pending rows.
     ///
     /// # Errors

@@ -61,9 +61,14 @@ pub async fn inclusion(
 ) -> Result<InclusionProof, ProofError> {
     let sth = core.log.sth_covering(index, patience).await;
     let size = sth.as_ref().map_or_else(|| core.log.head().size, |sth| sth.tree_size);
-    let log = core.log.clone();
-    let reading = tokio::task::spawn_blocking(move || log.legacy_inclusion(index, size));
-    let (path, root) = reading.await.unwrap_or(Err(LogError::Ended))?;
+    let (path, root) = match core.log.new_legacy_inclusion(index, size) {
+        Some(found) => found,
+        None => {
+            let log = core.log.clone();
+            let reading = tokio::task::spawn_blocking(move || log.legacy_inclusion(index, size));
+            reading.await.unwrap_or(Err(LogError::Ended))?
+        }
+    };
     let sth = sth.map(|sth| (*sth).clone());
     InclusionProof::new(&leaf.0, index, size, &path, &root, sth).ok_or(ProofError::Shape { index, size })
 }

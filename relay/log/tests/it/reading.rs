@@ -44,6 +44,27 @@ fn proofs_verify_before_and_after_the_tiles_are_in_files() {
 }
 
 #[test]
+fn the_newest_entries_are_proven_without_a_file_and_older_ones_are_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path());
+    append(&log, 0..1500);
+    log.publish_now().unwrap();
+    wait_derived(&log);
+    for tree in Tree::BOTH {
+        for size in [1400, 1500] {
+            for index in [1280, 1300, size - 1] {
+                let (path, root_found) = log.inclusion_in_memory(tree, index, size).unwrap();
+                assert_eq!(root_found, root(tree, &expected_head(size)));
+                assert_eq!(path, log.inclusion(tree, index, size).unwrap());
+            }
+        }
+        assert!(log.inclusion_in_memory(tree, 700, 1500).is_none(), "its tile is in a file");
+        assert!(log.inclusion_in_memory(tree, 1500, 1500).is_none());
+        assert!(log.inclusion_in_memory(tree, 1500, 1501).is_none());
+    }
+}
+
+#[test]
 fn questions_beyond_the_head_are_errors_not_answers() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(dir.path());
