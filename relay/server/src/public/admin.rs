@@ -123,6 +123,12 @@ fn shown(row: &KeyRow) -> Value {
         "is_primary": row.is_primary,
         "scope": row.scope,
         "created": created,
+        // Signing documents is no product of this relay, and it asks nobody what for.
+        "parasign": false,
+        "plan_parasign": null,
+        "plan_parasend": row.plan,
+        "usage_purpose": null,
+        "usage_purpose_at": null,
     })
 }
 
