@@ -224,15 +224,16 @@ def drop_and_pickup():
 def register_webhook():
     pipe = client("hooked")
     pipe.receive_setup()
-    pipe.register_webhook(HOOK, secret="topsecret")
     pipe.register_webhook(HOOK)
+    # The same address again is the same hook, with this secret from now on.
+    pipe.register_webhook(HOOK, secret="topsecret")
     for address in ("http://" + HOOK.removeprefix("https://"), "https://10.0.0.1/", "https://elsewhere.example/"):
         refused(GhostPipeError, pipe.register_webhook, address)
     if os.environ.get("PARAMANT_HOOK_TOLD") != "1":
-        return "twice, with and without a secret; plain, inner and unlisted addresses are refused"
+        return "without a secret and then with one; plain, inner and unlisted addresses are refused"
     name, _ = pipe.send(b"told to the hook", pad_block=65536)
     pipe.receive(name)
-    return f"twice, told of {name[:12]}…; plain, inner and unlisted addresses are refused"
+    return f"without a secret and then with one, told of {name[:12]}…; plain, inner and unlisted addresses are refused"
 
 
 class Enough(BaseException):

@@ -106,6 +106,8 @@ pub struct Store {
     pub rates: RateLimits,
     /// How often an address may try a code of the second factor.
     pub code_rates: RateLimits,
+    /// How often an address may ask whether a key is valid.
+    pub guess_rates: RateLimits,
     /// Downloads of this hour, while plans limit them.
     pub hourly: Hourly,
     /// Passwords of blobs.
@@ -216,6 +218,7 @@ impl Store {
             licenses,
             rates: RateLimits::default(),
             code_rates: RateLimits::default(),
+            guess_rates: RateLimits::default(),
             hourly: Hourly::default(),
             passwords: Passwords::default(),
             anonymous: AnonymousUploads::default(),

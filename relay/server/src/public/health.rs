@@ -20,7 +20,10 @@ use crate::settings::Payload;
 
 /// The routes of this module.
 pub fn routes() -> Router<Shared> {
-    Router::new().route("/health", get(health)).route("/v2/health/deep", get(deep::deep)).route("/", get(root))
+    Router::new()
+        .route("/health", get(health))
+        .route("/v2/health/deep", get(deep::deep))
+        .route("/", get(root))
 }
 
 async fn root(State(app): State<Shared>, _: Anyone) -> Json<Value> {
@@ -51,7 +54,8 @@ async fn health(State(app): State<Shared>, _: Anyone, headers: HeaderMap) -> Res
     };
     let mut answer = serde_json::to_value(health).map_err(Refused::internal)?;
     if credentials::is_admin(&headers, &app)
-        && let (Some(answer), Value::Object(more)) = (answer.as_object_mut(), for_admin(&app, max_keys).await?)
+        && let (Some(answer), Value::Object(more)) =
+            (answer.as_object_mut(), for_admin(&app, max_keys).await?)
     {
         answer.extend(more);
     }

@@ -37,7 +37,9 @@ struct Page {
 
 async fn relays(_: Anyone, Query(Page { limit, offset }): Query<Page>) -> Json<Value> {
     let (usual, most) = LISTED;
-    Json(json!({ "ok": true, "relays": [], "total": 0, "limit": limit.unwrap_or(usual).min(most), "offset": offset }))
+    Json(
+        json!({ "ok": true, "relays": [], "total": 0, "limit": limit.unwrap_or(usual).min(most), "offset": offset }),
+    )
 }
 
 async fn register(_: Anyone) -> Refused {
@@ -45,7 +47,8 @@ async fn register(_: Anyone) -> Refused {
 }
 
 async fn ingest(_: Anyone) -> Refused {
-    let refused = "this relay keeps no tree heads of other relays; POST /log/gossip judges a head of this one";
+    let refused =
+        "this relay keeps no tree heads of other relays; POST /log/gossip judges a head of this one";
     Refused::new(StatusCode::FORBIDDEN, refused)
 }
 

@@ -99,7 +99,12 @@ mod tests {
     #[test]
     fn they_are_so_many_at_most() {
         let (copies, now) = (Copies::default(), Instant::now());
-        let name = |n: usize| (AccountId([0; 16]), Digest(std::array::from_fn(|at| n.to_le_bytes().get(at).copied().unwrap_or(0))));
+        let name = |n: usize| {
+            (
+                AccountId([0; 16]),
+                Digest(std::array::from_fn(|at| n.to_le_bytes().get(at).copied().unwrap_or(0))),
+            )
+        };
         for n in 0..=MOST {
             copies.keep_at(now, name(n), delivery(n as u64));
         }

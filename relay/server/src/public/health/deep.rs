@@ -47,17 +47,28 @@ pub(super) async fn deep(State(app): State<Shared>, _: Anyone) -> Json<Value> {
     let checks = [
         relay(&app),
         check("crypto", Status::Green, "ML-KEM-768, ML-DSA-65"),
-        readable("storage", storage, "rows can be read", "the database cannot be read; the relay's log says why"),
+        readable(
+            "storage",
+            storage,
+            "rows can be read",
+            "the database cannot be read; the relay's log says why",
+        ),
         disk(&app),
         memory(MemoryUse::now()),
         tls(app.core.settings.current().public_url.as_deref()),
         users(&app),
-        readable("audit", audit, "every account's chain is durable and can be read", "audit chains cannot be read; the relay's log says why"),
+        readable(
+            "audit",
+            audit,
+            "every account's chain is durable and can be read",
+            "audit chains cannot be read; the relay's log says why",
+        ),
         log(&app),
         settings(&app),
     ];
     let worst = checks.iter().map(|check| check.status).max().unwrap_or(Status::Green);
-    let shown = |check: &Check| json!({ "name": check.name, "status": check.status.word(), "detail": check.detail });
+    let shown =
+        |check: &Check| json!({ "name": check.name, "status": check.status.word(), "detail": check.detail });
     Json(json!({
         "overall": worst.word(),
         "version": crate::VERSION,
@@ -91,8 +102,12 @@ fn memory(now: Option<MemoryUse>) -> Check {
     let (remark, alarm) = MEMORY;
     match now.map(|now| now.percent()) {
         None => check("memory", Status::Yellow, "this system does not say how much is taken"),
-        Some(percent) if percent >= alarm => check("memory", Status::Red, "almost all that this process may have is taken"),
-        Some(percent) if percent >= remark => check("memory", Status::Yellow, "most of what this process may have is taken"),
+        Some(percent) if percent >= alarm => {
+            check("memory", Status::Red, "almost all that this process may have is taken")
+        }
+        Some(percent) if percent >= remark => {
+            check("memory", Status::Yellow, "most of what this process may have is taken")
+        }
         Some(_) => check("memory", Status::Green, "there is room"),
     }
 }
@@ -100,8 +115,12 @@ fn memory(now: Option<MemoryUse>) -> Check {
 /// What people are told to use; whether TLS ends here or at a gateway, the relay cannot say of others' connections.
 fn tls(public_url: Option<&str>) -> Check {
     match public_url {
-        Some(url) if url.starts_with("https://") => check("tls", Status::Green, "the public address is https"),
-        Some(_) => check("tls", Status::Yellow, "the public address is not https: API keys can be read on the way"),
+        Some(url) if url.starts_with("https://") => {
+            check("tls", Status::Green, "the public address is https")
+        }
+        Some(_) => {
+            check("tls", Status::Yellow, "the public address is not https: API keys can be read on the way")
+        }
         None => check("tls", Status::Yellow, "no public address is set: nothing says how clients come here"),
     }
 }
@@ -109,7 +128,11 @@ fn tls(public_url: Option<&str>) -> Check {
 fn users(app: &App) -> Check {
     let most = app.store.licenses.current().state.cap().limit();
     match most.is_some_and(|most| app.store.active_users() >= most) {
-        true => check("users", Status::Yellow, "as many accounts are active as the licence allows: none can be added"),
+        true => check(
+            "users",
+            Status::Yellow,
+            "as many accounts are active as the licence allows: none can be added",
+        ),
         false => check("users", Status::Green, "accounts can be added"),
     }
 }
@@ -117,14 +140,22 @@ fn users(app: &App) -> Check {
 fn log(app: &App) -> Check {
     match app.core.log.guard().report().state {
         FenceState::Signing => check("log", Status::Green, "heads are signed"),
-        FenceState::Waiting => check("log", Status::Yellow, "heads are not signed yet: the relay waits to hear what others remember of its log"),
-        FenceState::Refused => check("log", Status::Red, "heads are not signed: others remember another log than this one"),
+        FenceState::Waiting => check(
+            "log",
+            Status::Yellow,
+            "heads are not signed yet: the relay waits to hear what others remember of its log",
+        ),
+        FenceState::Refused => {
+            check("log", Status::Red, "heads are not signed: others remember another log than this one")
+        }
     }
 }
 
 fn settings(app: &App) -> Check {
     match app.core.settings.file_refused() {
-        true => check("settings", Status::Yellow, "the settings file is refused; older settings are in force"),
+        true => {
+            check("settings", Status::Yellow, "the settings file is refused; older settings are in force")
+        }
         false => check("settings", Status::Green, "the settings file is in force"),
     }
 }
