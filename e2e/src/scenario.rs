@@ -18,6 +18,7 @@ mod operator_away;
 mod restore;
 mod rights;
 mod rules;
+mod sdk_tour;
 mod silence;
 mod tamper;
 mod template;
@@ -55,6 +56,7 @@ macro_rules! scenarios {
 const ALL: &[Scenario] = scenarios![
     Cluster "rules", "every CEL rule refuses one manifest and accepts its neighbour", rules::run;
     Cluster "interop", "the published client and our command line exchange files both ways", interop::run;
+    Cluster "sdk", "every public method of the published client works against a relay in the cluster", sdk_tour::run;
     Cluster "kubectl", "get, describe, explain, wait and patch behave as documented", gitops::run;
     Cluster "bad-input", "wrong manifests, missing Secrets and bad images become clear conditions", bad_input::run;
     Bed "deletion", "a deleted relay closes its log, and one made again over its volume begins another", deletion::run;

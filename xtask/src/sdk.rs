@@ -1,4 +1,5 @@
-//! The published client: a Python environment in the cache that holds `paramant-sdk` as users install it.
+//! The published client: a Python environment in the cache that holds `paramant-sdk` as users install it, and `mnemonic`, which its
+//! drops ask for.
 
 use std::path::PathBuf;
 
@@ -7,14 +8,15 @@ use crate::failure::{Result, fail};
 use crate::run::{Run, is_installed};
 use crate::step::step;
 
-/// The client that relays in the field are used with.
-const VERSION: &str = "paramant-sdk==3.0.0";
+/// The client that relays in the field are used with, and what it wants for drops.
+const PACKAGES: [&str; 2] = ["paramant-sdk==3.0.0", "mnemonic==0.21"];
 
 /// Makes the environment unless the cache has it; returns its Python.
 pub(crate) fn python(cache: &Cache) -> Result<PathBuf> {
     let folder = cache.root().join("sdk");
     let python = folder.join("bin/python");
-    if python.exists() && cache.is_current("sdk", VERSION) {
+    let wanted = PACKAGES.join(" ");
+    if python.exists() && cache.is_current("sdk", &wanted) {
         return Ok(python);
     }
     if !is_installed("python3") {
@@ -31,11 +33,12 @@ pub(crate) fn python(cache: &Cache) -> Result<PathBuf> {
             return fail(format!("{failure}\nOn Debian this needs the package python3-venv."));
         }
         Run::new(&python)
-            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", VERSION])
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+            .args(PACKAGES)
             .log(&log)
             .done()?;
-        evidence.say(VERSION);
-        cache.made("sdk", VERSION)
+        evidence.say(&wanted);
+        cache.made("sdk", &wanted)
     })?;
     Ok(python)
 }

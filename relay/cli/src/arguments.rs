@@ -30,7 +30,7 @@ pub(crate) enum Command {
     Send(Send),
     /// Take one view of a blob, decrypt it and write it to a file.
     Receive(Receive),
-    /// Decrypt a blob that was kept when it could not be opened.
+    /// Decrypt a blob that was kept when it could not be opened, or that came through a download link.
     Decrypt(Decrypt),
     /// Whether a blob is there. Uses no view.
     Status(Status),
@@ -104,6 +104,14 @@ pub(crate) struct Shared {
     pub(crate) pre_shared_file: Option<PathBuf>,
 }
 
+/// A password of a blob.
+#[derive(Args, Clone)]
+pub(crate) struct Protected {
+    /// File that holds a password the relay asks readers for, beside their key; its last line break is no part of it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+}
+
 #[derive(Args)]
 pub(crate) struct Register {
     #[command(flatten)]
@@ -126,6 +134,8 @@ pub(crate) struct Send {
     pub(crate) own: Own,
     #[command(flatten)]
     pub(crate) shared: Shared,
+    #[command(flatten)]
+    pub(crate) protected: Protected,
     /// The device to encrypt to [default: this device].
     #[arg(long, value_name = "NAME")]
     pub(crate) recipient: Option<DeviceId>,
@@ -173,6 +183,8 @@ pub(crate) struct Receive {
     pub(crate) own: Own,
     #[command(flatten)]
     pub(crate) shared: Shared,
+    #[command(flatten)]
+    pub(crate) protected: Protected,
     /// Accept only a blob signed by this device.
     #[arg(long, value_name = "NAME")]
     pub(crate) sender: Option<DeviceId>,

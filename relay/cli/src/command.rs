@@ -20,12 +20,14 @@ use clap::CommandFactory as _;
 use paramant_client::audit::Remembered;
 use paramant_client::durable::{self, ORDINARY};
 use paramant_client::envelope::PreShared;
-use paramant_client::{Relay, RelayAddress, StateDir};
+use paramant_client::{Password, Relay, RelayAddress, StateDir};
 use paramant_protocol::id::ApiKey;
 use paramant_tlog::policy::Policy;
 use zeroize::Zeroizing;
 
-use crate::arguments::{Account, Arguments, Command, Connection, Relay as RelayArguments, Shared, State};
+use crate::arguments::{
+    Account, Arguments, Command, Connection, Protected, Relay as RelayArguments, Shared, State,
+};
 use crate::exit::Usage;
 use crate::output::Output;
 
@@ -77,12 +79,22 @@ fn api_key(file: Option<&Path>) -> Result<ApiKey> {
 fn pre_shared(shared: &Shared) -> Result<Option<PreShared>> {
     let Some(path) = &shared.pre_shared_file else { return Ok(None) };
     let text = secret_file(path)?;
-    let secret =
-        text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
+    let secret = line(&text);
     if secret.is_empty() {
         return Err(Usage(format!("{} is empty", path.display())).into());
     }
     Ok(Some(PreShared::new(secret)))
+}
+
+fn password(protected: &Protected) -> Result<Option<Password>> {
+    let Some(path) = &protected.password_file else { return Ok(None) };
+    let password = Password::new(line(&secret_file(path)?));
+    password.map(Some).map_err(|error| Usage(format!("{}: {error}", path.display())).into())
+}
+
+/// A text without the line break that editors put behind it.
+fn line(text: &str) -> &str {
+    text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line))
 }
 
 fn secret_file(path: &Path) -> Result<Zeroizing<String>> {

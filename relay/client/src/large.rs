@@ -5,6 +5,7 @@
 //! reordered, mixed with another or given another's manifest does not open. `docs/spec/transfer.md` specifies it. This file is pure;
 //! [`send`] and [`receive`] move files.
 
+pub mod open;
 pub mod receive;
 pub mod resume;
 pub mod send;

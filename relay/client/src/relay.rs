@@ -14,7 +14,7 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use paramant_protocol::device::{DeviceKeys, KeysAnswer, RegisterAnswer, RegisterKeys};
 use paramant_protocol::discovery::{Capabilities, Health, Identity};
-use paramant_protocol::download::{API_KEY_HEADER, BURNED_HEADER, StatusAnswer};
+use paramant_protocol::download::{API_KEY_HEADER, BURNED_HEADER, PASSWORD_HEADER, StatusAnswer};
 use paramant_protocol::id::{ApiKey, BlobHash, DeviceId};
 use paramant_protocol::receipt;
 use paramant_protocol::refusal::Refusal;
@@ -28,6 +28,7 @@ pub use uploads::Begun;
 
 use crate::error::ClientError;
 use crate::identity::RelayIdentity;
+use crate::password::Password;
 
 /// Time to connect.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -156,9 +157,14 @@ impl Relay {
     }
 
     /// Takes one view of a blob.
-    pub async fn download(&self, hash: &BlobHash, progress: &Progress) -> Result<Download, ClientError> {
+    pub async fn download(
+        &self,
+        hash: &BlobHash,
+        password: Option<&Password>,
+        progress: &Progress,
+    ) -> Result<Download, ClientError> {
         let action = "download";
-        let response = self.send(action, self.keyed(Method::GET, &format!("/v2/outbound/{hash}"))?).await?;
+        let response = self.send(action, self.outbound(hash, password)?).await?;
         if response.status() == StatusCode::NOT_FOUND {
             return Err(ClientError::Gone(*hash));
         }
@@ -200,6 +206,15 @@ impl Relay {
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, self.address.url(path))
+    }
+
+    /// A read of a blob.
+    fn outbound(&self, hash: &BlobHash, password: Option<&Password>) -> Result<RequestBuilder, ClientError> {
+        let request = self.keyed(Method::GET, &format!("/v2/outbound/{hash}"))?;
+        Ok(match password.and_then(Password::header) {
+            Some(value) => request.header(PASSWORD_HEADER, value),
+            None => request,
+        })
     }
 
     fn keyed(&self, method: Method, path: &str) -> Result<RequestBuilder, ClientError> {

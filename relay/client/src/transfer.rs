@@ -10,6 +10,7 @@ use crate::device::Device;
 use crate::envelope::{self, OpenError, Opened, PreShared};
 use crate::error::ClientError;
 use crate::identity::RelayIdentity;
+use crate::password::Password;
 use crate::relay::{Progress, Relay};
 
 /// How to send.
@@ -23,13 +24,22 @@ pub struct Sending {
     pub max_views: Option<u64>,
     /// Mixed into the key.
     pub pre_shared: Option<PreShared>,
+    /// What the relay shall ask readers for.
+    pub password: Option<Password>,
     /// Whether to sign.
     pub sign: bool,
 }
 
 impl Default for Sending {
     fn default() -> Self {
-        Self { pad: PadBlock::M5, ttl_ms: None, max_views: None, pre_shared: None, sign: true }
+        Self {
+            pad: PadBlock::M5,
+            ttl_ms: None,
+            max_views: None,
+            pre_shared: None,
+            password: None,
+            sign: true,
+        }
     }
 }
 
@@ -60,6 +70,7 @@ pub async fn send(
         ttl_ms: how.ttl_ms,
         max_views: how.max_views,
         meta: Some(UploadMeta { device_id: Some(from.name().clone()), ..UploadMeta::default() }),
+        password: how.password.as_ref().map(|password| password.reveal().to_owned()),
         ..UploadTerms::default()
     };
     relay.upload(&blob, &terms, progress).await
@@ -71,9 +82,10 @@ pub async fn receive(
     hash: &BlobHash,
     device: &Device,
     pre_shared: Option<&PreShared>,
+    password: Option<&Password>,
     progress: &Progress,
 ) -> Result<Received, ClientError> {
-    let download = relay.download(hash, progress).await?;
+    let download = relay.download(hash, password, progress).await?;
     let found = BlobHash::of(&download.bytes);
     if found != *hash {
         return Err(ClientError::OtherBytes { asked: *hash, found });

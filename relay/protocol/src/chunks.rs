@@ -147,6 +147,15 @@ pub struct OpenUpload {
     /// Absent: as the relay is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disclosure: Option<Disclosure>,
+    /// A password for the download. Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
+    /// An encrypted file name ([`crate::upload::is_enc_meta`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enc_meta: Option<String>,
+    /// The client's own id of the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_id: Option<String>,
 }
 
 /// How far an upload is.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fingerprint;
 use crate::id::DeviceId;
+use crate::named_keys::{NamedKeys, NamesDiffer};
 
 /// Bytes of an ML-KEM-768 public key.
 pub const KEM_PUB: usize = 1184;
@@ -21,21 +22,9 @@ pub struct RegisterKeys {
     /// The device.
     #[serde(default)]
     pub device_id: String,
-    /// Hex.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kem_pub: Option<String>,
-    /// Hex; empty when the device does not sign.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sig_pub: Option<String>,
-    /// The older name of `kem_pub`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kyber_pub: Option<String>,
-    /// The older name of `sig_pub`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dsa_pub: Option<String>,
-    /// A legacy anchor, kept exactly as registered.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ecdh_pub: Option<String>,
+    /// Its keys.
+    #[serde(flatten)]
+    pub keys: NamedKeys,
 }
 
 /// A device's keys, decoded and of the right size.
@@ -71,38 +60,26 @@ pub enum KeysError {
         found: String,
     },
     /// Both names of one key, with different values.
-    #[error("{new} and {old} name the same key but differ")]
-    Conflict {
-        /// The newer name.
-        new: &'static str,
-        /// The older name.
-        old: &'static str,
-    },
+    #[error(transparent)]
+    Conflict(#[from] NamesDiffer),
 }
 
 impl RegisterKeys {
     /// A request that clients and relays of every published version understand.
     pub fn of(keys: &DeviceKeys) -> Self {
-        let (kem, sig) = (hex::encode(&keys.kem_pub), hex::encode(&keys.sig_pub));
-        Self {
-            device_id: keys.device.to_string(),
-            kem_pub: Some(kem.clone()),
-            sig_pub: Some(sig.clone()),
-            kyber_pub: Some(kem),
-            dsa_pub: Some(sig),
-            ecdh_pub: Some(hex::encode(&keys.ecdh_pub)),
-        }
+        let named = |key: &[u8]| Some(hex::encode(key));
+        let (kem, sig, ecdh) = (named(&keys.kem_pub), named(&keys.sig_pub), named(&keys.ecdh_pub));
+        Self { device_id: keys.device.to_string(), keys: NamedKeys::under_both(kem, sig, ecdh) }
     }
 
     /// Resolves the names and decodes the keys.
     pub fn keys(&self) -> Result<DeviceKeys, KeysError> {
         let device = self.device_id.parse()?;
-        let kem = one_of(&self.kem_pub, &self.kyber_pub, "kem_pub", "kyber_pub")?
-            .ok_or(KeysError::Missing("kem_pub"))?;
-        let sig = one_of(&self.sig_pub, &self.dsa_pub, "sig_pub", "dsa_pub")?.unwrap_or_default();
+        let kem = self.keys.kem()?.ok_or(KeysError::Missing("kem_pub"))?;
+        let sig = self.keys.sig()?.unwrap_or_default();
         let kem_pub = decode(kem, "kem_pub", KEM_PUB)?;
         let sig_pub = if sig.is_empty() { Vec::new() } else { decode(sig, "sig_pub", SIG_PUB)? };
-        let ecdh = self.ecdh_pub.as_deref().unwrap_or_default();
+        let ecdh = self.keys.ecdh().unwrap_or_default();
         let ecdh_pub = hex::decode(ecdh).ok().filter(|key| key.len() <= MAX_ECDH_PUB).ok_or_else(|| {
             KeysError::Size {
                 name: "ecdh_pub",
@@ -128,21 +105,6 @@ impl DeviceKeys {
     /// Whether two registrations hold byte-identical keys (then a repeat is 200, else 409).
     pub fn same_keys(&self, other: &Self) -> bool {
         (&self.kem_pub, &self.sig_pub, &self.ecdh_pub) == (&other.kem_pub, &other.sig_pub, &other.ecdh_pub)
-    }
-}
-
-fn one_of<'a>(
-    new: &'a Option<String>,
-    old: &'a Option<String>,
-    new_name: &'static str,
-    old_name: &'static str,
-) -> Result<Option<&'a str>, KeysError> {
-    let given = |name: &'a Option<String>| name.as_deref().filter(|text| !text.is_empty());
-    match (given(new), given(old)) {
-        (Some(new), Some(old)) if !new.eq_ignore_ascii_case(old) => {
-            Err(KeysError::Conflict { new: new_name, old: old_name })
-        }
-        (new, old) => Ok(new.or(old)),
     }
 }
 
@@ -181,7 +143,7 @@ pub struct KeysAnswer {
     pub device_id: Option<String>,
     /// The keys under both pairs of names.
     #[serde(flatten)]
-    pub keys: AnsweredKeys,
+    pub keys: NamedKeys,
     /// When they were registered: an ISO text.
     #[serde(default)]
     pub ts: Option<String>,
@@ -199,26 +161,6 @@ pub struct KeysAnswer {
     pub ct_salt: Option<String>,
 }
 
-/// The keys in an answer.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AnsweredKeys {
-    /// Hex.
-    #[serde(default)]
-    pub kem_pub: Option<String>,
-    /// Hex.
-    #[serde(default)]
-    pub sig_pub: Option<String>,
-    /// Hex, as `kem_pub`.
-    #[serde(default)]
-    pub kyber_pub: Option<String>,
-    /// Hex, as `sig_pub`.
-    #[serde(default)]
-    pub dsa_pub: Option<String>,
-    /// Hex, exactly as registered.
-    #[serde(default)]
-    pub ecdh_pub: Option<String>,
-}
-
 impl KeysAnswer {
     /// An answer for registered keys. `registered_at` is an ISO text with milliseconds.
     pub fn of(keys: &DeviceKeys, registered_at: String, ct_index: Option<u64>) -> Self {
@@ -226,13 +168,7 @@ impl KeysAnswer {
         Self {
             ok: true,
             device_id: Some(request.device_id),
-            keys: AnsweredKeys {
-                kem_pub: request.kem_pub,
-                sig_pub: request.sig_pub,
-                kyber_pub: request.kyber_pub,
-                dsa_pub: request.dsa_pub,
-                ecdh_pub: request.ecdh_pub,
-            },
+            keys: request.keys,
             ts: Some(registered_at.clone()),
             fingerprint: Some(keys.fingerprint()),
             registered_at: Some(registered_at),
@@ -243,16 +179,7 @@ impl KeysAnswer {
 
     /// The keys, checked as a registration is. `device` is the one that was asked for.
     pub fn device_keys(&self, device: &DeviceId) -> Result<DeviceKeys, KeysError> {
-        let keys = self.keys.clone();
-        RegisterKeys {
-            device_id: device.to_string(),
-            kem_pub: keys.kem_pub,
-            sig_pub: keys.sig_pub,
-            kyber_pub: keys.kyber_pub,
-            dsa_pub: keys.dsa_pub,
-            ecdh_pub: keys.ecdh_pub,
-        }
-        .keys()
+        RegisterKeys { device_id: device.to_string(), keys: self.keys.clone() }.keys()
     }
 }
 
@@ -313,26 +240,31 @@ mod tests {
     fn every_published_client_s_names_are_read() {
         let all = RegisterKeys::of(&keys());
         assert_eq!(all.keys().unwrap(), keys());
-        let python_3_0_0 = RegisterKeys { kem_pub: None, sig_pub: None, ..all.clone() };
-        assert_eq!(python_3_0_0.keys().unwrap(), keys());
-        let javascript = RegisterKeys { kyber_pub: None, dsa_pub: None, ecdh_pub: None, ..all.clone() };
-        assert!(javascript.keys().unwrap().ecdh_pub.is_empty());
-        let unsigned = RegisterKeys { sig_pub: Some(String::new()), dsa_pub: None, ..all };
-        assert!(unsigned.keys().unwrap().sig_pub.is_empty());
+        let named = |keys: NamedKeys| RegisterKeys { keys, ..all.clone() }.keys().unwrap();
+        let both = all.keys.clone();
+        assert_eq!(
+            named(NamedKeys { kem_pub: None, sig_pub: None, ..both.clone() }),
+            self::keys(),
+            "sdk-py 3.0.0"
+        );
+        let javascript = NamedKeys { kyber_pub: None, dsa_pub: None, ecdh_pub: None, ..both.clone() };
+        assert!(named(javascript).ecdh_pub.is_empty());
+        let unsigned = NamedKeys { sig_pub: Some(String::new()), dsa_pub: None, ..both };
+        assert!(named(unsigned).sig_pub.is_empty());
     }
 
     #[test]
     fn what_cannot_be_a_key_is_refused() {
         let all = RegisterKeys::of(&keys());
-        for (request, expected) in [
-            (RegisterKeys::default(), "device id"),
-            (RegisterKeys { kem_pub: None, kyber_pub: None, ..all.clone() }, "kem_pub is missing"),
-            (RegisterKeys { kem_pub: Some("aa".into()), kyber_pub: None, ..all.clone() }, "1184 bytes"),
-            (RegisterKeys { sig_pub: Some("zz".into()), dsa_pub: None, ..all.clone() }, "1952 bytes"),
-            (RegisterKeys { kem_pub: Some("aa".repeat(KEM_PUB)), ..all.clone() }, "but differ"),
-            (RegisterKeys { ecdh_pub: Some("aa".repeat(300)), ..all }, "ecdh_pub"),
+        assert!(RegisterKeys::default().keys().unwrap_err().to_string().contains("device id"));
+        for (keys, expected) in [
+            (NamedKeys { kem_pub: None, kyber_pub: None, ..all.keys.clone() }, "kem_pub is missing"),
+            (NamedKeys { kem_pub: Some("aa".into()), kyber_pub: None, ..all.keys.clone() }, "1184 bytes"),
+            (NamedKeys { sig_pub: Some("zz".into()), dsa_pub: None, ..all.keys.clone() }, "1952 bytes"),
+            (NamedKeys { kem_pub: Some("aa".repeat(KEM_PUB)), ..all.keys.clone() }, "but differ"),
+            (NamedKeys { ecdh_pub: Some("aa".repeat(300)), ..all.keys.clone() }, "ecdh_pub"),
         ] {
-            let error = request.keys().unwrap_err().to_string();
+            let error = RegisterKeys { keys, ..all.clone() }.keys().unwrap_err().to_string();
             assert!(error.contains(expected), "{error:?} lacks {expected:?}");
         }
     }

@@ -19,6 +19,7 @@ pub mod gossip;
 pub mod id;
 pub mod leaf;
 pub mod moment;
+pub mod named_keys;
 pub mod offered;
 pub mod path;
 pub mod period;

@@ -18,6 +18,12 @@ pub const MIN_TTL_MS: u64 = 1_000;
 /// The longest encrypted file name, in characters of base64.
 pub const MAX_ENC_META: usize = 2048;
 
+/// Whether a text may be an encrypted file name: at most [`MAX_ENC_META`] characters of base64.
+pub fn is_enc_meta(text: &str) -> bool {
+    let base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=');
+    text.len() <= MAX_ENC_META && text.bytes().all(base64)
+}
+
 /// The body of an upload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UploadRequest {

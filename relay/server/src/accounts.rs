@@ -15,12 +15,13 @@ use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::watch;
 
 use self::rows::{active_keys, insert, key_row, read_active, within_cap};
-use crate::entries::{self, EntryError};
+use crate::entries;
 use crate::license::Licenses;
-use crate::log_service::{LogError, LogService};
+use crate::log_service::LogService;
 use crate::store::meta::{Meta, MetaError};
 use crate::store::{AccountId, Digest, now_ms};
 use crate::unattended::Unattended;
+use crate::unrecorded::Unrecorded;
 
 /// Plans an admin may give; the first when none is named.
 const PLANS: [&str; 7] = ["community", "free", "dev", "pro", "business", "licensed", "enterprise"];
@@ -109,27 +110,9 @@ pub enum AccountError {
     /// There is no such key.
     #[error("there is no such key")]
     UnknownKey,
-    /// The database.
+    /// Database, log or randomness.
     #[error(transparent)]
-    Meta(#[from] MetaError),
-    /// The log, which must show every change by an admin.
-    #[error(transparent)]
-    Log(#[from] LogError),
-    /// No randomness.
-    #[error(transparent)]
-    Entry(#[from] EntryError),
-}
-
-impl From<rusqlite::Error> for AccountError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Meta(error.into())
-    }
-}
-
-impl From<getrandom::Error> for AccountError {
-    fn from(error: getrandom::Error) -> Self {
-        Self::Entry(error.into())
-    }
+    Unrecorded(Unrecorded),
 }
 
 /// A handle on the accounts; cheap to clone.

@@ -12,6 +12,7 @@ use paramant_protocol::device::{
     DeviceKeys, FingerprintAnswer, KeysAnswer, RegisterAnswer, RegisterKeys, VerifyFingerprintAnswer,
 };
 use paramant_protocol::moment;
+use paramant_protocol::named_keys::NamedKeys;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use tokio::sync::Mutex;
 
@@ -21,6 +22,7 @@ use crate::plans::Plan;
 use crate::store::meta::{Meta, MetaError};
 use crate::store::{AccountId, Digest, RecoveryError, now_ms};
 use crate::unattended::Unattended;
+use crate::unrecorded::Unrecorded;
 
 /// Devices of one account, far above any use; a key must not be able to fill the disk.
 const DEVICES_PER_ACCOUNT: u32 = 10_000;
@@ -51,21 +53,9 @@ pub enum DeviceError {
         /// The plan that says so.
         plan: &'static str,
     },
-    /// The database.
+    /// Database, log or randomness.
     #[error(transparent)]
-    Meta(#[from] MetaError),
-    /// The log.
-    #[error(transparent)]
-    Log(#[from] LogError),
-    /// No randomness.
-    #[error(transparent)]
-    Entry(#[from] EntryError),
-}
-
-impl From<rusqlite::Error> for DeviceError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Meta(error.into())
-    }
+    Unrecorded(Unrecorded),
 }
 
 /// A registered device.
@@ -324,10 +314,12 @@ fn registered(row: &Row<'_>) -> Result<Registered, rusqlite::Error> {
     let ecdh_text: String = row.get("ecdh")?;
     let encoded = RegisterKeys {
         device_id: row.get("device")?,
-        kem_pub: Some(hex::encode(row.get::<_, Vec<u8>>("kem")?)),
-        sig_pub: Some(hex::encode(row.get::<_, Vec<u8>>("sig")?)),
-        ecdh_pub: Some(ecdh_text.clone()),
-        ..RegisterKeys::default()
+        keys: NamedKeys {
+            kem_pub: Some(hex::encode(row.get::<_, Vec<u8>>("kem")?)),
+            sig_pub: Some(hex::encode(row.get::<_, Vec<u8>>("sig")?)),
+            ecdh_pub: Some(ecdh_text.clone()),
+            ..NamedKeys::default()
+        },
     };
     let keys = encoded.keys().map_err(|error| {
         rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, Box::new(error))

@@ -21,6 +21,7 @@ use crate::log_service::{LogError, LogService};
 use crate::store::meta::{Meta, MetaError};
 use crate::store::{AccountId, Digest, RecoveryError, now_ms};
 use crate::unattended::Unattended;
+use crate::unrecorded::Unrecorded;
 
 /// DIDs in force for one API key, as published.
 const PER_KEY: i64 = 500;
@@ -52,21 +53,9 @@ pub enum DidError {
         /// The limit.
         limit: i64,
     },
-    /// The database.
+    /// Database, log or randomness.
     #[error(transparent)]
-    Meta(#[from] MetaError),
-    /// The log.
-    #[error(transparent)]
-    Log(#[from] LogError),
-    /// No randomness.
-    #[error(transparent)]
-    Entry(#[from] EntryError),
-}
-
-impl From<rusqlite::Error> for DidError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Meta(error.into())
-    }
+    Unrecorded(Unrecorded),
 }
 
 impl Dids {

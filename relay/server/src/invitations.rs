@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use paramant_protocol::offered::OfferedKeys;
+use paramant_protocol::named_keys::NamedKeys;
 
 /// How long keys stay, in milliseconds.
 const TTL_MS: i64 = 3_600_000;
@@ -22,7 +22,7 @@ pub struct Invitations(Mutex<HashMap<String, Invitation>>);
 #[derive(Debug, Clone)]
 pub struct Invitation {
     /// The keys.
-    pub keys: OfferedKeys,
+    pub keys: NamedKeys,
     /// When they were left.
     pub left_ms: i64,
 }
@@ -46,7 +46,7 @@ impl Invitations {
     ///
     /// # Errors
     /// [`Full`].
-    pub fn leave(&self, id: String, keys: OfferedKeys, now_ms: i64) -> Result<(), Full> {
+    pub fn leave(&self, id: String, keys: NamedKeys, now_ms: i64) -> Result<(), Full> {
         let mut invitations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if invitations.len() >= INVITATIONS && !invitations.contains_key(&id) {
             invitations.retain(|_, invitation| now_ms < invitation.left_ms + TTL_MS);
@@ -93,7 +93,7 @@ mod tests {
     fn keys_may_be_replaced_and_go_after_an_hour() {
         let (invitations, id) = (Invitations::default(), format!("inv_{}", "a".repeat(32)));
         for key in ["aa", "bb"] {
-            let keys = OfferedKeys { ecdh_pub: Some(key.into()), ..OfferedKeys::default() };
+            let keys = NamedKeys { ecdh_pub: Some(key.into()), ..NamedKeys::default() };
             invitations.leave(id.clone(), keys, 0).unwrap();
             assert_eq!(invitations.find(&id, TTL_MS - 1).unwrap().keys.ecdh_pub.as_deref(), Some(key));
         }
@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn there_is_room_for_so_many_and_what_ended_makes_room() {
         let invitations = Invitations::default();
-        let leave = |n: usize, now| invitations.leave(n.to_string(), OfferedKeys::default(), now);
+        let leave = |n: usize, now| invitations.leave(n.to_string(), NamedKeys::default(), now);
         for n in 0..INVITATIONS {
             leave(n, 0).unwrap();
         }

@@ -50,6 +50,7 @@ mod test_relay;
 mod totp;
 pub mod transfer;
 mod unattended;
+pub mod unrecorded;
 pub mod webhooks;
 pub mod witnesses;
 

@@ -3,6 +3,7 @@
 //! `main` and every test start a relay here, with the same code. Nothing is global, so several can run in one process.
 
 mod log_tasks;
+mod memory;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use self::memory::MemoryUse;
 use crate::app::{App, Core, OpenError, Shared};
 use crate::control::{self, ControlTls};
 use crate::listener::{Listener, PerAddress, TlsSource};

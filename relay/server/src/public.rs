@@ -26,6 +26,7 @@ pub mod log_receipts;
 pub mod log_tiles;
 mod log_witnessed;
 pub mod observe;
+pub mod other_relays;
 pub mod pages;
 mod plain_words;
 mod representation;
@@ -81,6 +82,7 @@ pub fn router(app: Shared) -> Router {
         .merge(log_keys::routes())
         .merge(health::routes())
         .merge(discovery::routes())
+        .merge(other_relays::routes())
         .fallback(nothing_here)
         .layer(from_fn_with_state(app.clone(), client_address::find))
         .layer(CatchPanicLayer::new())

@@ -2,7 +2,10 @@
 //!
 //! A receipt commits to what this relay computed itself (the payload's hash, the entry's exact time) and is signed with its
 //! identity. The proof is in a tree whose head was signed, whenever one is to be had in time. Checking a receipt needs only
-//! the identity's public key.
+//! the identity's public key. What a receipt says is remembered for a while ([`copies`]), so that a reader who lost the header can
+//! have it again.
+
+pub mod copies;
 
 use std::time::Duration;
 
@@ -73,28 +76,72 @@ pub async fn inclusion(
     InclusionProof::new(&leaf.0, index, size, &path, &root, sth).ok_or(ProofError::Shape { index, size })
 }
 
-/// The receipt of a read, signed, as its header carries it.
-///
-/// # Errors
-/// When the log cannot be read, or the identity does not sign.
-pub async fn for_read(core: &Core, claimed: &Claimed) -> Result<String, ProofError> {
-    let blob: &BlobRow = &claimed.blob;
-    let index = blob.log_index.unwrap_or_default();
-    let proof = inclusion(core, blob.leaf, index, READER_PATIENCE).await?;
-    let receipt = Receipt {
-        blob_hash: blob.hash.to_string(),
-        ts: blob.ts.clone(),
-        retrieved_at: Timestamp::now().as_millisecond(),
-        sector: blob.sector.clone(),
-        relay_id: core.log.relay_id().to_owned(),
-        tree_size_at_retrieval: core.log.head().size,
-        inclusion_proof: proof.for_header(),
-        burn_confirmed: claimed.last,
-        claim: Some(Opening { index: claimed.entry_index, salt: claimed.salt.to_string() }),
-        signature: None,
-    };
-    let signature = core.identity.sign(&receipt.sign_bytes()?)?;
-    Ok(receipt.signed(&signature).header_value()?)
+/// What a receipt says, apart from the proof of it.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    hash: Digest,
+    leaf: Digest,
+    index: u64,
+    ts: String,
+    sector: String,
+    retrieved_at: i64,
+    tree_size: u64,
+    last: bool,
+    claim: (u64, Digest),
+}
+
+impl Delivery {
+    /// The read that begins with this claim, now.
+    #[must_use]
+    pub fn now(core: &Core, claimed: &Claimed) -> Self {
+        let blob: &BlobRow = &claimed.blob;
+        Self {
+            hash: blob.hash,
+            leaf: blob.leaf,
+            index: blob.log_index.unwrap_or_default(),
+            ts: blob.ts.clone(),
+            sector: blob.sector.clone(),
+            retrieved_at: Timestamp::now().as_millisecond(),
+            tree_size: core.log.head().size,
+            last: claimed.last,
+            claim: (claimed.entry_index, claimed.salt),
+        }
+    }
+
+    /// The receipt as its header carries it: the tree head without its signature, or published clients would lose the blob.
+    ///
+    /// # Errors
+    /// When the log cannot be read, or the identity does not sign.
+    pub async fn header(&self, core: &Core) -> Result<String, ProofError> {
+        let proof = inclusion(core, self.leaf, self.index, READER_PATIENCE).await?;
+        Ok(self.signed(core, proof.for_header())?.header_value()?)
+    }
+
+    /// The whole receipt, with the tree head's signature. Its proof is of now: of a tree at least as large.
+    ///
+    /// # Errors
+    /// As [`Delivery::header`].
+    pub async fn whole(&self, core: &Core) -> Result<Receipt, ProofError> {
+        self.signed(core, inclusion(core, self.leaf, self.index, READER_PATIENCE).await?)
+    }
+
+    fn signed(&self, core: &Core, inclusion_proof: InclusionProof) -> Result<Receipt, ProofError> {
+        let (index, salt) = self.claim;
+        let receipt = Receipt {
+            blob_hash: self.hash.to_string(),
+            ts: self.ts.clone(),
+            retrieved_at: self.retrieved_at,
+            sector: self.sector.clone(),
+            relay_id: core.log.relay_id().to_owned(),
+            tree_size_at_retrieval: self.tree_size,
+            inclusion_proof,
+            burn_confirmed: self.last,
+            claim: Some(Opening { index, salt: salt.to_string() }),
+            signature: None,
+        };
+        let signature = core.identity.sign(&receipt.sign_bytes()?)?;
+        Ok(receipt.signed(&signature))
+    }
 }
 
 /// The verdict on a receipt that claims to be this relay's, as the protocol words it.

@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use paramant_protocol::offered::OfferedKeys;
+use paramant_protocol::named_keys::NamedKeys;
 use sha2::Digest as _;
 use subtle::ConstantTimeEq as _;
 
@@ -49,7 +49,7 @@ struct Session {
 #[derive(Debug, Clone)]
 pub struct Joined {
     /// Their keys.
-    pub keys: OfferedKeys,
+    pub keys: NamedKeys,
     /// Unix milliseconds.
     pub at_ms: i64,
 }
@@ -173,7 +173,7 @@ impl Sessions {
         &self,
         id: SessionId,
         secret: &str,
-        keys: OfferedKeys,
+        keys: NamedKeys,
         now_ms: i64,
     ) -> Result<i64, SessionError> {
         let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -95,6 +95,8 @@ pub struct Limits {
     pub max_ttl: Duration,
     /// Bytes of unread blobs altogether.
     pub max_in_flight: u64,
+    /// Bytes that unfinished uploads of one account may hold; `None`: see [`Limits::open_per_account`].
+    pub max_open_per_account: Option<u64>,
     /// Bytes that must stay free on the volume.
     pub min_free_disk: u64,
     /// Requests per key or address and minute.
@@ -117,6 +119,7 @@ impl Default for Limits {
             max_blob: 5 * MI,
             max_ttl: Duration::from_secs(168 * 3600),
             max_in_flight: 20 * GI,
+            max_open_per_account: None,
             min_free_disk: GI,
             requests_per_minute: 600,
             connections_per_address: 64,
@@ -124,6 +127,15 @@ impl Default for Limits {
             trusted_proxies: Vec::new(),
             plan_quotas: false,
         }
+    }
+}
+
+impl Limits {
+    /// Bytes that unfinished uploads of one account may hold: as set, else half of what may be in flight, so that one account leaves
+    /// others the other half, but always one largest blob.
+    #[must_use]
+    pub fn open_per_account(&self) -> u64 {
+        self.max_open_per_account.unwrap_or_else(|| self.max_blob.max(self.max_in_flight / 2))
     }
 }
 

@@ -19,11 +19,12 @@ use subtle::ConstantTimeEq;
 
 pub use self::second_factor::SecondFactor;
 use crate::entries::{self, EntryError};
-use crate::log_service::{LogError, LogService};
+use crate::log_service::LogService;
 use crate::settings::SettingsHandle;
 use crate::store::Digest;
 use crate::store::meta::{Meta, MetaError};
 use crate::unattended::Unattended;
+use crate::unrecorded::Unrecorded;
 
 const TOKEN: &str = "admin_token_sha256";
 const TOTP: &str = "admin_totp_secret";
@@ -67,21 +68,9 @@ pub enum SetupError {
         "this set-up code is not valid; the code is printed in the relay's log at start while no admin token exists"
     )]
     Refused,
-    /// The database.
+    /// Database, log or randomness.
     #[error(transparent)]
-    Meta(#[from] MetaError),
-    /// The log.
-    #[error(transparent)]
-    Log(#[from] LogError),
-    /// No randomness.
-    #[error(transparent)]
-    Entry(#[from] EntryError),
-}
-
-impl From<rusqlite::Error> for SetupError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Meta(error.into())
-    }
+    Unrecorded(Unrecorded),
 }
 
 impl AdminAccess {

@@ -12,6 +12,7 @@ pub mod blobs;
 pub mod chunk_rows;
 pub mod claim_rows;
 pub mod evidence_rows;
+pub mod holdings;
 mod ids;
 pub mod link_rows;
 pub mod memory;
@@ -39,6 +40,7 @@ use paramant_protocol::id::ReceiptId;
 use self::blob_rows::BlobRow;
 use self::blobs::{BlobFiles, BlobStore};
 use self::evidence_rows::Evidence;
+use self::holdings::Holdings;
 pub use self::ids::{AccountId, BlobId, ClaimId, Digest, HookId, random_download_token, random_receipt_id};
 use self::memory::MemoryBlobs;
 use self::meta::{Meta, MetaError, MetaOpenError};
@@ -58,6 +60,7 @@ use crate::plans::Hourly;
 use crate::public::credentials::signed::Nonces;
 use crate::public::transfer::anonymous::AnonymousUploads;
 use crate::rates::RateLimits;
+use crate::receipts::copies::Copies;
 use crate::sessions::Sessions;
 use crate::settings::Payload;
 use crate::setup_code::AdminAccess;
@@ -103,6 +106,8 @@ pub struct Store {
     pub rates: RateLimits,
     /// How often an address may try a code of the second factor.
     pub code_rates: RateLimits,
+    /// How often an address may ask whether a key is valid.
+    pub guess_rates: RateLimits,
     /// Downloads of this hour, while plans limit them.
     pub hourly: Hourly,
     /// Passwords of blobs.
@@ -113,6 +118,8 @@ pub struct Store {
     pub sessions: Sessions,
     /// Keys under the ids of invitations.
     pub invitations: Invitations,
+    /// What the last receipts said.
+    pub copies: Copies,
 }
 
 /// Why the store could not be opened.
@@ -211,11 +218,13 @@ impl Store {
             licenses,
             rates: RateLimits::default(),
             code_rates: RateLimits::default(),
+            guess_rates: RateLimits::default(),
             hourly: Hourly::default(),
             passwords: Passwords::default(),
             anonymous: AnonymousUploads::default(),
             sessions: Sessions::default(),
             invitations: Invitations::default(),
+            copies: Copies::default(),
         })
     }
 
@@ -265,6 +274,30 @@ impl Store {
     /// When the database cannot be read.
     pub async fn usage(&self, month: String) -> Result<Vec<(AccountId, u32)>, MetaError> {
         self.vault.meta.read(move |c| Ok(usage_rows::in_month(c, &month)?)).await
+    }
+
+    /// How many of what there are, over all accounts.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn holdings(&self) -> Result<Holdings, MetaError> {
+        self.vault.meta.read(|c| Ok(holdings::count(c)?)).await
+    }
+
+    /// Reads a blob's row.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn reads_blobs(&self) -> Result<(), MetaError> {
+        self.vault.meta.read(|c| Ok(holdings::read_blobs(c)?)).await
+    }
+
+    /// Reads a row of an audit chain.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn reads_audit(&self) -> Result<(), MetaError> {
+        self.vault.meta.read(|c| Ok(holdings::read_audit(c)?)).await
     }
 
     /// Accounts with at least one active key.

@@ -30,7 +30,7 @@ pub use self::burn::CancelError;
 pub use self::chunked::{Chunk, ChunkError, Opening, Upload};
 use self::claim::Leases;
 pub use self::claim::{ClaimError, Claimed, Wanted};
-pub use self::complete::{CompleteError, Completed};
+pub use self::complete::{CompleteError, Completed, Completion};
 use self::in_flight::InFlight;
 pub use self::in_flight::{Counts, OverLimit};
 pub use self::intake::Received;

@@ -59,6 +59,7 @@ async fn receive(arguments: Receive, output: &Output) -> Result<()> {
         || Usage(format!("there are no keys for {name} here: run `paramant register` on this machine first"));
     let device = state.device(name)?.ok_or_else(missing)?;
     let pre_shared = super::pre_shared(&arguments.shared)?;
+    let password = super::password(&arguments.protected)?;
     let expected = expected_sender(&arguments, &relay, &state).await?;
     let waiting = waiting(&relay, &arguments.hash).await?;
     let bytes = waiting.bytes.unwrap_or(0);
@@ -71,6 +72,7 @@ async fn receive(arguments: Receive, output: &Output) -> Result<()> {
             wire: bytes,
             device: &device,
             pre_shared: pre_shared.as_ref(),
+            password: password.as_ref(),
             patience: Patience(arguments.retry_for.as_duration()),
         };
         return large::receive(&request, &arguments, places, expected.as_ref(), &identity, output).await;
@@ -78,8 +80,16 @@ async fn receive(arguments: Receive, output: &Output) -> Result<()> {
 
     let Places { content: place, receipt: receipt_place } = places;
     let bar = output.bar("receiving", Unit::Bytes);
-    let received =
-        transfer::receive(&relay, &arguments.hash, &device, pre_shared.as_ref(), &bar.progress()).await?;
+    let received = transfer::receive(
+        &relay,
+        &arguments.hash,
+        &device,
+        pre_shared.as_ref(),
+        password.as_ref(),
+        &bar.progress(),
+    )
+    .await
+    .map_err(asks_for_a_password)?;
     drop(bar);
     let Received { blob, content, burned, receipt } = received;
 
@@ -127,6 +137,17 @@ fn tell(
         ),
     )?;
     receipt.fault().map_or(Ok(()), Err)
+}
+
+/// A key that was good a moment ago is refused: it is a password that is missing.
+fn asks_for_a_password(error: ClientError) -> Error {
+    let missing = matches!(error, ClientError::Refused { status: 401, .. });
+    let error = Error::from(error);
+    if missing {
+        error.context("the sender set a password: put it into a file and name that with --password-file")
+    } else {
+        error
+    }
 }
 
 /// The keys of the device that must have signed.

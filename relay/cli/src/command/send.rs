@@ -30,6 +30,7 @@ pub(super) async fn run(arguments: Send, output: &Output) -> Result<()> {
     let relay = super::relay(&arguments.relay, &arguments.account)?;
     let state = super::state_dir(&arguments.account.state)?;
     let pre_shared = super::pre_shared(&arguments.shared)?;
+    let password = super::password(&arguments.protected)?;
     let ttl_ms = arguments.ttl.map(|ttl| u64::try_from(ttl.as_duration().as_millis()).unwrap_or(u64::MAX));
 
     // Registering again is harmless, and receivers look the sender's key up.
@@ -60,6 +61,7 @@ pub(super) async fn run(arguments: Send, output: &Output) -> Result<()> {
                 ttl_ms,
                 max_views: arguments.max_views,
                 pre_shared,
+                password,
                 sign: !arguments.unsigned,
             };
             (bytes, transfer::send(&relay, content, &device, &found.keys, &how, &bar.progress()).await?)
@@ -70,6 +72,7 @@ pub(super) async fn run(arguments: Send, output: &Output) -> Result<()> {
                 max_views: arguments.max_views,
                 strict: arguments.strict,
                 pre_shared,
+                password,
                 sign: !arguments.unsigned,
                 patience: Patience(arguments.retry_for.as_duration()),
             };

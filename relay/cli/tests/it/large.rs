@@ -126,3 +126,49 @@ async fn a_large_file_is_sent_and_received_over_lines_that_break_and_by_commands
     let (code, ..) = desk.run(&["receive", &hash, "--out", "x", "--relay", &relay.url]).await;
     assert_eq!(code, 4, "it was read");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_is_asked_for_whatever_the_size_and_what_travelled_is_decrypted_from_a_file() {
+    let relay = Relay::with(|settings| settings.limits.max_blob = 1 << 30).await;
+    let desk = Desk::new(relay.user().await.key);
+    let (password, wrong) = (desk.path("password"), desk.path("wrong"));
+    fs::write(&password, "grün und lang\n").unwrap();
+    fs::write(&wrong, "another").unwrap();
+    let (password, wrong) = (password.to_str().unwrap(), wrong.to_str().unwrap());
+    for (bytes, how) in [(1000, "--unsigned"), (9_000_000, "--chunked")] {
+        let content = noise(bytes as u64, bytes);
+        let (file, out) = (desk.path(&format!("file-{bytes}")), desk.path(&format!("out-{bytes}")));
+        fs::write(&file, &content).unwrap();
+        let (file, out) = (file.to_str().unwrap(), out.to_str().unwrap());
+        let send =
+            ["send", file, how, "--max-views", "2", "--password-file", password, "--relay", &relay.url];
+        let (code, said, told) = desk.run(&send).await;
+        assert_eq!(code, 0, "{told}");
+        let hash = field(&said, "hash");
+
+        let receive = ["receive", &hash, "--out", out, "--relay", &relay.url];
+        let (code, _, told) = desk.run(&receive).await;
+        assert!(code == 5 && told.contains("--password-file"), "{code} {told}");
+        let (code, _, told) = desk.run(&[&receive[..], &["--password-file", wrong]].concat()).await;
+        assert!(code == 5 && told.contains("wrong"), "{code} {told}");
+        let (code, said, told) = desk.run(&[&receive[..], &["--password-file", password]].concat()).await;
+        assert_eq!(code, 0, "{told}");
+        assert_eq!(field(&said, "receipt"), "valid");
+        assert!(fs::read(out).unwrap() == content);
+
+        let wire = relay.http.get(format!("{}/v2/outbound/{hash}", relay.url));
+        let wire = wire.header("X-Api-Key", &desk.key).header("X-Blob-Password", "grün und lang".as_bytes());
+        let wire = wire.send().await.unwrap().bytes().await.unwrap();
+        let (blob, plain) = (desk.path(&format!("blob-{bytes}")), desk.path(&format!("plain-{bytes}")));
+        let (blob, plain) = (blob.to_str().unwrap(), plain.to_str().unwrap());
+        let mut altered = wire.to_vec();
+        altered[600_000.min(bytes)] ^= 1;
+        fs::write(blob, &altered).unwrap();
+        let (code, ..) = desk.run(&["decrypt", blob, "--out", plain]).await;
+        assert!(code != 0 && !Path::new(plain).exists());
+        fs::write(blob, &wire).unwrap();
+        let (code, _, told) = desk.run(&["decrypt", blob, "--out", plain]).await;
+        assert_eq!(code, 0, "{told}");
+        assert!(fs::read(plain).unwrap() == content);
+    }
+}

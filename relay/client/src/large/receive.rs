@@ -19,6 +19,7 @@ use super::{CHUNK, CONTENT, FileKey, List, MANIFEST, Manifest, chunks_of_wire, c
 use crate::device::Device;
 use crate::envelope::{OpenError, PreShared, Sender};
 use crate::error::ClientError;
+use crate::password::Password;
 use crate::relay::{Begun, Progress, Relay};
 use crate::retry::{Attempts, Patience};
 
@@ -50,6 +51,8 @@ pub struct Request<'r> {
     pub device: &'r Device,
     /// Mixed into the keys.
     pub pre_shared: Option<&'r PreShared>,
+    /// What the relay asks for.
+    pub password: Option<&'r Password>,
     /// How long to go on without success.
     pub patience: Patience,
 }
@@ -114,7 +117,8 @@ impl Arriving<'_> {
         let mut asked = false;
         loop {
             let before = self.done;
-            let begun = self.request.relay.download_from(&self.request.hash, self.done * CHUNK as u64).await;
+            let Request { relay, hash, password, .. } = self.request;
+            let begun = relay.download_from(hash, self.done * CHUNK as u64, *password).await;
             let error = match begun {
                 Ok(begun) => {
                     gone_since = None;

@@ -34,6 +34,9 @@ pub struct Identity {
     pub terms: (Option<u64>, Option<u64>, bool),
     /// SHA-256 of the pre-shared secret's text, if there is one.
     pub pre_shared: Option<String>,
+    /// SHA-256 of the password, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
 }
 
 /// An upload that may be gone on with.
@@ -145,6 +148,7 @@ mod tests {
             recipient: "print".into(),
             terms: (None, Some(1), false),
             pre_shared: None,
+            password: None,
         };
         let bob = Device::generate("bob".parse().unwrap()).unwrap();
         let key = FileKey::encapsulate(&bob.public().kem_pub, None).unwrap();
@@ -155,6 +159,8 @@ mod tests {
         assert_eq!((found.upload.as_str(), found.key.to_keep()), ("id", key.to_keep()));
         let changed = Identity { file: ("/a".into(), 1, 2, 3, "5".into()), ..identity.clone() };
         assert!(find(&state, &changed).unwrap().is_none());
+        let locked = Identity { password: Some("digest".into()), ..identity.clone() };
+        assert!(find(&state, &locked).unwrap().is_none());
         fs::write(&kept.path, "{}").unwrap();
         assert!(find(&state, &identity).unwrap().is_none(), "what cannot be read is begun anew");
         kept.forget().unwrap();

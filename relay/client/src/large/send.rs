@@ -23,6 +23,7 @@ use crate::device::Device;
 use crate::durable;
 use crate::envelope::PreShared;
 use crate::error::ClientError;
+use crate::password::Password;
 use crate::relay::{Progress, Relay};
 use crate::retry::{Patience, until_done};
 use crate::state::StateDir;
@@ -43,6 +44,8 @@ pub struct Terms {
     pub strict: bool,
     /// Mixed into the keys.
     pub pre_shared: Option<PreShared>,
+    /// What the relay shall ask readers for.
+    pub password: Option<Password>,
     /// Whether to sign.
     pub sign: bool,
     /// How long to go on without success.
@@ -127,6 +130,7 @@ pub async fn send(
         recipient: to.fingerprint(),
         terms: (terms.ttl_ms, terms.max_views, terms.strict),
         pre_shared: terms.pre_shared.as_ref().map(PreShared::digest),
+        password: terms.password.as_ref().map(Password::digest),
     };
     let Some(Opened { kept, had }) = open(relay, &source, &identity, from, to, terms, state).await? else {
         return Ok(None);
@@ -175,6 +179,8 @@ async fn open(
         max_views: terms.max_views,
         device_id: Some(from.name().clone()),
         disclosure: terms.strict.then_some(Disclosure::Strict),
+        password: terms.password.as_ref().map(|password| password.reveal().to_owned()),
+        ..OpenUpload::default()
     };
     // Opened twice when an answer is lost: the other one expires.
     let Some(had) = until_done(terms.patience, || relay.open_upload(&asked)).await? else {
@@ -238,7 +244,7 @@ async fn send_rest(
         let completed = until_done(terms.patience, || relay.complete_upload(&kept.upload, name)).await;
         match completed {
             // A chunk got lost after it was acknowledged: the relay says which are there.
-            Err(ClientError::Refused { status: 409, .. }) => {
+            Err(ClientError::Refused { status: 409, reason, .. }) if reason.contains("chunks_missing") => {
                 let gone =
                     ClientError::NotThere("the relay has given the upload up; send the file again".into());
                 let now = until_done(terms.patience, || relay.upload_progress(&kept.upload)).await?;

@@ -10,6 +10,7 @@ use reqwest::{Method, Response, StatusCode, header};
 
 use super::{Relay, accepted, parse};
 use crate::error::ClientError;
+use crate::password::Password;
 
 /// A download that has begun.
 pub struct Begun {
@@ -104,9 +105,14 @@ impl Relay {
     }
 
     /// Takes one view of a blob, or goes on with one whose read broke off, from some byte on. The relay may begin earlier.
-    pub async fn download_from(&self, hash: &BlobHash, from: u64) -> Result<Begun, ClientError> {
+    pub async fn download_from(
+        &self,
+        hash: &BlobHash,
+        from: u64,
+        password: Option<&Password>,
+    ) -> Result<Begun, ClientError> {
         let action = "download";
-        let mut request = self.keyed(Method::GET, &format!("/v2/outbound/{hash}"))?;
+        let mut request = self.outbound(hash, password)?;
         if from > 0 {
             request = request
                 .header(header::RANGE, format!("bytes={from}-"))

@@ -4,6 +4,7 @@ use paramant_client::audit::Remembered;
 use paramant_client::{Device, RelayIdentity, logged};
 use paramant_protocol::device::RegisterKeys;
 use paramant_protocol::discovery::{Capabilities, Identity};
+use paramant_protocol::named_keys::NamedKeys;
 use paramant_protocol::sth::SignedSth;
 use paramant_protocol::transparency::{LogPage, ProofAnswer, SthHistory};
 use paramant_tlog::keys::{Ed25519Key, Seed, Signer as _};
@@ -30,7 +31,8 @@ proptest! {
         let _ = RelayIdentity::parse(&texts[0]);
         let _ = logged::parse_keys(&texts[0]);
         let keys = RegisterKeys {
-            device_id: texts[0].clone(), kem_pub: some(1), sig_pub: some(2), kyber_pub: some(3), dsa_pub: some(4), ecdh_pub: some(5),
+            device_id: texts[0].clone(),
+            keys: NamedKeys { kem_pub: some(1), sig_pub: some(2), kyber_pub: some(3), dsa_pub: some(4), ecdh_pub: some(5) },
         };
         let _ = keys.keys();
         let identity = Identity { ok: true, alg: "ML-DSA-65".into(), public_key: texts[0].clone(), pk_hash: texts[1].clone(), public_key_hex: some(2) };

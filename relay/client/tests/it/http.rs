@@ -149,14 +149,15 @@ async fn a_file_goes_through_a_relay_once_and_each_byte_is_counted() {
         "the body was not sent with its length"
     );
 
-    let received = transfer::receive(&relay, &sent.hash, &bob, None, &Progress::silent()).await.unwrap();
+    let received =
+        transfer::receive(&relay, &sent.hash, &bob, None, None, &Progress::silent()).await.unwrap();
     let opened = received.content.unwrap();
     assert!(received.burned && opened.plaintext == content);
     assert_eq!(
         opened.sender,
         Sender::Signed { key: alice.signing_key().to_vec(), form: SignatureForm::Direct }
     );
-    let again = transfer::receive(&relay, &sent.hash, &bob, None, &Progress::silent()).await;
+    let again = transfer::receive(&relay, &sent.hash, &bob, None, None, &Progress::silent()).await;
     assert_eq!(again.err().unwrap().category(), Category::Gone);
 }
 
@@ -198,7 +199,7 @@ async fn other_bytes_than_those_asked_for_are_not_opened() {
         .unwrap();
     fake.0.lock().unwrap().lies = true;
     let error =
-        transfer::receive(&relay, &sent.hash, &device, None, &Progress::silent()).await.err().unwrap();
+        transfer::receive(&relay, &sent.hash, &device, None, None, &Progress::silent()).await.err().unwrap();
     assert!(matches!(error, ClientError::OtherBytes { .. }), "{error}");
 }
 

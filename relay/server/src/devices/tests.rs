@@ -5,9 +5,11 @@ use crate::test_relay::{ACCOUNT, TestRelay, hang_up_when, until};
 fn keys(device: &str) -> DeviceKeys {
     let request = RegisterKeys {
         device_id: device.to_owned(),
-        kem_pub: Some("ab".repeat(1184)),
-        sig_pub: Some("cd".repeat(1952)),
-        ..RegisterKeys::default()
+        keys: NamedKeys {
+            kem_pub: Some("ab".repeat(1184)),
+            sig_pub: Some("cd".repeat(1952)),
+            ..NamedKeys::default()
+        },
     };
     request.keys().unwrap()
 }

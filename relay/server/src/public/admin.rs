@@ -123,6 +123,12 @@ fn shown(row: &KeyRow) -> Value {
         "is_primary": row.is_primary,
         "scope": row.scope,
         "created": created,
+        // Signing documents is no product of this relay, and it asks nobody what for.
+        "parasign": false,
+        "plan_parasign": null,
+        "plan_parasend": row.plan,
+        "usage_purpose": null,
+        "usage_purpose_at": null,
     })
 }
 
@@ -286,8 +292,6 @@ async fn set_up(
     match app.store.admin.redeem(&code).await {
         Ok(given) => Ok(Json(json!({ "ok": true, "token": given.token, "totp_secret": given.totp_secret }))),
         Err(SetupError::Refused) => Err(Refused::new(StatusCode::FORBIDDEN, SetupError::Refused.to_string())),
-        Err(SetupError::Meta(error)) => Err(error.into()),
-        Err(SetupError::Log(error)) => Err(error.into()),
-        Err(error @ SetupError::Entry(_)) => Err(Refused::internal(error)),
+        Err(SetupError::Unrecorded(error)) => Err(error.into()),
     }
 }

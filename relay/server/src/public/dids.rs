@@ -39,10 +39,12 @@ async fn register(
 ) -> Result<Json<Value>, Refused> {
     let device: DeviceId =
         request.device_id.parse().map_err(|error| Refused::bad(format!("device_id: {error}")))?;
-    let given = |key: &Option<String>| key.clone().filter(|text| !text.is_empty());
-    let kem = given(&request.kem_pub).or_else(|| given(&request.kyber_pub));
-    let public_key = given(&request.ecdh_pub)
-        .or_else(|| kem.clone())
+    let kem = request.keys.kem().map_err(|error| Refused::bad(error.to_string()))?;
+    let public_key = request
+        .keys
+        .ecdh()
+        .or(kem)
+        .map(str::to_owned)
         .ok_or_else(|| Refused::bad("ecdh_pub (an ECDSA P-256 key, as hex) or kem_pub is required"))?;
     if kem.is_some() {
         device_keys(&app, &who, &request).await?;
@@ -71,7 +73,7 @@ async fn device_keys(app: &Shared, who: &Principal, request: &RegisterKeys) -> R
             if same { Ok(()) } else { Err(DeviceError::Taken.into()) }
         }
         None => {
-            let ecdh = request.ecdh_pub.clone().unwrap_or_default();
+            let ecdh = request.keys.ecdh_pub.clone().unwrap_or_default();
             app.store.devices.register(who.account, keys, ecdh, app.plan(who)).await?;
             Ok(())
         }
@@ -147,9 +149,7 @@ impl From<DidError> for Refused {
             DidError::NotHex => Self::bad(text),
             DidError::Taken => Self::new(StatusCode::CONFLICT, text),
             DidError::TooMany { .. } => Self::new(StatusCode::TOO_MANY_REQUESTS, text).retry_after(3600),
-            DidError::Meta(error) => error.into(),
-            DidError::Log(error) => error.into(),
-            DidError::Entry(_) => Self::internal(text),
+            DidError::Unrecorded(error) => error.into(),
         }
     }
 }

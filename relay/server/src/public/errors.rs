@@ -16,6 +16,7 @@ use crate::log_service::LogError;
 use crate::passwords::PasswordError;
 use crate::store::meta::MetaError;
 use crate::transfer::{CancelError, ClaimError, UploadError};
+use crate::unrecorded::Unrecorded;
 
 /// An answer that is not what was asked for.
 #[derive(Debug)]
@@ -148,6 +149,16 @@ impl From<LogError> for Refused {
     }
 }
 
+impl From<Unrecorded> for Refused {
+    fn from(error: Unrecorded) -> Self {
+        match error {
+            Unrecorded::Meta(error) => error.into(),
+            Unrecorded::Log(error) => error.into(),
+            Unrecorded::Entry(_) => Self::internal(error),
+        }
+    }
+}
+
 impl From<UploadError> for Refused {
     fn from(error: UploadError) -> Self {
         match error {
@@ -174,7 +185,7 @@ impl From<UploadError> for Refused {
                     "limit": quota.limit,
                 }),
             ),
-            UploadError::TooManyOpen { .. } => {
+            UploadError::TooManyOpen { .. } | UploadError::TooMuchOpen { .. } => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, error.to_string()).retry_after(60)
             }
             UploadError::Log(error) => error.into(),
@@ -235,9 +246,7 @@ impl From<DeviceError> for Refused {
                 let body = json!({ "error": error.to_string(), "limit": limit, "plan": plan });
                 Self::with_body(StatusCode::TOO_MANY_REQUESTS, body).retry_after(3600)
             }
-            DeviceError::Meta(error) => error.into(),
-            DeviceError::Log(error) => error.into(),
-            DeviceError::Entry(_) => Self::internal(error),
+            DeviceError::Unrecorded(error) => error.into(),
         }
     }
 }
@@ -260,9 +269,7 @@ impl From<AccountError> for Refused {
             ),
             AccountError::Invalid(reason) => Self::bad(reason),
             AccountError::UnknownKey => Self::new(StatusCode::NOT_FOUND, "key_not_found"),
-            AccountError::Meta(error) => error.into(),
-            AccountError::Log(error) => error.into(),
-            AccountError::Entry(_) => Self::internal(error),
+            AccountError::Unrecorded(error) => error.into(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! `GET /health`: what everybody may know, and more for the admin (protocol §4.7).
 
+mod deep;
+
 use axum::Json;
 use axum::Router;
 use axum::extract::State;
@@ -13,10 +15,15 @@ use serde_json::{Value, json};
 use super::credentials::{self, Anyone};
 use super::errors::Refused;
 use crate::app::Shared;
+use crate::process::MemoryUse;
+use crate::settings::Payload;
 
 /// The routes of this module.
 pub fn routes() -> Router<Shared> {
-    Router::new().route("/health", get(health)).route("/v2/health/deep", get(deep)).route("/", get(root))
+    Router::new()
+        .route("/health", get(health))
+        .route("/v2/health/deep", get(deep::deep))
+        .route("/", get(root))
 }
 
 async fn root(State(app): State<Shared>, _: Anyone) -> Json<Value> {
@@ -24,40 +31,6 @@ async fn root(State(app): State<Shared>, _: Anyone) -> Json<Value> {
     Json(
         json!({ "ok": true, "relay": sector, "version": crate::VERSION, "status": "ok", "protocol": "ghost-pipe-v2", "docs": "https://paramant.app/docs" }),
     )
-}
-
-/// How each part is. For people and their monitors; a cluster asks `/readyz` on the probes' port.
-async fn deep(State(app): State<Shared>, _: Anyone) -> Json<Value> {
-    let settings = app.core.settings.current();
-    let held = app.core.readiness.reasons();
-    let drained = app.core.drain.report().state != DrainState::Serving;
-    let room = app.store.free_bytes().is_some_and(|free| free >= settings.limits.min_free_disk);
-    let says =
-        |name: &str, status: &str, detail: &str| json!({ "name": name, "status": status, "detail": detail });
-    let checks = [
-        match (held.first(), drained) {
-            (Some(reason), _) => says("relay", "red", reason),
-            (None, true) => says("relay", "yellow", "new uploads are refused: the relay is drained"),
-            (None, false) => says("relay", "green", "serving"),
-        },
-        says("crypto", "green", "ML-KEM-768, ML-DSA-65"),
-        match room {
-            true => says("disk", "green", "there is room for uploads"),
-            false => says("disk", "red", "uploads are refused: too little of the volume is free"),
-        },
-        match app.core.settings.file_refused() {
-            true => says("settings", "yellow", "the settings file is refused; older settings are in force"),
-            false => says("settings", "green", "the settings file is in force"),
-        },
-    ];
-    let worst =
-        ["red", "yellow"].into_iter().find(|color| checks.iter().any(|check| check["status"] == **color));
-    Json(json!({
-        "overall": worst.unwrap_or("green"),
-        "version": crate::VERSION,
-        "sector": settings.sector,
-        "checks": checks,
-    }))
 }
 
 async fn health(State(app): State<Shared>, _: Anyone, headers: HeaderMap) -> Result<Json<Value>, Refused> {
@@ -81,26 +54,40 @@ async fn health(State(app): State<Shared>, _: Anyone, headers: HeaderMap) -> Res
     };
     let mut answer = serde_json::to_value(health).map_err(Refused::internal)?;
     if credentials::is_admin(&headers, &app)
-        && let (Some(answer), Value::Object(more)) = (answer.as_object_mut(), for_admin(&app, max_keys))
+        && let (Some(answer), Value::Object(more)) =
+            (answer.as_object_mut(), for_admin(&app, max_keys).await?)
     {
         answer.extend(more);
     }
     Ok(Json(answer))
 }
 
-/// Names as published where this relay has the thing; what it has not (slots of memory, for one) is left out.
-fn for_admin(app: &Shared, key_limit: Option<u64>) -> Value {
-    let in_flight = app.store.transfers.in_flight();
-    let totals = app.store.transfers.totals();
-    json!({
+/// Names as published. A slot is room for one largest blob, since this relay counts bytes and not blobs; what nobody here knows is null.
+async fn for_admin(app: &Shared, key_limit: Option<u64>) -> Result<Value, Refused> {
+    let (in_flight, totals) = (app.store.transfers.in_flight(), app.store.transfers.totals());
+    let (held, memory) = (app.store.holdings().await?, MemoryUse::now());
+    let settings = app.core.settings.current();
+    let slots = |bytes: u64| bytes / settings.limits.max_blob.max(1);
+    let mb = |bytes: u64| bytes.div_ceil(1 << 20);
+    let in_memory = if settings.payload == Payload::Memory { in_flight.bytes } else { 0 };
+    Ok(json!({
         "blobs_in_flight": in_flight.blobs,
         "blobs_uploading": in_flight.uploads,
         "bytes_in_flight": in_flight.bytes,
+        "blobs_max": slots(settings.limits.max_in_flight),
+        "available_slots": slots(settings.limits.max_in_flight.saturating_sub(in_flight.bytes)),
+        "blob_ram_mb": mb(in_memory),
+        "heap_mb": memory.map(|memory| mb(memory.anonymous)),
+        "rss_mb": memory.map(|memory| mb(memory.resident)),
+        "ram_limit_mb": memory.map(|memory| mb(memory.limit)),
+        "ram_ok": memory.map(|memory| memory.resident < memory.limit),
+        "pubkeys": held.devices,
+        "webhooks": held.webhooks,
         "stats": {
             "inbound": totals.inbound,
             "outbound": totals.outbound,
             "burned": totals.burned,
-            "webhooks_sent": 0,
+            "webhooks_sent": held.calls,
             "bytes_in": totals.bytes_in,
             "bytes_out": totals.bytes_out,
         },
@@ -108,8 +95,11 @@ fn for_admin(app: &Shared, key_limit: Option<u64>) -> Value {
         "protocol": "ghost-pipe-v2",
         "encryption": "ML-KEM-768+AES-256-GCM",
         "signatures": "ML-DSA-65",
+        "audit": "a hash chain for each account, durable",
         "storage": "sealed files, key slots",
+        "padding": "by clients: 4 KiB, 64 KiB, 512 KiB, 5 MiB, 8 MiB",
+        "jurisdiction": null,
         "key_limit": key_limit,
         "active_keys": app.store.active_users(),
-    })
+    }))
 }

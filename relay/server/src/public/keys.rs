@@ -10,7 +10,6 @@ use jiff::Timestamp;
 use paramant_protocol::device::{FingerprintAnswer, RegisterKeys, VerifyFingerprint};
 use paramant_protocol::discovery::Identity;
 use paramant_protocol::moment;
-use paramant_protocol::offered::OfferedKeys;
 use serde_json::{Value, json};
 
 use super::body;
@@ -18,7 +17,11 @@ use super::credentials::{self, Anyone, Key};
 use super::errors::Refused;
 use crate::app::Shared;
 use crate::invitations::{Invitation, is_invitation};
+use crate::rates::Caller;
 use crate::store::now_ms;
+
+/// How often one address may ask in a minute whether a key is valid (protocol §1.8). A client asks once, when it looks for its relay.
+const GUESSES_PER_MINUTE: u32 = 30;
 
 /// The routes of this module.
 pub fn routes() -> Router<Shared> {
@@ -51,14 +54,13 @@ async fn register(State(app): State<Shared>, request: Request) -> Result<Respons
     }
     let who = who?;
     let keys = request.keys().map_err(|error| Refused::bad(error.to_string()))?;
-    let ecdh = request.ecdh_pub.unwrap_or_default();
+    let ecdh = request.keys.ecdh_pub.unwrap_or_default();
     Ok(Json(app.store.devices.register(who.account, keys, ecdh, app.plan(&who)).await?).into_response())
 }
 
 fn invite(app: &Shared, request: RegisterKeys) -> Result<Json<Value>, Refused> {
-    let RegisterKeys { device_id, kem_pub, sig_pub, kyber_pub, dsa_pub, ecdh_pub } = request;
-    let offered = OfferedKeys { kem_pub, sig_pub, kyber_pub, dsa_pub, ecdh_pub };
-    let keys = offered.checked().map_err(|error| Refused::bad(error.to_string()))?;
+    let RegisterKeys { device_id, keys } = request;
+    let keys = keys.offered().map_err(|error| Refused::bad(error.to_string()))?;
     let fingerprint = keys.fingerprint();
     app.store
         .invitations
@@ -132,14 +134,20 @@ async fn verify(
     Ok((status, Json(answer)).into_response())
 }
 
-/// Always 200: clients ask several relays which one knows their key.
-async fn check_key(State(app): State<Shared>, _: Anyone, request: Request) -> Json<Value> {
+/// 200 for good and bad keys: clients ask several relays which one knows theirs. Asked often from one address it is guessing.
+async fn check_key(
+    State(app): State<Shared>,
+    Anyone(address): Anyone,
+    request: Request,
+) -> Result<Json<Value>, Refused> {
+    let admitted = app.store.guess_rates.admit(&Caller::at(address), GUESSES_PER_MINUTE);
+    admitted.map_err(|wait| Refused::too_many(wait.as_secs() + 1))?;
     let (parts, _) = request.into_parts();
     let plan = match credentials::principal(&parts.headers, &app) {
         Some(who) => Some(who.plan.clone()),
         None => credentials::known(&parts, &app).await.ok().flatten().map(|who| who.plan.clone()),
     };
-    Json(json!({ "valid": plan.is_some(), "plan": plan }))
+    Ok(Json(json!({ "valid": plan.is_some(), "plan": plan })))
 }
 
 fn unknown_device() -> Refused {

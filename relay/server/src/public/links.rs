@@ -181,7 +181,7 @@ async fn take(
     };
     let name = claimed.blob.lookup.to_string();
     let burned = HeaderValue::from_static(if claimed.last { "true" } else { "false" });
-    let mut response = reading::answer(app, claimed, &name).await?;
+    let mut response = reading::answer(app, asked, claimed, &name).await?;
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, NO_STORE);
     // The real name is encrypted, and a name from strangers would be one more thing to get wrong.

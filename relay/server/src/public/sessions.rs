@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use jiff::Timestamp;
 use paramant_protocol::moment;
-use paramant_protocol::offered::OfferedKeys;
+use paramant_protocol::named_keys::NamedKeys;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -59,7 +59,7 @@ struct Join {
     #[serde(default)]
     pss: String,
     #[serde(flatten)]
-    keys: OfferedKeys,
+    keys: NamedKeys,
 }
 
 async fn join(
@@ -70,7 +70,7 @@ async fn join(
     if request.session_id.is_empty() || request.pss.is_empty() {
         return Err(Refused::bad("session_id and pss are required"));
     }
-    let keys = request.keys.checked().map_err(|error| Refused::bad(error.to_string()))?;
+    let keys = request.keys.offered().map_err(|error| Refused::bad(error.to_string()))?;
     let id = SessionId::parse(&request.session_id).ok_or(SessionError::Unknown)?;
     let joined_ms = app.store.sessions.join(id, &request.pss, keys, now_ms())?;
     Ok(Json(json!({ "ok": true, "session_id": id.to_string(), "joined_at": moment_of(joined_ms) })))

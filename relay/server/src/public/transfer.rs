@@ -21,6 +21,7 @@ use jiff::Timestamp;
 use paramant_protocol::download::{LOG_RECEIPT_HEADER, StatusAnswer};
 use paramant_protocol::id::ReceiptId;
 use paramant_protocol::path::parse_hash;
+use paramant_protocol::receipt::Receipt;
 use paramant_protocol::upload::{Done, UploadAnswer};
 use serde::Deserialize;
 use serde_json::Value;
@@ -46,6 +47,7 @@ pub fn routes() -> Router<Shared> {
         .route("/v2/outbound/{hash}", get(download).head(head_never_reads))
         .route("/v2/status/{hash}", get(status))
         .route("/v2/verify-receipt", post(verify_receipt))
+        .route("/v2/receipt/{hash}", get(receipt_again))
         .merge(uploads::routes())
 }
 
@@ -112,7 +114,7 @@ async fn download(
     let nowhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let wanted = reading::wanted(&headers, &hash);
     let claimed = reading::claim(&app, asked, password, nowhere, wanted).await?.ok_or_else(Refused::gone)?;
-    reading::answer(&app, claimed, &hash).await
+    reading::answer(&app, asked, claimed, &hash).await
 }
 
 /// Counts a download against what the plan of this key allows in an hour.
@@ -143,6 +145,16 @@ async fn status(
             chunk_size: status.chunk_size,
         },
     }))
+}
+
+/// The receipt of a read by this account, whole; for who lost the header, or wants the tree head's signature with it.
+async fn receipt_again(
+    State(app): State<Shared>,
+    Key(who): Key,
+    Path(hash): Path<String>,
+) -> Result<Json<Receipt>, Refused> {
+    let delivery = app.store.copies.find(who.account, lookup(&hash)?).ok_or_else(Refused::gone)?;
+    delivery.whole(&app.core).await.map(Json).map_err(Refused::internal)
 }
 
 #[derive(Deserialize)]

@@ -12,8 +12,8 @@ fn sha2() -> [u8; 32] {
     commitment("4104d36f8da2c254349f85836793ebe029e0c957063a34c91c2e9203187b5631")
 }
 
-fn keys() -> OfferedKeys {
-    OfferedKeys { kem_pub: Some("aa".into()), ..OfferedKeys::default() }.checked().unwrap()
+fn keys() -> NamedKeys {
+    NamedKeys { kem_pub: Some("aa".into()), ..NamedKeys::default() }.offered().unwrap()
 }
 
 fn opened(sessions: &Sessions) -> SessionId {

@@ -96,6 +96,7 @@ struct LimitsYaml {
     max_blob: Option<ByteSize>,
     max_ttl: Option<Period>,
     max_in_flight: Option<ByteSize>,
+    max_open_per_account: Option<ByteSize>,
     min_free_disk: Option<ByteSize>,
     requests_per_minute: Option<u32>,
     connections_per_address: Option<u32>,
@@ -177,6 +178,9 @@ fn limits(limits: &mut Limits, yaml: LimitsYaml) -> Result<(), String> {
     if let Some(size) = yaml.max_in_flight {
         limits.max_in_flight = size.as_u64();
     }
+    if let Some(size) = yaml.max_open_per_account {
+        limits.max_open_per_account = Some(size.as_u64());
+    }
     if let Some(size) = yaml.min_free_disk {
         limits.min_free_disk = size.as_u64();
     }
@@ -206,6 +210,12 @@ fn limits(limits: &mut Limits, yaml: LimitsYaml) -> Result<(), String> {
         ("limits.connectionsPerAddress", limits.connections_per_address.into()),
         ("limits.anonymousPerHour", limits.anonymous_per_hour.into()),
     ];
+    if limits.open_per_account() < limits.max_blob {
+        return Err(format!(
+            "limits.maxOpenPerAccount is smaller than one file: write at least maxBlob ({} bytes), or leave it out",
+            limits.max_blob
+        ));
+    }
     match positive.iter().find(|(_, value)| *value == 0) {
         Some((name, _)) => {
             Err(format!("{name} is 0; leave it out for the default, or write a positive value"))

@@ -32,13 +32,17 @@ const MIGRATIONS: &[Migration] = &[
     Migration { min_reader: 1, sql: include_str!("schema/0009-uploads.sql") },
     // An older release knows no DIDs: their requests are refused until the newer one is back.
     Migration { min_reader: 1, sql: include_str!("schema/0010-dids.sql") },
+    // New columns. While an open upload has a password, `need_upload_passwords` asks for more.
+    Migration { min_reader: 1, sql: include_str!("schema/0011-upload-access.sql") },
     // An older release leaves the new column alone: should it be the one that starts after a crash, the receipts of uploads that were
     // acknowledged in the last moment before are not found by their ids.
-    Migration { min_reader: 1, sql: include_str!("schema/0011-receipt-of-upload.sql") },
+    Migration { min_reader: 1, sql: include_str!("schema/0012-receipt-of-upload.sql") },
 ];
 
 /// The first schema whose releases know chunks and strict blobs.
 const CHUNKS: u32 = 9;
+/// The first schema whose releases give the password of an upload in chunks to its blob.
+const UPLOAD_PASSWORDS: u32 = 11;
 
 /// The schema this release writes.
 pub(super) const SCHEMA: u32 = MIGRATIONS.len() as u32;
@@ -98,26 +102,40 @@ pub(crate) fn apply(connection: &mut Connection) -> Result<(), MigrationError> {
 /// Asks for a release that knows chunks and strict blobs, from now on: an older one would take the files of chunks for orphans,
 /// and read a strict blob out twice. In the transaction that writes the first of them.
 pub(super) fn need_chunks(c: &Connection) -> Result<(), rusqlite::Error> {
+    need(c, CHUNKS)
+}
+
+/// Asks for a release that knows passwords of uploads in chunks: an older one would complete such an upload without its password.
+pub(super) fn need_upload_passwords(c: &Connection) -> Result<(), rusqlite::Error> {
+    need(c, UPLOAD_PASSWORDS)
+}
+
+fn need(c: &Connection, schema: u32) -> Result<(), rusqlite::Error> {
     c.prepare_cached(
         "UPDATE migrations SET min_reader = ?1 WHERE schema = (SELECT max(schema) FROM migrations) AND min_reader < ?1",
     )?
-    .execute([CHUNKS])
+    .execute([schema])
     .map(drop)
 }
 
 /// At start: asks for what the rows need, and for no more once they are gone.
 pub(super) fn settle_need(c: &Connection) -> Result<(), rusqlite::Error> {
-    let needed: bool = c.query_row(
+    let (chunks, passwords): (bool, bool) = c.query_row(
         "SELECT EXISTS (SELECT 1 FROM uploads WHERE state <> 1) OR EXISTS (SELECT 1 FROM chunks)
-         OR EXISTS (SELECT 1 FROM blobs WHERE strict = 1 OR chunk_size IS NOT NULL)",
+         OR EXISTS (SELECT 1 FROM blobs WHERE strict = 1 OR chunk_size IS NOT NULL),
+         EXISTS (SELECT 1 FROM uploads WHERE state = 0 AND password IS NOT NULL)",
         [],
-        |row| row.get(0),
+        |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
-    if needed {
-        return need_chunks(c);
-    }
     let Some(newest) = MIGRATIONS.last() else { return Ok(()) };
-    c.execute("UPDATE migrations SET min_reader = ? WHERE schema = ?", (newest.min_reader, SCHEMA)).map(drop)
+    let asked = match (passwords, chunks) {
+        (true, _) => UPLOAD_PASSWORDS,
+        (false, true) => CHUNKS,
+        (false, false) => 0,
+    };
+    let least = newest.min_reader.max(asked);
+    c.execute("UPDATE migrations SET min_reader = ? WHERE schema = ?", (least, SCHEMA))?;
+    need(c, asked) // where a newer release has left its schema
 }
 
 #[cfg(test)]
@@ -143,6 +161,27 @@ mod tests {
         connection.execute("DELETE FROM chunks", []).unwrap();
         settle_need(&connection).unwrap();
         assert!(asked(&connection) < CHUNKS);
+
+        need_upload_passwords(&connection).unwrap();
+        connection
+            .execute(
+                "INSERT INTO uploads (id, account, state, size, chunk_size, ttl_ms, views, strict, slot, created_ms, touched_ms, password)
+                 VALUES (x'01', x'02', 0, 1, 1, 1, 1, 0, 0, 0, 0, 'sealed')",
+                [],
+            )
+            .unwrap();
+        settle_need(&connection).unwrap();
+        assert_eq!(asked(&connection), UPLOAD_PASSWORDS);
+        connection.execute("UPDATE uploads SET password = NULL", []).unwrap();
+        settle_need(&connection).unwrap();
+        assert_eq!(asked(&connection), CHUNKS, "it is open all the same");
+    }
+
+    #[test]
+    fn what_a_release_must_know_is_named_by_the_step_that_brought_it() {
+        let step = |schema: u32| MIGRATIONS.get(schema as usize - 1).unwrap().sql;
+        assert!(step(CHUNKS).contains("CREATE TABLE chunks"));
+        assert!(step(UPLOAD_PASSWORDS).contains("ALTER TABLE uploads ADD COLUMN password"));
     }
 
     #[test]

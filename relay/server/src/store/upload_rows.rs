@@ -64,6 +64,12 @@ pub struct UploadRow {
     pub device: Option<String>,
     /// At most one disclosure of a view.
     pub strict: bool,
+    /// What readers are asked for, as a PHC string, until it is complete.
+    pub password: Option<String>,
+    /// The file's name, encrypted by the sender, until it is complete.
+    pub enc_meta: Option<String>,
+    /// SHA-256 of the sender's own id of the file.
+    pub file_id: Option<Digest>,
     /// Where its key is.
     pub slot: Slot,
     /// When it was opened.
@@ -83,10 +89,14 @@ pub struct Open {
 
 /// Writes a new upload's row. From here on an older release could not read this database without losing chunks.
 pub fn insert(c: &Connection, row: &UploadRow) -> Result<(), rusqlite::Error> {
-    migrations::need_chunks(c)?;
+    if row.password.is_some() {
+        migrations::need_upload_passwords(c)?;
+    } else {
+        migrations::need_chunks(c)?;
+    }
     c.prepare_cached(
-        "INSERT INTO uploads (id, account, state, size, chunk_size, hash, ttl_ms, views, device, strict, slot, created_ms, touched_ms)
-         VALUES (?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO uploads (id, account, state, size, chunk_size, hash, ttl_ms, views, device, strict, password, enc_meta, file_id, slot, created_ms, touched_ms)
+         VALUES (?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )?
     .execute(params![
         row.id,
@@ -98,6 +108,9 @@ pub fn insert(c: &Connection, row: &UploadRow) -> Result<(), rusqlite::Error> {
         row.views,
         row.device,
         row.strict,
+        row.password,
+        row.enc_meta,
+        row.file_id,
         row.slot.0,
         row.created_ms,
         row.touched_ms,
@@ -136,11 +149,13 @@ pub fn touch(c: &Connection, id: BlobId, now_ms: i64) -> Result<(), rusqlite::Er
     c.prepare_cached("UPDATE uploads SET touched_ms = ? WHERE id = ?")?.execute(params![now_ms, id]).map(drop)
 }
 
-/// The upload became this live blob, or the account held the same already. `false`: it was not open any more.
+/// The upload became this live blob, which has its password and name from here on, or the account held the same already. `false`:
+/// it was not open any more.
 pub fn finish(c: &Connection, id: BlobId, blob: &BlobRow, now_ms: i64) -> Result<bool, rusqlite::Error> {
     let changed = c
         .prepare_cached(
-            "UPDATE uploads SET state = 1, hash = ?, blob_size = ?, blob_ttl = ?, sig_valid = ?, leaf = ?, log_index = ?, touched_ms = ?
+            "UPDATE uploads SET state = 1, hash = ?, blob_size = ?, blob_ttl = ?, sig_valid = ?, leaf = ?, log_index = ?, touched_ms = ?,
+                password = NULL, enc_meta = NULL
              WHERE id = ? AND state = 0",
         )?
         .execute(params![
@@ -241,6 +256,9 @@ fn upload(row: &Row<'_>) -> Result<UploadRow, rusqlite::Error> {
         views: row.get("views")?,
         device: row.get("device")?,
         strict: row.get("strict")?,
+        password: row.get("password")?,
+        enc_meta: row.get("enc_meta")?,
+        file_id: row.get("file_id")?,
         slot: Slot(row.get("slot")?),
         created_ms: row.get("created_ms")?,
         touched_ms: row.get("touched_ms")?,

@@ -125,6 +125,16 @@ pub enum UploadError {
         /// How many may be.
         limit: u64,
     },
+    /// Unfinished uploads of one account hold too much room.
+    #[error(
+        "this account's unfinished uploads hold {open} bytes, and with this one it would be more than {limit}: complete or delete one, or wait until it expires"
+    )]
+    TooMuchOpen {
+        /// Bytes they announced.
+        open: u64,
+        /// `limits.maxOpenPerAccount`.
+        limit: u64,
+    },
     /// The volume failed.
     #[error("the payload could not be written: {0}")]
     Io(io::Error),

@@ -48,6 +48,12 @@ pub struct Opening {
     pub device: Option<String>,
     /// At most one disclosure of a view.
     pub strict: bool,
+    /// What readers are asked for, as the PHC string that [`crate::passwords`] makes.
+    pub password: Option<String>,
+    /// The file's name, encrypted by the sender.
+    pub enc_meta: Option<String>,
+    /// SHA-256 of the name by which the sender tells that it sends a file again.
+    pub file_id: Option<Digest>,
 }
 
 /// An upload and how far it is.
@@ -144,18 +150,24 @@ impl Transfers {
             views: opening.views,
             device: opening.device,
             strict: opening.strict,
+            password: opening.password,
+            enc_meta: opening.enc_meta,
+            file_id: opening.file_id,
             slot,
             created_ms: now,
             touched_ms: now,
         };
-        let new = row.clone();
+        let (new, most) = (row.clone(), self.0.core.settings.current().limits.open_per_account());
         let insert = move |c: &Connection| {
-            let counts =
-                [(upload_rows::open_of(c, new.account)?, OPEN_OF_ACCOUNT), (upload_rows::open(c)?, OPEN)];
-            for (open, limit) in counts {
-                if open.count >= limit {
-                    return Err(UploadError::TooManyOpen { open: open.count, limit });
+            let (own, all) = (upload_rows::open_of(c, new.account)?, upload_rows::open(c)?);
+            for (open, limit) in [(own.count, OPEN_OF_ACCOUNT), (all.count, OPEN)] {
+                if open >= limit {
+                    return Err(UploadError::TooManyOpen { open, limit });
                 }
+            }
+            // Room that an account sets aside is room that others do not have, before a single byte of it came.
+            if own.bytes.saturating_add(new.size) > most {
+                return Err(UploadError::TooMuchOpen { open: own.bytes, limit: most });
             }
             Ok(upload_rows::insert(c, &new)?)
         };

@@ -14,8 +14,9 @@ use rusqlite::Connection;
 
 use super::Transfers;
 use super::accept::{Access, Committing, Stored, Terms, UploadError};
-use crate::store::blob_rows::{BlobRow, Space};
+use crate::store::blob_rows::{self, BlobRow, Space};
 use crate::store::chunk_rows::{self, ChunkRow};
+use crate::store::link_rows;
 use crate::store::meta::MetaError;
 use crate::store::receipt_rows::{self, Receipted};
 use crate::store::upload_rows::{self, Finished, UploadPhase, UploadRow};
@@ -34,6 +35,19 @@ pub struct Completed {
     pub receipt: ReceiptId,
     /// This request made it a blob.
     pub first: bool,
+    /// The link that was asked for reads the blob: it is still there.
+    pub linked: bool,
+}
+
+/// What a completion asks for.
+#[derive(Debug, Clone, Default)]
+pub struct Completion {
+    /// The blob's name, if the client says it.
+    pub expected: Option<Digest>,
+    /// How many the account may send in a month, while plans limit that.
+    pub quota: Option<Quota>,
+    /// SHA-256 of a fresh token: a download link of the blob.
+    pub link: Option<Digest>,
 }
 
 /// Why an upload is not complete. It stays as it was.
@@ -51,6 +65,12 @@ pub enum CompleteError {
         /// As computed.
         found: Digest,
     },
+    /// The account holds the same unread under another password, or this one has a password and the other may have it too: which
+    /// of both readers will be asked for is not for the relay to choose.
+    #[error(
+        "the same chunks wait to be read, and a password is asked for one of the two; cancel that upload first"
+    )]
+    OtherPassword,
     /// As for any upload.
     #[error(transparent)]
     Upload(#[from] UploadError),
@@ -77,21 +97,20 @@ impl Transfers {
         &self,
         account: AccountId,
         id: BlobId,
-        expected: Option<Digest>,
-        quota: Option<Quota>,
+        asked: Completion,
     ) -> Result<Completed, CompleteError> {
         let this = self.clone();
         // To its end even when the client hangs up, as every upload.
-        self.0.unattended.finish(async move { this.complete(account, id, expected, quota).await }).await
+        self.0.unattended.finish(async move { this.complete(account, id, asked).await }).await
     }
 
     async fn complete(
         &self,
         account: AccountId,
         id: BlobId,
-        expected: Option<Digest>,
-        quota: Option<Quota>,
+        asked: Completion,
     ) -> Result<Completed, CompleteError> {
+        let Completion { expected, quota, link } = asked;
         let committing = self.one_at_a_time(id).await?;
         // On the writer, after every chunk that was acknowledged: from the guard on none is taken.
         let find = move |c: &Connection| {
@@ -101,7 +120,7 @@ impl Transfers {
         };
         let (row, chunks) = self.0.vault.meta.write(find).await?;
         if let UploadPhase::Done(blob) = row.phase {
-            return self.again(blob, expected).await;
+            return self.again(account, blob, expected, link).await;
         }
         let hash = name(&row, &chunks)?;
         if [row.expected, expected].into_iter().flatten().any(|expected| expected != hash) {
@@ -117,8 +136,8 @@ impl Transfers {
             device: row.device.clone(),
             sig_valid: false,
             strict: row.strict,
-            quota,
-            access: Access::default(),
+            quota: quota.map(|quota| Quota { file: row.file_id, ..quota }),
+            access: Access { password: row.password.clone(), enc_meta: row.enc_meta.clone(), link },
         };
         let stored = Stored { id, size: row.size, slot: row.slot, chunk_size: Some(row.chunk_size) };
         let pending = self.pending(&terms, stored)?;
@@ -129,13 +148,22 @@ impl Transfers {
                 self.acknowledged(&accepted.blob);
                 (accepted, true)
             }
+            // Both sealed with a salt of their own: whether it is the same password cannot be told here.
+            Some(earlier) if earlier.blob.password != row.password => {
+                return Err(CompleteError::OtherPassword);
+            }
             Some(earlier) => {
                 self.stand_down(&row, &earlier.blob).await?;
                 (earlier, false)
             }
         };
         drop(committing);
-        Ok(Completed { blob: finished(&accepted.blob), receipt: accepted.receipt, first })
+        Ok(Completed {
+            blob: finished(&accepted.blob),
+            receipt: accepted.receipt,
+            first,
+            linked: link.is_some(),
+        })
     }
 
     /// The account holds the same unread: that stands for this upload, whose chunks go.
@@ -152,16 +180,29 @@ impl Transfers {
         Ok(())
     }
 
-    async fn again(&self, blob: Finished, expected: Option<Digest>) -> Result<Completed, CompleteError> {
+    async fn again(
+        &self,
+        account: AccountId,
+        blob: Finished,
+        expected: Option<Digest>,
+        link: Option<Digest>,
+    ) -> Result<Completed, CompleteError> {
         if expected.is_some_and(|expected| expected != blob.hash) {
             return Err(CompleteError::HashMismatch { found: blob.hash });
         }
         let receipt = random_receipt_id().map_err(UploadError::from)?;
         let entry = Receipted { log_index: blob.log_index, leaf: blob.leaf };
-        let insert =
-            move |c: &Connection| Ok::<_, CompleteError>(receipt_rows::insert_for(c, &receipt, entry)?);
-        self.0.vault.meta.write(insert).await?;
-        Ok(Completed { blob, receipt, first: false })
+        let insert = move |c: &Connection| {
+            receipt_rows::insert_for(c, &receipt, entry)?;
+            // The token of the answer before is not known any more; a blob that was read has no links.
+            let there = blob_rows::unread(c, account, Space::Content, blob.hash)?;
+            let there = there.filter(|there| there.leaf == blob.leaf);
+            let (Some(token), Some(there)) = (link, there) else { return Ok(false) };
+            link_rows::insert(c, token, there.id)?;
+            Ok::<_, CompleteError>(true)
+        };
+        let linked = self.0.vault.meta.write(insert).await?;
+        Ok(Completed { blob, receipt, first: false, linked })
     }
 
     /// Waits until nobody else completes this upload.

@@ -53,6 +53,7 @@ impl People {
             max_views: None,
             strict: false,
             pre_shared: None,
+            password: None,
             sign: true,
             patience: Patience(Duration::from_secs(60)),
         };
@@ -70,7 +71,8 @@ impl People {
         let out = Arc::new(File::create(self.out()).unwrap());
         let wire = self.relay.status(&hash).await?.bytes.unwrap_or_default();
         let patience = Patience(Duration::from_secs(60));
-        let request = Request { relay: &self.relay, hash, wire, device, pre_shared: None, patience };
+        let request =
+            Request { relay: &self.relay, hash, wire, device, pre_shared: None, password: None, patience };
         let received = receive::receive(&request, &out, &Progress::silent()).await?;
         out.set_len(received.size).unwrap();
         Ok(received)
@@ -122,7 +124,7 @@ async fn a_file_goes_both_ways_signed_and_with_one_receipt() {
         assert!(matches!(received.sender, Sender::Signed { key, .. } if key == people.alice.signing_key()));
         let identity = people.relay.identity().await.unwrap();
         check_receipt(&received.receipt.unwrap().unwrap(), &hash, &identity).unwrap();
-        assert!(matches!(people.relay.download_from(&hash, 0).await, Err(ClientError::Gone(_))));
+        assert!(matches!(people.relay.download_from(&hash, 0, None).await, Err(ClientError::Gone(_))));
         relay.all_burned().await;
     }
 }
@@ -238,7 +240,7 @@ async fn a_relay_that_is_killed_on_the_way_delays_a_file_and_loses_nothing() {
     receiving.await.unwrap().unwrap();
     assert!(people.came_through());
     until("nothing is left", async || payload_files(dir.path()) == 0 && !keys_left(dir.path())).await;
-    let gone = people.relay.download_from(&hash, 0).await;
+    let gone = people.relay.download_from(&hash, 0, None).await;
     assert!(matches!(gone, Err(ClientError::Gone(_))));
     assert_eq!(
         Client::new().get(format!("{}/health", process.url)).send().await.unwrap().status(),

@@ -1,107 +1,91 @@
-//! The published Python client, unmodified, against this relay. `PARAMANT_SDK_PYTHON` names a Python that has paramant-sdk 3.0.0.
+//! The published Python client, unmodified, against this relay: `e2e/sdk/tour.py` shows every public method it has.
+//! `PARAMANT_SDK_PYTHON` names a Python that has paramant-sdk 3.0.0 and mnemonic.
 
-use std::process::Command;
+use std::process::{Command, Output};
+use std::sync::Arc;
 
-use crate::relay::Relay;
+use crate::relay::{Relay, until};
+use crate::webhooks::{Receiver, python_says};
 
-const SCRIPT: &str = r#"
-import hashlib, os, re, sys, urllib.error
-from paramant_sdk import GhostPipe, GhostPipeError
-key, url = sys.argv[1], sys.argv[2]
-pipe = GhostPipe(key, "device-one", relay=url)
-pipe.receive_setup()
-GhostPipe(key, "device-one", relay=url).receive_setup()
-for size, block in ((1024, None), (1 << 20, None), (5236477, None), (10, 65536)):
-    data = os.urandom(size)
-    sent = pipe.send(data, ttl=300, **({} if block is None else {"pad_block": block}))
-    name = sent[0] if isinstance(sent, tuple) else sent
-    assert pipe.status(name)["available"] is True
-    back, receipt = pipe.receive(name)
-    assert back == data, size
-    assert receipt and receipt["burn_confirmed"] is True, receipt
-    verdict = pipe.verify_receipt(receipt)
-    assert verdict["valid"] is True, verdict
-    # The exact time has 39 random digits behind the millisecond, and the leaf opens with all of them.
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{42}Z", receipt["ts"]), receipt["ts"]
-    sector = hashlib.sha3_256(receipt["sector"].encode()).digest()
-    opened = b"\x02" + bytes.fromhex(receipt["blob_hash"]) + sector + receipt["ts"].encode()
-    assert hashlib.sha3_256(opened).hexdigest() == receipt["inclusion_proof"]["leaf_hash"], receipt
-    short = dict(receipt, ts=receipt["ts"][:23] + "Z")
-    try:
-        pipe.verify_receipt(short)
-    except GhostPipeError:
-        pass
-    else:
-        raise AssertionError("a receipt without its digits was accepted")
-    try:
-        pipe.receive(name)
-    except GhostPipeError:
-        pass
-    else:
-        raise AssertionError("a second read gave something")
-print(pipe.fingerprint())
-try:
-    import mnemonic
-except ImportError:
-    print("drops not shown: this Python has no mnemonic package")
-else:
-    phrase = pipe.drop(b"left for whoever knows the words", ttl=60)
-    assert GhostPipe(key, "another", relay=url).pickup(phrase) == b"left for whoever knows the words"
-assert pipe.health()["ok"] is True
+const TOUR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../e2e/sdk/tour.py");
 
-# Who listens gets what is sent under the same device name, in order, each once; a place that the SDK remembered on disk from
-# another relay does not matter.
-os.makedirs(os.path.expanduser("~/.paramant"), exist_ok=True)
-open(os.path.expanduser("~/.paramant/device-one.sdk_seq"), "w").write("4711")
-sent = [os.urandom(2000) for _ in range(3)]
-for data in sent[:2]:
-    pipe.send(data, ttl=300)
-class Enough(BaseException):
-    pass
-heard = []
-def on_receive(data, about):
-    heard.append(data)
-    if len(heard) == 2:
-        GhostPipe(key, "device-one", relay=url).send(sent[2], ttl=300)
-    if len(heard) == 3:
-        raise Enough()
-try:
-    GhostPipe(key, "device-one", relay=url).listen(on_receive, interval=1)
-except Enough:
-    pass
-assert heard == sent, [len(data) for data in heard]
-entries = pipe.audit(limit=1000)
-assert {"inbound", "outbound_burn"} <= {entry["event"] for entry in entries} and all(entry["ts"] for entry in entries)
-assert len(pipe.audit(limit=2)) == 2
-print("done")
-"#;
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_published_python_client_sends_and_receives_unmodified() {
+/// The Python, or `None` when the test is not asked for.
+fn python() -> Option<String> {
     let Ok(python) = std::env::var("PARAMANT_SDK_PYTHON") else {
-        println!("skipped: PARAMANT_SDK_PYTHON does not name a Python with paramant-sdk 3.0.0");
-        return;
+        println!("skipped: PARAMANT_SDK_PYTHON does not name a Python with paramant-sdk 3.0.0 and mnemonic");
+        return None;
     };
+    let versions =
+        "import importlib.metadata as m; print(m.version('paramant-sdk'), bool(m.version('mnemonic')))";
     let version = Command::new(&python)
-        .args(["-c", "import importlib.metadata as m; print(m.version('paramant-sdk'))"])
+        .args(["-c", versions])
         .output()
         .unwrap_or_else(|error| panic!("PARAMANT_SDK_PYTHON={python} does not run: {error}"));
     assert_eq!(
         String::from_utf8_lossy(&version.stdout).trim(),
-        "3.0.0",
-        "PARAMANT_SDK_PYTHON={python} must have paramant-sdk 3.0.0"
+        "3.0.0 True",
+        "PARAMANT_SDK_PYTHON={python} must have paramant-sdk 3.0.0, and mnemonic for its drops: {}",
+        String::from_utf8_lossy(&version.stderr)
     );
+    Some(python)
+}
 
-    let relay = Relay::start().await;
-    let user = relay.user().await;
-    let home = tempfile::TempDir::new().unwrap();
-    let url = relay.url.clone();
-    let run = move || {
-        Command::new(python).args(["-c", SCRIPT, &user.key, &url]).env("HOME", home.path()).output().unwrap()
-    };
-    let output = tokio::task::spawn_blocking(run).await.unwrap();
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && out.contains("done"), "{out}\n{err}");
+/// A relay that lists a webhook receiver, and the tour on it by a fresh account.
+struct Ground {
+    python: String,
+    receiver: Receiver,
+    relay: Relay,
+}
+
+impl Ground {
+    async fn new(python: String) -> Self {
+        let receiver = Receiver::start().await;
+        let hooks = Arc::new(receiver.settings());
+        let relay = Relay::with(move |settings| settings.webhooks = Some(hooks)).await;
+        Self { python, receiver, relay }
+    }
+
+    async fn tour(&self, arguments: &'static [&'static str]) -> Output {
+        let (python, url, key) = (self.python.clone(), self.relay.url.clone(), self.relay.user().await.key);
+        let hook = format!("https://{}/tour", self.receiver.address);
+        let run = move || {
+            let home = tempfile::TempDir::new().unwrap();
+            let mut command = Command::new(python);
+            command.arg(TOUR).args(arguments).env("HOME", home.path());
+            command.envs([("PARAMANT_RELAY", &url), ("PARAMANT_API_KEY", &key), ("PARAMANT_HOOK", &hook)]);
+            command.env("PARAMANT_HOOK_TOLD", "1").output().unwrap()
+        };
+        tokio::task::spawn_blocking(run).await.unwrap()
+    }
+}
+
+fn said(output: &Output) -> (Option<i32>, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_public_method_of_the_published_python_client_works_unmodified() {
+    let Some(python) = python() else { return };
+    let ground = Ground::new(python).await;
+    let (code, out, err) = said(&ground.tour(&[]).await);
+    assert!(code == Some(0) && out.contains("all 40 shown"), "{out}\n{err}");
     println!("{out}");
-    relay.all_burned().await;
+    until("the hook was told of the one upload", async || ground.receiver.calls().len() == 1).await;
+    let call = &ground.receiver.calls()[0];
+    assert!(python_says("topsecret", call) && !python_says("", call), "{call:?}");
+    ground.relay.all_burned().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_method_that_the_tour_does_not_show_fails_it_by_name() {
+    let Some(python) = python() else { return };
+    let ground = Ground::new(python).await;
+    for (arguments, missing) in [
+        (&["--leave-out", "GhostPipe.audit"] as &[_], "public and not shown: GhostPipe.audit\n"),
+        (&["--plant", "GhostPipeCluster.teleport"], "public and not shown: GhostPipeCluster.teleport\n"),
+    ] {
+        let (code, out, err) = said(&ground.tour(arguments).await);
+        assert_eq!((code, err.as_str()), (Some(3), missing), "{out}");
+    }
 }

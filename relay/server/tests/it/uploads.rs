@@ -281,6 +281,136 @@ async fn an_account_has_only_so_many_unfinished_uploads() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_account_sets_aside_only_so_much_room_and_leaves_others_theirs() {
+    let relay = Relay::with(|settings| settings.limits.max_open_per_account = Some(5 * CHUNK as u64)).await;
+    let (user, other) = (relay.user().await, relay.user().await);
+    let payload = noise(1, 3 * CHUNK);
+    let upload = user.opened(payload.len(), json!({})).await;
+    let (status, why) = refused(user.open_upload(json!({ "size": 3 * CHUNK })).await).await;
+    assert!(status == 429 && why.contains(&format!("hold {} bytes", 3 * CHUNK)), "{status} {why}");
+    user.opened(2 * CHUNK, json!({})).await;
+    other.opened(5 * CHUNK, json!({})).await;
+    assert_eq!(other.open_upload(json!({ "size": 1 })).await.status(), StatusCode::TOO_MANY_REQUESTS);
+    // What has become a blob is no open upload any more.
+    user.put_all(&upload, &payload).await;
+    assert_eq!(user.complete(&upload).await.status(), StatusCode::OK);
+    user.opened(3 * CHUNK, json!({})).await;
+}
+
+#[test]
+fn without_a_setting_an_account_leaves_half_of_the_room_but_can_always_send_the_largest_blob() {
+    let limits = |max_in_flight, max_blob| paramant_relay::settings::Limits {
+        max_in_flight,
+        max_blob,
+        ..Default::default()
+    };
+    assert_eq!(limits(1000, 10).open_per_account(), 500);
+    assert_eq!(limits(1000, 900).open_per_account(), 900);
+}
+
+async fn read_with(user: &User, name: &str, password: &str) -> Response {
+    let read = user.request(Method::GET, &format!("/v2/outbound/{name}"));
+    read.header("X-Blob-Password", password).send().await.unwrap()
+}
+
+async fn through_link(relay: &Relay, token: &str, rest: &str, password: &str) -> Response {
+    let link = relay.http.get(format!("{}/v2/dl/{token}{rest}", relay.url));
+    link.header("X-Blob-Password", password).send().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blob_in_chunks_has_a_password_a_name_and_links_as_any_other() {
+    let relay = Relay::start().await;
+    let user = relay.user().await;
+    for wrong in [
+        json!({ "password": "x".repeat(1025) }),
+        json!({ "enc_meta": "no base64!" }),
+        json!({ "password": 7 }),
+    ] {
+        let mut body = json!({ "size": 1 });
+        body.as_object_mut().unwrap().extend(wrong.as_object().unwrap().clone());
+        assert_eq!(user.open_upload(body).await.status(), StatusCode::BAD_REQUEST, "{wrong}");
+    }
+    let payload = noise(7, 2 * CHUNK + 1);
+    let terms = json!({ "password": "correct horse", "enc_meta": "QUJD", "max_views": 3 });
+    let upload = user.opened(payload.len(), terms).await;
+    user.put_all(&upload, &payload).await;
+    let user = {
+        let (key, account) = (user.key.clone(), user.account.clone());
+        let relay_again = Relay::over(relay.stop().await, |_| ()).await;
+        let user = User { url: relay_again.url.clone(), http: relay_again.http.clone(), key, account };
+        (relay_again, user)
+    };
+    let (relay, user) = user;
+
+    let mut tokens = Vec::new();
+    for _ in 0..2 {
+        let answer: Value = user.complete(&upload).await.json().await.unwrap();
+        tokens.push(answer["download_token"].as_str().unwrap().to_owned());
+    }
+    assert_ne!(tokens[0], tokens[1], "a token is shown once");
+    let name = list_hash(&payload, CHUNK);
+    assert_eq!(user.download(&name).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(read_with(&user, &name, "battery staple").await.status(), StatusCode::FORBIDDEN);
+    assert_eq!(read_with(&user, &name, "correct horse").await.bytes().await.unwrap(), payload);
+    for token in &tokens {
+        let told: Value = through_link(&relay, token, "/info", "").await.json().await.unwrap();
+        assert_eq!(
+            (told["enc_meta"].as_str(), told["file_size"].as_u64()),
+            (Some("QUJD"), Some(payload.len() as u64))
+        );
+        assert_eq!(
+            through_link(&relay, token, "/get", "battery staple").await.status(),
+            StatusCode::FORBIDDEN
+        );
+        let read = through_link(&relay, token, "/get", "correct horse").await;
+        assert_eq!(read.headers()["x-paramant-chunk-size"], CHUNK.to_string());
+        assert_eq!(read.bytes().await.unwrap(), payload);
+    }
+    relay.all_burned().await;
+    let again: Value = user.complete(&upload).await.json().await.unwrap();
+    assert_eq!(again["hash"], name);
+    assert_eq!(again["download_token"], "", "nothing is left that a link could read");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_chunks_under_a_password_do_not_pass_for_those_without() {
+    let relay = Relay::start().await;
+    let user = relay.user().await;
+    let payload = noise(8, CHUNK + 1);
+    let name = list_hash(&payload, CHUNK);
+    let open = user.opened(payload.len(), json!({})).await;
+    user.put_all(&open, &payload).await;
+    assert_eq!(user.complete(&open).await.status(), StatusCode::OK);
+
+    let locked = user.opened(payload.len(), json!({ "password": "p" })).await;
+    user.put_all(&locked, &payload).await;
+    let (status, why) = refused(user.complete(&locked).await).await;
+    assert!(status == 409 && why.contains("password"), "{status} {why}");
+    assert_eq!(user.progress(&locked).await["state"], "open", "its chunks are kept");
+    let cancelled = user.request(Method::DELETE, &format!("/v2/inbound/{name}")).send().await.unwrap();
+    assert_eq!(cancelled.status(), StatusCode::OK);
+    assert_eq!(user.complete(&locked).await.status(), StatusCode::OK);
+    assert_eq!(user.download(&name).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(read_with(&user, &name, "p").await.bytes().await.unwrap(), payload);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_its_sender_calls_the_same_counts_once() {
+    let relay = Relay::with(|settings| settings.limits.plan_quotas = true).await;
+    let user = relay.user_with(json!({ "plan": "pro" })).await;
+    for (seed, id) in [(1, "report"), (2, "report"), (3, "another")] {
+        let payload = noise(seed, CHUNK);
+        let upload = user.opened(payload.len(), json!({ "file_id": id })).await;
+        user.put_all(&upload, &payload).await;
+        assert_eq!(user.complete(&upload).await.status(), StatusCode::OK);
+    }
+    let usage = relay.admin(Method::GET, &format!("/v2/admin/usage/{}", user.account)).send().await.unwrap();
+    let usage: Value = usage.json().await.unwrap();
+    assert_eq!(usage["accounts"][0]["usage"]["transfers_this_month"], 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn chunks_are_not_counted_against_the_rate_but_repeats_are() {
     let relay = Relay::with(|settings| settings.limits.requests_per_minute = 10).await;
     let user = relay.user().await;

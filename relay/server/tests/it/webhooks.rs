@@ -158,7 +158,7 @@ async fn called(receiver: &Receiver, times: usize) -> Vec<Call> {
 }
 
 /// The example of docs/notifications.md, run on what the receiver got.
-fn python_says(secret: &str, call: &Call) -> bool {
+pub fn python_says(secret: &str, call: &Call) -> bool {
     let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/notifications.md");
     let docs = std::fs::read_to_string(docs).unwrap();
     let example = docs.split("```python\n").nth(1).unwrap().split("```").next().unwrap();

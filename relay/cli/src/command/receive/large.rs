@@ -6,7 +6,7 @@ use anyhow::Result;
 use paramant_client::large::receive::{self, Received, Request};
 use paramant_protocol::device::DeviceKeys;
 
-use super::{Places, receipt, sender_is, tell};
+use super::{Places, asks_for_a_password, receipt, sender_is, tell};
 use crate::arguments::Receive;
 use crate::output::{Output, Unit};
 
@@ -22,7 +22,7 @@ pub(super) async fn receive(
     let file = Arc::new(place.file()?);
     let bar = output.bar("receiving", Unit::Bytes);
     // Should this fail, the draft vanishes with its place, and the relay keeps the view for another try.
-    let received = receive::receive(request, &file, &bar.progress()).await?;
+    let received = receive::receive(request, &file, &bar.progress()).await.map_err(asks_for_a_password)?;
     let Received { size, sender, burned, receipt } = received;
     drop((bar, file));
 

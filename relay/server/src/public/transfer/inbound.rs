@@ -17,7 +17,7 @@ use paramant_protocol::pqhb::HeaderError;
 use paramant_protocol::refusal::HASH_MISMATCH;
 use paramant_protocol::upload::base64_stream::{Base64Stream, NotBase64};
 use paramant_protocol::upload::json_body::{BodyError, JsonBody};
-use paramant_protocol::upload::{DEFAULT_TTL_MS, MAX_ENC_META, MIN_TTL_MS, UploadAnswer};
+use paramant_protocol::upload::{DEFAULT_TTL_MS, MAX_ENC_META, MIN_TTL_MS, UploadAnswer, is_enc_meta};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -326,16 +326,10 @@ fn read_fields(
     };
     let lookup =
         parse_hash(hash).map(Digest).ok_or_else(|| Refused::bad("hash must be 64 lower-case hex digits"))?;
-    if let Some(enc_meta) = fields.get("enc_meta").filter(|value| !value.is_null()) {
-        let fits = enc_meta.as_str().is_some_and(|text| {
-            text.len() <= MAX_ENC_META
-                && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'='))
-        });
-        if !fits {
-            return Err(Refused::bad(format!(
-                "enc_meta must be at most {MAX_ENC_META} characters of base64"
-            )));
-        }
+    if let Some(enc_meta) = fields.get("enc_meta").filter(|value| !value.is_null())
+        && !enc_meta.as_str().is_some_and(is_enc_meta)
+    {
+        return Err(no_enc_meta());
     }
     let password = match fields.get("password") {
         None | Some(Value::Null) => None,
@@ -368,6 +362,10 @@ fn read_fields(
         enc_meta: text("enc_meta").filter(|text| !text.is_empty()).map(str::to_owned),
         strict: strict(disclosure, app),
     })
+}
+
+pub(super) fn no_enc_meta() -> Refused {
+    Refused::bad(format!("enc_meta must be at most {MAX_ENC_META} characters of base64"))
 }
 
 /// A repeat of an unread upload stands for it only under the same password: otherwise its sender would believe in a protection

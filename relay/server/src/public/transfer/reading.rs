@@ -14,7 +14,7 @@ use super::log_receipt;
 use crate::app::Shared;
 use crate::passwords::{Password, PasswordError, Trier};
 use crate::public::errors::Refused;
-use crate::receipts;
+use crate::receipts::Delivery;
 use crate::store::blob_rows::Asked;
 use crate::transfer::{ClaimError, Claimed, Wanted};
 
@@ -52,15 +52,20 @@ pub(in crate::public) async fn claim(
     Ok(app.store.transfers.claim(asked, Some(unlocked), &wanted).await?)
 }
 
-/// The bytes of a claimed view, under the name that they were asked for by.
+/// The bytes of a claimed view, under the name that they were asked for by. A reader with a key may have the receipt again.
 pub(in crate::public) async fn answer(
     app: &Shared,
+    asked: Asked,
     claimed: Claimed,
     name: &str,
 ) -> Result<Response, Refused> {
+    let delivery = Delivery::now(&app.core, &claimed);
     // Should this fail, the claim drops before its first byte: the view can be leased again, as often as it takes.
-    let receipt = receipts::for_read(&app.core, &claimed).await.map_err(Refused::internal)?;
+    let receipt = delivery.header(&app.core).await.map_err(Refused::internal)?;
     let receipt = HeaderValue::from_str(&receipt).map_err(Refused::internal)?;
+    if let Asked::ByName { account, lookup } = asked {
+        app.store.copies.keep(account, lookup, delivery);
+    }
     let (range, size) = (claimed.range.clone(), claimed.blob.size);
     app.core.metrics.sent(range.end - range.start);
     let text = |text: &str| HeaderValue::from_str(text).map_err(Refused::internal);

@@ -15,23 +15,25 @@ use paramant_protocol::chunks::{
     UploadProgress, UploadState,
 };
 use paramant_protocol::id::BlobHash;
+use paramant_protocol::leaf;
 use paramant_protocol::path::parse_hash;
 use paramant_protocol::refusal::HASH_MISMATCH;
-use paramant_protocol::upload::{Done, UploadAnswer};
+use paramant_protocol::upload::{Done, UploadAnswer, is_enc_meta};
 use serde_json::json;
 
 use super::inbound::{
-    FEW_UPLOADS, SENDER_PATIENCE, broke_off, lifetime, quota, too_large, views, wire_fault,
+    FEW_UPLOADS, SENDER_PATIENCE, broke_off, lifetime, no_enc_meta, quota, too_large, views, wire_fault,
 };
 use crate::accounts::Principal;
 use crate::app::{App, Shared};
+use crate::passwords::Password;
 use crate::public::body::{self, Broken, Stream};
 use crate::public::credentials::{Key, principal};
 use crate::public::errors::Refused;
 use crate::receipts;
 use crate::store::upload_rows::UploadPhase;
-use crate::store::{BlobId, Digest};
-use crate::transfer::{ChunkError, CompleteError, Completed, Opening, Upload};
+use crate::store::{BlobId, Digest, random_download_token};
+use crate::transfer::{ChunkError, CompleteError, Completed, Completion, Opening, Upload};
 
 /// The routes of this module.
 pub(super) fn routes() -> Router<Shared> {
@@ -55,6 +57,13 @@ async fn open(
     }
     let division = Division::new(asked.size, asked.chunk_size.unwrap_or(DEFAULT_CHUNK));
     let division = division.map_err(|error| Refused::bad(error.to_string()))?;
+    if asked.enc_meta.as_deref().is_some_and(|name| !is_enc_meta(name)) {
+        return Err(no_enc_meta());
+    }
+    let password = match asked.password.filter(|password| !password.is_empty()) {
+        Some(password) => Some(app.store.passwords.seal(Password::new(password.as_bytes())?).await?),
+        None => None,
+    };
     let opening = Opening {
         account: who.account,
         division,
@@ -63,6 +72,9 @@ async fn open(
         views: views(asked.max_views, app.plan(&who)),
         device: asked.device_id.map(|device| device.to_string()),
         strict: asked.disclosure.unwrap_or(settings.disclosure) == Disclosure::Strict,
+        password,
+        enc_meta: asked.enc_meta.filter(|name| !name.is_empty()),
+        file_id: asked.file_id.map(|id| Digest(leaf::sha256(id.as_bytes()))),
     };
     let upload = app.store.transfers.open_upload(opening).await?;
     let place = format!("/v3/uploads/{}", upload.row.id);
@@ -157,16 +169,22 @@ async fn complete(
 ) -> Result<Json<UploadAnswer>, Refused> {
     let _guard = app.core.drain.continue_upload();
     let id = BlobId::parse(&id).ok_or_else(Refused::gone)?;
-    let expected = body.0.hash.map(|hash| Digest(*hash.as_bytes()));
-    let completed =
-        app.store.transfers.complete_upload(who.account, id, expected, quota(app.plan(&who), None)).await?;
+    let token = random_download_token().map_err(Refused::internal)?;
+    let asked = Completion {
+        expected: body.0.hash.map(|hash| Digest(*hash.as_bytes())),
+        quota: quota(app.plan(&who), None),
+        link: Some(Digest(token.digest())),
+    };
+    let completed = app.store.transfers.complete_upload(who.account, id, asked).await?;
     if completed.first {
         app.core.metrics.received(completed.blob.size);
     }
-    Ok(Json(answer(&app, completed).await))
+    // Asked again once the blob is gone: there is nothing that a link would read.
+    let token = if completed.linked { token.to_string() } else { String::new() };
+    Ok(Json(answer(&app, completed, token).await))
 }
 
-async fn answer(app: &App, completed: Completed) -> UploadAnswer {
+async fn answer(app: &App, completed: Completed, download_token: String) -> UploadAnswer {
     let Completed { blob, receipt, .. } = completed;
     let few = app.store.transfers.in_flight().uploads <= FEW_UPLOADS;
     let patience = if few { SENDER_PATIENCE } else { Duration::ZERO };
@@ -180,7 +198,7 @@ async fn answer(app: &App, completed: Completed) -> UploadAnswer {
         ttl_ms: blob.ttl_ms.cast_unsigned(),
         size: blob.size,
         sig_verified: blob.sig_valid,
-        download_token: String::new(),
+        download_token,
         merkle_proof: proof.ok(),
         log_receipt: Some(receipt),
     }
@@ -252,6 +270,7 @@ impl From<CompleteError> for Refused {
                 StatusCode::BAD_REQUEST,
                 json!({ "error": HASH_MISMATCH, "found": found.to_string() }),
             ),
+            CompleteError::OtherPassword => Self::new(StatusCode::CONFLICT, error.to_string()),
             CompleteError::Upload(error) => error.into(),
         }
     }

@@ -9,7 +9,7 @@ use crate::store::blob_rows::{self, Asked, BlobRow, Space, State};
 use crate::store::meta::MetaError;
 use crate::store::{BlobId, Digest, now_ms, upload_rows};
 use crate::test_relay::{ACCOUNT, TestRelay, hang_up_when, hash, until};
-use crate::transfer::{ChunkError, Opening, Upload, Wanted};
+use crate::transfer::{ChunkError, Completion, Opening, Upload, Wanted};
 
 const CHUNK: usize = 64 << 10;
 const DAY_MS: i64 = 24 * 3600 * 1000;
@@ -33,6 +33,9 @@ async fn opened(relay: &TestRelay) -> Upload {
         views: 1,
         device: None,
         strict: false,
+        password: None,
+        enc_meta: None,
+        file_id: None,
     };
     relay.transfers().open_upload(opening).await.unwrap()
 }
@@ -132,7 +135,7 @@ async fn a_crash_before_the_entry_leaves_the_upload_open_with_every_chunk() {
     assert_eq!(there(&relay, upload.row.id).await, Some(vec![[0, 2]]));
     assert_eq!(relay.transfers().in_flight().bytes, bytes);
     assert!(read(&relay).await.is_none(), "it was never acknowledged");
-    relay.transfers().complete_upload(ACCOUNT, upload.row.id, None, None).await.unwrap();
+    relay.transfers().complete_upload(ACCOUNT, upload.row.id, Completion::default()).await.unwrap();
     assert_eq!(relay.transfers().in_flight().bytes, bytes);
     assert!(read(&relay).await.unwrap() == payload());
     until("its room is given back", async || relay.transfers().in_flight().bytes == 0).await;
@@ -151,7 +154,8 @@ async fn a_crash_after_the_entry_leaves_a_blob_and_the_same_answer() {
     let relay = relay.restart().await;
     let counts = relay.transfers().in_flight();
     assert_eq!((counts.blobs, counts.bytes), (1, upload.row.size));
-    let completed = relay.transfers().complete_upload(ACCOUNT, upload.row.id, None, None).await.unwrap();
+    let completed =
+        relay.transfers().complete_upload(ACCOUNT, upload.row.id, Completion::default()).await.unwrap();
     assert_eq!((completed.blob.log_index, completed.blob.hash), (index, name(&payload())));
     assert!(read(&relay).await.unwrap() == payload());
 }
@@ -188,7 +192,7 @@ async fn a_chunk_whose_file_is_gone_is_asked_for_again() {
     let relay = relay.restart().await;
     assert_eq!(there(&relay, id).await, Some(vec![[0, 0], [2, 2]]));
     put(&relay, &upload, 1).await.unwrap();
-    relay.transfers().complete_upload(ACCOUNT, id, None, None).await.unwrap();
+    relay.transfers().complete_upload(ACCOUNT, id, Completion::default()).await.unwrap();
     assert!(read(&relay).await.unwrap() == payload());
 }
 
@@ -199,9 +203,9 @@ async fn a_client_that_hangs_up_at_any_moment_of_a_completion_finds_it_done() {
     let id = upload.row.id;
     let done =
         async || relay.transfers().status(ACCOUNT, name(&payload()), now_ms()).await.unwrap().is_some();
-    hang_up_when(relay.transfers().complete_upload(ACCOUNT, id, None, None), async || true).await;
+    hang_up_when(relay.transfers().complete_upload(ACCOUNT, id, Completion::default()), async || true).await;
     until("it is done all the same", done).await;
-    relay.transfers().complete_upload(ACCOUNT, id, None, None).await.unwrap();
+    relay.transfers().complete_upload(ACCOUNT, id, Completion::default()).await.unwrap();
     assert_eq!(relay.transfers().in_flight().blobs, 1);
     assert!(read(&relay).await.unwrap() == payload());
 }
