@@ -12,7 +12,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::oneshot;
@@ -22,6 +22,8 @@ use crate::failed_sync;
 
 /// Requests in one transaction at most, so that the first waiter of a burst is not held up by the last.
 const BATCH: usize = 256;
+/// How long a change that nobody waits for is not durable at most.
+const SOON: Duration = Duration::from_millis(200);
 /// Reader connections kept open; more are opened under load and closed again.
 const IDLE_READERS: usize = 8;
 
@@ -365,6 +367,7 @@ impl Writer {
 }
 
 /// The thread that syncs the write-ahead log. A sync covers every commit before it, so whoever waits when it begins is answered by it.
+/// A batch that nobody waits for is synced with the next that somebody does, or after [`SOON`].
 struct Syncer {
     batches: mpsc::Sender<Vec<Finish>>,
     thread: JoinHandle<()>,
@@ -372,13 +375,14 @@ struct Syncer {
 
 impl Syncer {
     fn start(wal: File) -> std::io::Result<Self> {
-        let (batches, inbox) = mpsc::channel::<Vec<Finish>>();
+        let (batches, inbox) = mpsc::channel();
         let thread = std::thread::Builder::new().name("meta-sync".into()).spawn(move || {
-            while let Ok(mut waiting) = inbox.recv() {
-                waiting.extend(inbox.try_iter().flatten());
+            let mut due = None;
+            while let Some(waiting) = next_to_sync(&inbox, &mut due) {
                 if let Err(error) = wal.sync_data() {
                     failed_sync::end("meta.db-wal", &error);
                 }
+                due = None;
                 waiting.into_iter().for_each(|finish| finish(Ok(())));
             }
         })?;
@@ -395,6 +399,28 @@ impl Syncer {
     fn close(self) {
         drop(self.batches);
         drop(self.thread.join());
+    }
+}
+
+/// Waits until there is something to sync, and answers for whom. `due`: when what nobody waits for must be synced. `None`: the store
+/// closes, and nothing is left.
+fn next_to_sync(inbox: &mpsc::Receiver<Vec<Finish>>, due: &mut Option<Instant>) -> Option<Vec<Finish>> {
+    loop {
+        let next = match *due {
+            None => inbox.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
+            Some(due) => inbox.recv_timeout(due.saturating_duration_since(Instant::now())),
+        };
+        match next {
+            Ok(mut waiting) => {
+                waiting.extend(inbox.try_iter().flatten());
+                if !waiting.is_empty() {
+                    return Some(waiting);
+                }
+                due.get_or_insert_with(|| Instant::now() + SOON);
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => return Some(Vec::new()),
+            Err(mpsc::RecvTimeoutError::Disconnected) => return due.map(|_| Vec::new()),
+        }
     }
 }
 
@@ -515,6 +541,38 @@ mod tests {
         let again = Meta::open(&dir.path().join("meta.db")).unwrap();
         assert!(size("meta.db-wal") >= 4_000_000 && size("meta.db") <= file + 262_144);
         assert_eq!(count(&again), 3000);
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_synced_with_the_next_or_soon_and_before_the_end() {
+        let (batches, inbox) = mpsc::channel::<Vec<Finish>>();
+        let waiting = || vec![Box::new(|_| ()) as Finish];
+        let mut due = None;
+        batches.send(Vec::new()).unwrap();
+        batches.send(waiting()).unwrap();
+        assert_eq!(next_to_sync(&inbox, &mut due).unwrap().len(), 1, "one sync for both");
+        batches.send(Vec::new()).unwrap();
+        let began = Instant::now();
+        assert!(next_to_sync(&inbox, &mut due).unwrap().is_empty());
+        assert!(began.elapsed() >= SOON);
+        due = None;
+        batches.send(Vec::new()).unwrap();
+        drop(batches);
+        assert!(next_to_sync(&inbox, &mut due).unwrap().is_empty(), "the last sync");
+        assert!(next_to_sync(&inbox, &mut None).is_none());
+    }
+
+    #[tokio::test]
+    async fn what_was_seen_is_durable_when_it_is_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let meta = opened(dir.path()).await;
+        meta.write_soon::<_, MetaError, _>(|c| Ok(c.execute("INSERT INTO t VALUES (1)", []).map(drop)?))
+            .await
+            .unwrap();
+        assert_eq!(count(&meta), 1, "readers see it");
+        meta.synced().await.unwrap();
+        meta.close();
+        assert!(matches!(meta.synced().await, Err(MetaError::Closed)));
     }
 
     #[tokio::test]
