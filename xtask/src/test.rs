@@ -96,6 +96,7 @@ impl Ladder<'_> {
         self.rung("what the tests need", |ladder, _| {
             tools::judges(ladder.cache)?;
             tools::published(ladder.cache, tools::LITEWITNESS)?;
+            tools::published(ladder.cache, tools::TOXIPROXY)?;
             python = Some(sdk::python(ladder.cache)?);
             match packages::ensure_for_tests(ladder.cache) {
                 // A test that lacks its program says so; only CI may not do without.

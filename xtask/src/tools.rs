@@ -44,6 +44,13 @@ pub(crate) const LITEWITNESS: Published =
 /// Thousands of fake nodes and pods against a real API server, for the operator's numbers.
 const KWOK: Published = Published { name: "kwok", package: "sigs.k8s.io/kwok/cmd/kwok", version: "v0.7.0" };
 
+/// Lines that cut, delay and shred what passes.
+pub(crate) const TOXIPROXY: Published = Published {
+    name: "toxiproxy",
+    package: "github.com/Shopify/toxiproxy/v2/cmd/server",
+    version: "v2.12.0",
+};
+
 /// Load for a log, of the makers of Tessera.
 pub(crate) const HAMMER: Published = Published {
     name: "hammer",
@@ -55,7 +62,7 @@ pub(crate) const HAMMER: Published = Published {
 pub(crate) fn all(cache: &Cache) -> Result<()> {
     kubernetes(cache)?;
     helm(cache)?;
-    for tool in [KUBECONFORM, KUBE_SCORE, LITEWITNESS, KWOK, HAMMER] {
+    for tool in [KUBECONFORM, KUBE_SCORE, LITEWITNESS, KWOK, TOXIPROXY, HAMMER] {
         published(cache, tool)?;
     }
     judges(cache)
@@ -75,6 +82,11 @@ pub(crate) fn published(cache: &Cache, tool: Published) -> Result<PathBuf> {
             .env("GOBIN", cache.bin())
             .log(cache.log(&format!("build-{}", tool.name)))
             .done()?;
+        // Go names a program after the last part of its package.
+        let built = cache.bin().join(tool.package.rsplit('/').next().unwrap_or(tool.name));
+        if built != path {
+            fs::rename(&built, &path).doing(|| format!("write {}", path.display()))?;
+        }
         cache.made(tool.name, &source)
     })?;
     Ok(path)

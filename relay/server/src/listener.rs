@@ -5,6 +5,7 @@
 
 pub(crate) mod caps;
 pub(crate) mod client_address;
+mod http2;
 mod pace;
 mod stall;
 
@@ -18,10 +19,10 @@ use axum::Router;
 use axum::body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use rustls::ServerConfig;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -31,6 +32,7 @@ use tower::ServiceExt as _;
 
 use self::caps::{Caps, Seat};
 pub use self::client_address::ClientAddress;
+use self::http2::PREFACE;
 use self::pace::PacedBody;
 use self::stall::StallGuard;
 use crate::metrics::Connections;
@@ -41,15 +43,24 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const HEADER: Duration = Duration::from_secs(30);
 /// How long `accept` rests when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Headers of one HTTP/1 request.
+/// Headers of one HTTP/1 request, and of the trailers of its body.
 const MAX_HEADERS: usize = 64;
-/// What begins an HTTP/2 connection without TLS.
-const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Bytes of a request's line and headers, and of the trailers of its body. An ML-DSA signature in hex has 6,618 characters.
+const HEADER_BYTES: usize = 32 * 1024;
+/// Bounds what one HTTP/1 connection buffers; large enough that an upload is read in few calls.
+const BUFFER: usize = 128 * 1024;
+/// Bytes of an answer that a socket takes beyond what is on its way to the peer. By itself the kernel would take four megabytes for
+/// each reader that stalls, and say for minutes that a slow one takes nothing.
+const UNSENT: u32 = 128 * 1024;
+/// How long a look at the first bytes rests when there is only a part of a preface: from, doubling, to.
+const REST: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(640));
 
 /// Where TLS settings come from; asked once per connection, so that a renewed certificate or CA takes effect at once.
 pub type TlsSource = Arc<dyn Fn() -> Option<Arc<ServerConfig>> + Send + Sync>;
 /// How many connections one address may hold; `None` for as many as it likes (a trusted proxy).
 pub type PerAddress = Arc<dyn Fn(IpAddr) -> Option<u32> + Send + Sync>;
+/// How many connections there may be altogether; asked at each one, so that a changed setting takes effect at once.
+pub type Altogether = Arc<dyn Fn() -> usize + Send + Sync>;
 
 /// One listener.
 pub struct Listener {
@@ -60,7 +71,7 @@ pub struct Listener {
     /// `None`: plain HTTP.
     pub tls: Option<TlsSource>,
     /// Connections altogether.
-    pub max_connections: usize,
+    pub altogether: Altogether,
     /// Connections per address.
     pub per_address: PerAddress,
     /// Whether a connection may be upgraded to another protocol. It then gives up its seat, and is not waited for at the end.
@@ -86,9 +97,8 @@ impl std::fmt::Debug for Listener {
 impl Listener {
     /// Serves until `end`, then refuses new connections and waits at most `patience` for answers that are running.
     pub async fn serve(self, end: CancellationToken, patience: Duration) {
-        let caps = Caps::new(self.max_connections, self.per_address.clone());
+        let caps = Caps::new(self.altogether.clone(), self.per_address.clone());
         let graceful = GracefulShutdown::new();
-        let http = Arc::new(Http::new());
         loop {
             let accepted = tokio::select! {
                 () = end.cancelled() => break,
@@ -112,9 +122,7 @@ impl Listener {
                 peer,
                 router: self.router.clone(),
                 tls: self.tls.clone(),
-                http: http.clone(),
-                upgrades: self.upgrades.then(|| end.clone()),
-                watcher: graceful.watcher(),
+                end: End { told: end.clone(), upgrades: self.upgrades, watcher: graceful.watcher() },
                 _seat: seat,
             };
             let open = self.connections.open.clone();
@@ -138,33 +146,31 @@ struct Connection {
     peer: SocketAddr,
     router: Router,
     tls: Option<TlsSource>,
-    http: Arc<Http>,
-    /// If it may be upgraded: when to end.
-    upgrades: Option<CancellationToken>,
-    watcher: Watcher,
+    end: End,
     _seat: Seat,
 }
 
 impl Connection {
     async fn serve(self) -> io::Result<()> {
         self.stream.set_nodelay(true)?;
-        let Self { stream, peer, router, tls, http, upgrades, watcher, _seat } = self;
-        let end = End { upgrades, watcher };
+        SockRef::from(&self.stream).set_tcp_notsent_lowat(UNSENT)?;
+        let Self { stream, peer, router, tls, end, _seat } = self;
         match tls {
             None => {
                 let version = timeout(HEADER, sniff(&stream)).await??;
-                speak(&http, version, stream, Caller { peer, certificate: false }, router, end).await
+                // Each step in a box of its own: who has said nothing yet costs a kilobyte, not what the largest step takes.
+                Box::pin(speak(version, stream, Caller { peer, certificate: false }, router, end)).await
             }
             Some(source) => {
                 let config = source().ok_or_else(|| io::Error::other("no TLS settings in force"))?;
-                let stream = timeout(HANDSHAKE, TlsAcceptor::from(config).accept(stream)).await??;
+                let stream = Box::pin(timeout(HANDSHAKE, TlsAcceptor::from(config).accept(stream))).await??;
                 let tls = stream.get_ref().1;
                 let version = match tls.alpn_protocol() {
                     Some(b"h2") => Version::Two,
                     _ => Version::One,
                 };
                 let certificate = tls.peer_certificates().is_some();
-                speak(&http, version, stream, Caller { peer, certificate }, router, end).await
+                Box::pin(speak(version, stream, Caller { peer, certificate }, router, end)).await
             }
         }
     }
@@ -177,9 +183,10 @@ struct Caller {
     certificate: bool,
 }
 
-/// How a connection hears that it should end, and how it is waited for.
+/// How a connection hears that it should end, whether it may become something else, and how it is waited for.
 struct End {
-    upgrades: Option<CancellationToken>,
+    told: CancellationToken,
+    upgrades: bool,
     watcher: Watcher,
 }
 
@@ -192,6 +199,7 @@ enum Version {
 /// HTTP/1 or HTTP/2 by the first bytes, without consuming them. hyper's own detection waits for ever on half a preface.
 async fn sniff(stream: &TcpStream) -> io::Result<Version> {
     let mut first = [0; PREFACE.len()];
+    let (mut rest, longest) = REST;
     loop {
         let seen = stream.peek(&mut first).await?;
         let matching = first.iter().zip(PREFACE).take(seen).all(|(byte, expected)| byte == expected);
@@ -199,20 +207,14 @@ async fn sniff(stream: &TcpStream) -> io::Result<Version> {
             (0, _) => return Err(io::ErrorKind::UnexpectedEof.into()),
             (_, false) => return Ok(Version::One),
             (24, true) => return Ok(Version::Two),
-            // Part of a preface: `peek` returns at once while bytes wait, so rest a little.
-            _ => tokio::time::sleep(Duration::from_millis(5)).await,
+            // Part of a preface: `peek` returns at once while bytes wait, so rest a little, and longer each time.
+            _ => tokio::time::sleep(rest).await,
         }
+        rest = (rest * 2).min(longest);
     }
 }
 
-async fn speak<S>(
-    http: &Http,
-    version: Version,
-    stream: S,
-    from: Caller,
-    router: Router,
-    end: End,
-) -> io::Result<()>
+async fn speak<S>(version: Version, stream: S, from: Caller, router: Router, end: End) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -223,68 +225,43 @@ where
             request.extensions_mut().insert(ClientCertificate);
         }
         let router = router.clone();
-        async move { Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {})) }
-    });
-    let io = TokioIo::new(StallGuard::new(stream));
-    let builder = match (version, end.upgrades) {
-        (Version::One, Some(told)) => {
-            // hyper-util's own upgradable connection would look for HTTP/2 once more, and wait for ever on half a preface.
-            let _waited_for = end.watcher;
-            let mut connection =
-                std::pin::pin!(http.upgradable.serve_connection(io, service).with_upgrades());
-            tokio::select! {
-                ended = connection.as_mut() => return ended.map_err(io::Error::other),
-                () = told.cancelled() => connection.as_mut().graceful_shutdown(),
-            }
-            return connection.await.map_err(io::Error::other);
+        async move {
+            let answer = router.oneshot(request).await.unwrap_or_else(|never| match never {});
+            Ok::<_, Infallible>(http2::watched(answer))
         }
-        (Version::One, None) => &http.one,
-        (Version::Two, _) => &http.two,
-    };
-    end.watcher.watch(builder.serve_connection(io, service)).await.map_err(io::Error::other)
-}
-
-/// hyper's settings, made once. Every limit is explicit: a default is a decision somebody else may change.
-struct Http {
-    one: Builder<TokioExecutor>,
-    /// As `one`, for listeners whose connections may be upgraded.
-    upgradable: http1::Builder,
-    two: Builder<TokioExecutor>,
-}
-
-impl Http {
-    fn new() -> Self {
-        let mut one = Builder::new(TokioExecutor::new()).http1_only();
-        one.http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER)
-            .keep_alive(true)
-            .max_headers(MAX_HEADERS)
-            // Bounds what one connection buffers; large enough that an upload is read in few calls.
-            .max_buf_size(128 * 1024);
-        let mut upgradable = http1::Builder::new();
-        upgradable
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER)
-            .keep_alive(true)
-            .max_headers(MAX_HEADERS)
-            .max_buf_size(128 * 1024);
-        let mut two = Builder::new(TokioExecutor::new()).http2_only();
-        two.http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(64)
-            .max_header_list_size(16 * 1024)
-            .max_frame_size(16 * 1024)
-            .initial_stream_window_size(256 * 1024)
-            .initial_connection_window_size(1024 * 1024)
-            .max_send_buf_size(256 * 1024)
-            // Rapid reset: a client that opens and resets streams faster than this is cut off.
-            .max_pending_accept_reset_streams(20)
-            .max_local_error_reset_streams(64)
-            .keep_alive_interval(Duration::from_secs(20))
-            .keep_alive_timeout(Duration::from_secs(10));
-        Self { one, upgradable, two }
+    });
+    let stream = StallGuard::new(stream);
+    let End { told, upgrades, watcher } = end;
+    if version == Version::Two {
+        let _waited_for = watcher;
+        let stream = TokioIo::new(stream.opened_within(HEADER, PREFACE.len()));
+        return Box::pin(http2::serve(stream, service, told)).await;
     }
+    let connection = http1().serve_connection(TokioIo::new(stream), service);
+    if !upgrades {
+        return watcher.watch(connection).await.map_err(io::Error::other);
+    }
+    // hyper-util's own upgradable connection would look for HTTP/2 once more, and wait for ever on half a preface.
+    let _waited_for = watcher;
+    let mut connection = std::pin::pin!(connection.with_upgrades());
+    tokio::select! {
+        ended = connection.as_mut() => return ended.map_err(io::Error::other),
+        () = told.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    connection.await.map_err(io::Error::other)
+}
+
+/// hyper's settings for HTTP/1. Every limit is explicit: a default is a decision somebody else may change.
+fn http1() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER)
+        .keep_alive(true)
+        .max_headers(MAX_HEADERS)
+        .max_header_size(HEADER_BYTES)
+        .max_buf_size(BUFFER);
+    builder
 }
 
 #[cfg(test)]

@@ -15,26 +15,28 @@ use paramant_protocol::control::DrainSource;
 use paramant_protocol::entry::body::{Body, CloseCause, Digest, DrainChanged, LogClosed, RelayStarted};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use rustls::ServerConfig;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use self::memory::MemoryUse;
 use crate::app::{App, Core, OpenError, Shared};
 use crate::control::{self, ControlTls};
-use crate::listener::{Listener, PerAddress, TlsSource};
+use crate::listener::{Altogether, Listener, PerAddress, TlsSource};
 use crate::log_service::LogError;
 use crate::settings::SettingsHandle;
 use crate::{log_copy, probes, public};
 
-/// Connections of the public listener altogether: a few KiB of memory and one descriptor each.
-const MAX_PUBLIC: usize = 8192;
 /// The operator needs two; a few more for one that comes back after a cut.
 const MAX_CONTROL: usize = 64;
 /// Two of the operator, and as many that it lost and that are not closed yet.
 const MAX_CONTROL_PER_ADDRESS: u32 = 16;
 /// Kubelet and Prometheus.
 const MAX_PROBES: usize = 128;
+/// Connections that wait to be accepted. The kernel takes as many as `net.core.somaxconn` allows, usually 4096.
+const BACKLOG: u32 = 4096;
+/// Descriptors of the relay itself: 256 folders of payloads, the database and the log, and files being written and read.
+const OWN_FILES: usize = 512;
 /// How long the end waits for a tree head over the last entries: one takes a millisecond.
 const LAST_HEAD: Duration = Duration::from_secs(2);
 /// How long answers may run on once the listeners close. Uploads were waited for before.
@@ -113,11 +115,11 @@ impl Running {
         let core = opening.await.map_err(|_| StartError::Ending)??;
         let now = core.settings.current();
         // Ports first: a taken one should not leave an entry in the log.
-        let public = bind("public", now.listen.public, "--listen or listen.public").await?;
-        let probes = bind("probes", now.listen.probes, "--probes-listen or listen.probes").await?;
+        let public = bind("public", now.listen.public, "--listen or listen.public")?;
+        let probes = bind("probes", now.listen.probes, "--probes-listen or listen.probes")?;
         let control = match &now.control {
             Some(settings) => {
-                let socket = bind("control", now.listen.control, "listen.control").await?;
+                let socket = bind("control", now.listen.control, "listen.control")?;
                 Some((socket, ControlTls::new(settings.operator_ca.clone(), core.control_key.clone())))
             }
             None => None,
@@ -204,6 +206,11 @@ impl Running {
 
     fn serve_public(&mut self, socket: TcpListener, tls: Option<Arc<ServerConfig>>) {
         let settings = self.app.core.settings.clone();
+        let (of_total, descriptors) = (settings.clone(), descriptors());
+        let altogether: Altogether = Arc::new(move || {
+            let wanted = usize::try_from(of_total.current().limits.connections).unwrap_or(usize::MAX);
+            wanted.min(connections_within(descriptors))
+        });
         let per_address: PerAddress = Arc::new(move |address| {
             let limits = &settings.current().limits;
             let trusted = limits.trusted_proxies.iter().any(|network| network.contains(address));
@@ -214,7 +221,7 @@ impl Running {
                 socket,
                 router: public::router(self.app.clone()),
                 tls: tls.map(|config| -> TlsSource { Arc::new(move || Some(config.clone())) }),
-                max_connections: MAX_PUBLIC,
+                altogether,
                 per_address,
                 // WebSockets have seats of their own.
                 upgrades: true,
@@ -230,7 +237,7 @@ impl Running {
                 socket,
                 router: probes::router(self.app.clone()),
                 tls: None,
-                max_connections: MAX_PROBES,
+                altogether: Arc::new(|| MAX_PROBES),
                 per_address: Arc::new(|_| None),
                 upgrades: false,
                 connections: self.app.core.metrics.connections("probes"),
@@ -245,7 +252,7 @@ impl Running {
                 socket,
                 router: control::router(self.app.clone(), tls.ca()),
                 tls: Some(tls.source(couriers_admitted(&self.app.core))),
-                max_connections: MAX_CONTROL,
+                altogether: Arc::new(|| MAX_CONTROL),
                 // The operator has one address, and so has a courier: neither needs many, and neither can crowd the other out.
                 per_address: Arc::new(|_| Some(MAX_CONTROL_PER_ADDRESS)),
                 upgrades: true,
@@ -272,12 +279,26 @@ pub fn allow_many_files() {
     }
 }
 
-async fn bind(
-    listener: &'static str,
-    address: SocketAddr,
-    flag: &'static str,
-) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| StartError::Bind { listener, address, flag, source })
+/// Files and connections that this process may have open; as many as it likes if nothing limits them.
+fn descriptors() -> usize {
+    getrlimit(Resource::Nofile).current.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
+}
+
+/// Connections that leave descriptors for what they ask for: a quarter, and [`OWN_FILES`] at least. A relay whose last descriptor is
+/// a connection can serve none of them.
+fn connections_within(descriptors: usize) -> usize {
+    (descriptors - descriptors / 4).min(descriptors.saturating_sub(OWN_FILES)).max(1)
+}
+
+fn bind(listener: &'static str, address: SocketAddr, flag: &'static str) -> Result<TcpListener, StartError> {
+    let listening = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // As `TcpListener::bind`: a restart must not wait for the last connections of the run before.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listening().map_err(|source| StartError::Bind { listener, address, flag, source })
 }
 
 /// Whether anybody without a certificate may open the control listener: only while a courier is admitted.

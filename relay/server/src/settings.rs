@@ -101,6 +101,8 @@ pub struct Limits {
     pub min_free_disk: u64,
     /// Requests per key or address and minute.
     pub requests_per_minute: u32,
+    /// Connections altogether: a few KiB of memory and one descriptor each.
+    pub connections: u32,
     /// Connections per address.
     pub connections_per_address: u32,
     /// Uploads without a key per address and hour.
@@ -122,6 +124,7 @@ impl Default for Limits {
             max_open_per_account: None,
             min_free_disk: GI,
             requests_per_minute: 600,
+            connections: 8192,
             connections_per_address: 64,
             anonymous_per_hour: 10,
             trusted_proxies: Vec::new(),

@@ -13,7 +13,7 @@ async fn start(max_connections: usize, per_address: u32) -> (SocketAddr, Cancell
         socket,
         router: Router::new().route("/", get(|| async { "here" })),
         tls: None,
-        max_connections,
+        altogether: Arc::new(move || max_connections),
         per_address: Arc::new(move |_| Some(per_address)),
         upgrades: false,
         connections: crate::metrics::Metrics::new().unwrap().connections("public"),

@@ -11,7 +11,7 @@ use askama::Template;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use paramant_protocol::download::{BURNED_HEADER, PASSWORD_HEADER};
@@ -117,6 +117,7 @@ async fn read(
     State(app): State<Shared>,
     Anyone(address): Anyone,
     Path(text): Path<String>,
+    version: Version,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let token = parse(&text).ok_or_else(gone)?;
@@ -130,7 +131,7 @@ async fn read(
         return Ok((StatusCode::SEE_OTHER, [(header::LOCATION, page)], axum::Json(told)).into_response());
     }
     let password = reading::in_header(&headers)?;
-    take(&app, token, password, address).await
+    take(&app, token, password, (address, version)).await
 }
 
 /// The page's button, or a program.
@@ -138,6 +139,7 @@ async fn press(
     State(app): State<Shared>,
     Anyone(address): Anyone,
     Path(text): Path<String>,
+    version: Version,
     headers: HeaderMap,
     body: super::body::Limited<MAX_FORM>,
 ) -> Result<Response, Refused> {
@@ -154,7 +156,7 @@ async fn press(
         (Err(refused), _) => Err(refused),
     };
     let taken = match password {
-        Ok(password) => take(&app, token, password, address).await,
+        Ok(password) => take(&app, token, password, (address, version)).await,
         Err(refused) => Err(refused),
     };
     match taken {
@@ -173,7 +175,7 @@ async fn take(
     app: &Shared,
     token: DownloadToken,
     password: Option<Password>,
-    address: IpAddr,
+    (address, version): (IpAddr, Version),
 ) -> Result<Response, Refused> {
     let asked = Asked::ByLink(Digest(token.digest()));
     let Some(claimed) = reading::claim(app, asked, password, address, |_| Wanted::Whole).await? else {
@@ -181,7 +183,7 @@ async fn take(
     };
     let name = claimed.blob.lookup.to_string();
     let burned = HeaderValue::from_static(if claimed.last { "true" } else { "false" });
-    let mut response = reading::answer(app, asked, claimed, &name).await?;
+    let mut response = reading::answer(app, asked, claimed, &name, version).await?;
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, NO_STORE);
     // The real name is encrypted, and a name from strangers would be one more thing to get wrong.

@@ -47,7 +47,7 @@ struct Sender {
 /// The routes of this module.
 pub fn routes(app: &Shared) -> Router<Shared> {
     let archives = Arc::new(Archives::new(app.core.log.clone(), app.core.witnesses.clone(), &app.core.data));
-    let seats = Arc::new(Caps::new(AT_ONCE, Arc::new(|_| Some(PER_ADDRESS))));
+    let seats = Arc::new(Caps::new(Arc::new(|| AT_ONCE), Arc::new(|_| Some(PER_ADDRESS))));
     Router::new()
         .route("/log/archive", get(index))
         .route("/log/archive/{name}", get(archive))

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::Router;
 use axum::extract::{FromRequestParts, Path, Query, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
 use jiff::Timestamp;
@@ -105,6 +105,7 @@ async fn download(
     State(app): State<Shared>,
     Key(who): Key,
     Path(hash): Path<String>,
+    version: Version,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let asked = Asked::ByName { account: who.account, lookup: lookup(&hash)? };
@@ -114,7 +115,7 @@ async fn download(
     let nowhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let wanted = reading::wanted(&headers, &hash);
     let claimed = reading::claim(&app, asked, password, nowhere, wanted).await?.ok_or_else(Refused::gone)?;
-    reading::answer(&app, asked, claimed, &hash).await
+    reading::answer(&app, asked, claimed, &hash, version).await
 }
 
 /// Counts a download against what the plan of this key allows in an hour.

@@ -99,6 +99,7 @@ struct LimitsYaml {
     max_open_per_account: Option<ByteSize>,
     min_free_disk: Option<ByteSize>,
     requests_per_minute: Option<u32>,
+    connections: Option<u32>,
     connections_per_address: Option<u32>,
     anonymous_per_hour: Option<u32>,
     trusted_proxies: Option<Vec<String>>,
@@ -187,6 +188,9 @@ fn limits(limits: &mut Limits, yaml: LimitsYaml) -> Result<(), String> {
     if let Some(rate) = yaml.requests_per_minute {
         limits.requests_per_minute = rate;
     }
+    if let Some(count) = yaml.connections {
+        limits.connections = count;
+    }
     if let Some(count) = yaml.connections_per_address {
         limits.connections_per_address = count;
     }
@@ -207,6 +211,7 @@ fn limits(limits: &mut Limits, yaml: LimitsYaml) -> Result<(), String> {
         ("limits.maxTtl", limits.max_ttl.as_secs()),
         ("limits.maxInFlight", limits.max_in_flight),
         ("limits.requestsPerMinute", limits.requests_per_minute.into()),
+        ("limits.connections", limits.connections.into()),
         ("limits.connectionsPerAddress", limits.connections_per_address.into()),
         ("limits.anonymousPerHour", limits.anonymous_per_hour.into()),
     ];

@@ -27,7 +27,7 @@ log: { origin: relay.acme.example/log }
 control: { operatorCa: /etc/paramant/config/operator-ca.pem, tokenFile: /var/run/secrets/paramant/operator-token }
 admin: { tokenFile: /etc/paramant/admin/token }
 license: { directory: /etc/paramant/license }
-limits: { maxBlob: 16Mi, maxTtl: 24h, maxInFlight: 2Gi, maxOpenPerAccount: 512Mi, minFreeDisk: 512Mi, requestsPerMinute: 60, connectionsPerAddress: 8, anonymousPerHour: 3, trustedProxies: [10.0.0.0/8, "fd00::/8"] }
+limits: { maxBlob: 16Mi, maxTtl: 24h, maxInFlight: 2Gi, maxOpenPerAccount: 512Mi, minFreeDisk: 512Mi, requestsPerMinute: 60, connections: 4000, connectionsPerAddress: 8, anonymousPerHour: 3, trustedProxies: [10.0.0.0/8, "fd00::/8"] }
 anonymousUploads: true
 allowedOrigins: ["https://app.acme.example"]
 payload: Memory
@@ -44,6 +44,7 @@ terminationGrace: 30s
     assert_eq!(settings.limits.max_ttl, Duration::from_secs(86_400));
     assert_eq!(settings.limits.max_in_flight, 2 << 30);
     assert_eq!(settings.limits.open_per_account(), 512 << 20);
+    assert_eq!((settings.limits.connections, settings.limits.connections_per_address), (4000, 8));
     assert_eq!(settings.limits.trusted_proxies.len(), 2);
     assert!(settings.anonymous_uploads && settings.limits.anonymous_per_hour == 3);
     assert_eq!(settings.allowed_origins.answer(Some("https://paramant.app")), None);

@@ -2,7 +2,8 @@
 //!
 //! The file is read and opened frame by frame on blocking threads, one batch ahead of the network, so memory is constant.
 //! Before each chunk the lease is asked whether it still stands. The payload's last byte handed over completes the lease; a body that
-//! is dropped before, or that was asked for less, is a detected cut.
+//! is dropped before, or that was asked for less, is a detected cut. Over HTTP/2 a chunk is asked for before the reader has room for it,
+//! so there the last byte is handed over by itself and the lease is complete when the end is asked for: the reader took the rest.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -171,6 +172,10 @@ pub struct Sending {
     ready: VecDeque<Bytes>,
     reading: Option<JoinHandle<NextBatch>>,
     left: u64,
+    /// Whether the end must be asked for.
+    until_taken: bool,
+    /// It was.
+    ended: bool,
 }
 
 impl Sending {
@@ -179,9 +184,17 @@ impl Sending {
         let ready = std::mem::take(&mut source.first);
         let whole = source.left + ready.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
         let left = length.min(whole);
-        let mut this = Self { guard, beyond: whole - left, _drain: drain, ready, reading: None, left };
+        let beyond = whole - left;
+        let (until_taken, ended) = (false, false);
+        let mut this = Self { guard, beyond, _drain: drain, ready, reading: None, left, until_taken, ended };
         this.read_ahead(source);
         this
+    }
+
+    /// For a connection that asks for a chunk before the reader has room for it.
+    #[must_use]
+    pub fn until_taken(self) -> Self {
+        Self { until_taken: true, ..self }
     }
 
     fn read_ahead(&mut self, mut source: Source) {
@@ -204,6 +217,10 @@ impl http_body::Body for Sending {
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let this = &mut *self;
         if this.left == 0 {
+            this.ended = true;
+            if this.beyond == 0 {
+                this.guard.complete();
+            }
             return Poll::Ready(None);
         }
         if this.ready.is_empty() {
@@ -229,6 +246,9 @@ impl http_body::Body for Sending {
             return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into())));
         };
         chunk.truncate(usize::try_from(this.left).unwrap_or(usize::MAX));
+        if this.until_taken && chunk.len() > 1 && chunk.len() as u64 == this.left {
+            this.ready.push_front(chunk.split_off(chunk.len() - 1));
+        }
         this.guard.progress.sending(chunk.len() as u64);
         if !this.guard.progress.may_send() {
             return Poll::Ready(Some(Err(io::Error::new(
@@ -237,14 +257,14 @@ impl http_body::Body for Sending {
             ))));
         }
         this.left = this.left.saturating_sub(chunk.len() as u64);
-        if this.left == 0 && this.beyond == 0 {
+        if this.left == 0 && this.beyond == 0 && !this.until_taken {
             this.guard.complete();
         }
         Poll::Ready(Some(Ok(Frame::data(chunk))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.left == 0
+        self.left == 0 && (self.ended || !self.until_taken)
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -28,7 +28,7 @@ async fn start(tls: Option<TlsSource>) -> SocketAddr {
             .route("/", get(|| async { "here" }))
             .route("/length", post(|body: Bytes| async move { body.len().to_string() })),
         tls,
-        max_connections: 100,
+        altogether: Arc::new(|| 100),
         per_address: Arc::new(|_| None),
         upgrades: false,
         connections: Metrics::new().unwrap().connections("public"),

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use paramant_protocol::chunks::CHUNK_SIZE_HEADER;
 use paramant_protocol::conditions::{self, Selection, Validators};
@@ -58,6 +58,7 @@ pub(in crate::public) async fn answer(
     asked: Asked,
     claimed: Claimed,
     name: &str,
+    version: Version,
 ) -> Result<Response, Refused> {
     let delivery = Delivery::now(&app.core, &claimed);
     // Should this fail, the claim drops before its first byte: the view can be leased again, as often as it takes.
@@ -82,7 +83,9 @@ pub(in crate::public) async fn answer(
         (HeaderName::from_static(receipt::HEADER), receipt),
         log_receipt(&claimed.receipt)?,
     ];
-    let mut response = (headers, Body::new(claimed.body)).into_response();
+    // HTTP/1 asks for no chunk that it cannot write; HTTP/2 asks ahead of what the reader's window allows.
+    let body = if version == Version::HTTP_2 { claimed.body.until_taken() } else { claimed.body };
+    let mut response = (headers, Body::new(body)).into_response();
     if let Some(chunk_size) = claimed.blob.chunk_size {
         response
             .headers_mut()
