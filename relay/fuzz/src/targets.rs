@@ -8,8 +8,12 @@ mod answers;
 mod auditor;
 mod control;
 mod documents;
+#[cfg(feature = "server")]
+mod hooks;
 mod hosts;
 mod licence;
+#[cfg(feature = "client")]
+mod manifest;
 mod names;
 mod notes;
 mod proofs;
@@ -18,6 +22,7 @@ mod requests;
 mod settings;
 mod tiles;
 mod token;
+mod transfers;
 mod uploads;
 mod witnesses;
 
@@ -38,10 +43,10 @@ pub const GROUPS: &[Group] = &[
     #[cfg(feature = "client")]
     Group {
         feature: Some("client"),
-        targets: &[auditor::ARCHIVE, auditor::LOGGED, auditor::STATE, auditor::VKEYS],
+        targets: &[auditor::ARCHIVE, auditor::LOGGED, auditor::STATE, auditor::VKEYS, manifest::MANIFEST],
     },
     #[cfg(feature = "server")]
-    Group { feature: Some("server"), targets: &[settings::SETTINGS] },
+    Group { feature: Some("server"), targets: &[hooks::HOOK_URL, settings::SETTINGS] },
 ];
 
 const FORMATS: &[Target] = &[
@@ -67,5 +72,6 @@ const FORMATS: &[Target] = &[
     requests::CONDITIONS,
     requests::GOSSIP,
     token::TOKEN,
+    transfers::TRANSFERS,
     uploads::UPLOAD,
 ];

@@ -39,7 +39,7 @@ pub struct DataDir {
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
     /// Another process uses it.
-    #[error("another paramant-relay uses the data directory {}; stop it first, or choose another directory with --data", .0.display())]
+    #[error("another paramant-relay uses the data directory {} (a relay, or a restore into it); stop it first, or choose another directory with --data", .0.display())]
     Locked(PathBuf),
     /// It is on a network file system.
     #[error("the data directory {} is on {kind}; a relay needs a local file system, because locks and syncs over the network do not keep what they promise", path.display())]
@@ -75,19 +75,7 @@ impl DataDir {
         let changed = changed_by_making(root);
         make_directory(root).map_err(refused(root))?;
         refuse_network(root)?;
-        let path = root.join("lock");
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(refused(&path))?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(DataDirError::Locked(root.to_owned())),
-            Err(error) => return Err(refused(&path)(error.into())),
-        }
+        let lock = lock(root)?;
         if root.join(RESTORING).exists() {
             return Err(DataDirError::Restoring(root.to_owned()));
         }
@@ -176,6 +164,22 @@ impl DataDir {
     /// Whether there is a log already. A relay that has one but lost its identity must not make a new identity silently.
     pub fn holds_a_log(&self) -> bool {
         std::fs::read_dir(self.log()).is_ok_and(|mut entries| entries.next().is_some())
+    }
+}
+
+/// Locks a directory that is there, until the file is closed: no relay and no restore uses it meanwhile.
+///
+/// # Errors
+/// [`DataDirError::Locked`] when another process holds it; otherwise what the operating system said.
+pub(crate) fn lock(root: &Path) -> Result<File, DataDirError> {
+    let path = root.join("lock");
+    let refused = |source| DataDirError::Io { path: path.clone(), source };
+    let open = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+    let lock = open.map_err(refused)?;
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(lock),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(DataDirError::Locked(root.to_owned())),
+        Err(error) => Err(refused(error.into())),
     }
 }
 

@@ -36,6 +36,7 @@ pub struct Metrics {
     durations: HistogramVec,
     bytes_in: IntCounter,
     bytes_out: IntCounter,
+    lost: IntCounterVec,
     drain: IntGaugeVec,
     in_flight: IntGaugeVec,
     log_entries: IntGauge,
@@ -62,6 +63,27 @@ pub struct Connections {
     pub open: IntGauge,
     /// Cut off at a cap.
     pub refused: IntCounter,
+}
+
+/// What of an acknowledged payload is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// Its key: the slot is empty.
+    Key,
+    /// Its file, or the end of it.
+    File,
+    /// Its seal does not hold.
+    Damaged,
+}
+
+impl Loss {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::File => "file",
+            Self::Damaged => "damaged",
+        }
+    }
 }
 
 impl Metrics {
@@ -96,6 +118,13 @@ impl Metrics {
             bytes_in: new.counter("paramant_payload_received_bytes_total", "Payload bytes accepted")?,
             bytes_out: new
                 .counter("paramant_payload_sent_bytes_total", "Payload bytes handed to the network")?,
+            lost: losses(new.add(IntCounterVec::new(
+                Opts::new(
+                    "paramant_payloads_lost_total",
+                    "Payloads that were acknowledged and cannot be read any more; anything above 0 is an alarm",
+                ),
+                &["what"],
+            ))?),
             drain: new.gauges("paramant_drain_state", "1 for the state the relay is in", &["state"])?,
             in_flight: new.gauges("paramant_in_flight", "Work in progress", &["kind"])?,
             log_entries: new.gauge("paramant_log_entries", "Durable entries of the log")?,
@@ -157,6 +186,11 @@ impl Metrics {
         self.bytes_out.inc_by(bytes);
     }
 
+    /// Counts a payload that cannot be read any more.
+    pub fn lost(&self, loss: Loss) {
+        self.lost.with_label_values(&[loss.as_str()]).inc();
+    }
+
     /// Counts one verdict on a head that somebody sent.
     pub fn gossip(&self, verdict: GossipVerdict) {
         self.gossip.with_label_values(&[verdict.as_str()]).inc();
@@ -202,6 +236,14 @@ impl Metrics {
         self.uptime.set(jiff::Timestamp::now().duration_since(core.started_at).as_secs());
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
+}
+
+/// As [`verdicts`].
+fn losses(counter: IntCounterVec) -> IntCounterVec {
+    for loss in [Loss::Key, Loss::File, Loss::Damaged] {
+        counter.with_label_values(&[loss.as_str()]);
+    }
+    counter
 }
 
 /// Each verdict is shown from the start, so that the first alarm is a change and not a new line.

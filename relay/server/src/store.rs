@@ -30,7 +30,7 @@ pub mod webhook_rows;
 
 use std::collections::HashSet;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -139,12 +139,41 @@ pub enum OpenError {
     /// Rows speak of entries that the log does not hold. Exit code 70.
     #[error(transparent)]
     Torn(#[from] Torn),
+    /// The database is not there, and what stands beside it shows that it was.
+    #[error(
+        "{} is missing, though {} beside it shows that there was one: put it back, or restore the newest backup with \
+         'paramant-relay restore' into another directory. Nothing was changed", meta.display(), slots.display()
+    )]
+    NoMeta {
+        /// The database.
+        meta: PathBuf,
+        /// The key file.
+        slots: PathBuf,
+    },
+    /// The key file is not whole.
+    #[error(transparent)]
+    ShortSlots(#[from] ShortSlots),
     /// What a crash left could not be put right.
     #[error("what the last run left could not be put right: {0}")]
     Recovery(#[from] RecoveryError),
     /// Who is admin could not be told.
     #[error("admin access: {0}")]
     Admin(#[from] crate::setup_code::SetupError),
+}
+
+/// Rows of payloads that are there name slots that are not. Only a key file that was cut or lost leaves this: it grows before
+/// a row speaks of what is in it.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{} ends after {held} slots, and {rows} payloads that nobody has read have their keys behind its end. Put the whole file back. \
+     If it is lost, so are they: 'truncate -s {bytes} {}' makes room for empty slots, and the next start burns these payloads, \
+     in the log, as lost", path.display(), path.display()
+)]
+pub struct ShortSlots {
+    path: PathBuf,
+    held: u32,
+    rows: u64,
+    bytes: u64,
 }
 
 impl From<CompareError> for OpenError {
@@ -353,8 +382,15 @@ impl Vault {
     async fn open(core: &Core) -> Result<Self, OpenError> {
         let (data, payload, log) = (core.data.clone(), core.settings.current().payload, core.log.clone());
         let opening = tokio::task::spawn_blocking(move || {
+            // A new database would make orphans of all payloads, and forget every account.
+            if data.key_slots().exists() && !data.meta_db().exists() {
+                return Err(OpenError::NoMeta { meta: data.meta_db(), slots: data.key_slots() });
+            }
             let meta = Meta::open(&data.meta_db())?;
             rows_and_log::compare(&meta, &log)?;
+            if payload == Payload::Disk {
+                slots_are_there(&meta, &data.key_slots(), &data.blobs())?;
+            }
             let used = match payload {
                 Payload::Disk => used_slots(&meta)?,
                 // What a relay with payloads on disk left is destroyed: this one could not serve it.
@@ -376,12 +412,37 @@ impl Vault {
     }
 }
 
-fn used_slots(meta: &Meta) -> Result<HashSet<Slot>, RecoveryError> {
+/// Whether the key file reaches as far as the rows of payloads whose files are there. Those of a relay that kept payloads in
+/// memory have neither.
+fn slots_are_there(meta: &Meta, slots: &Path, blobs: &Path) -> Result<(), OpenError> {
+    let held = match std::fs::metadata(slots) {
+        Ok(file) => slots::slots_in(file.len()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+        Err(source) => return Err(OpenError::File { path: slots.to_owned(), source }),
+    };
+    let beyond = meta.read_blocking(|c| {
+        let mut query = c.prepare(
+            "SELECT b.slot, coalesce(f.file, b.id) FROM blobs b LEFT JOIN chunks f ON f.upload = b.id
+             WHERE b.state < 3 AND b.slot >= ?1
+             UNION ALL SELECT u.slot, f.file FROM uploads u JOIN chunks f ON f.upload = u.id
+             WHERE u.state = 0 AND u.slot >= ?1",
+        )?;
+        let rows = query.query_map([held], |row| Ok((row.get::<_, u32>(0)?, row.get::<_, BlobId>(1)?)))?;
+        Ok::<_, RecoveryError>(rows.collect::<Result<Vec<_>, _>>()?)
+    })?;
+    let kept = beyond.into_iter().filter(|(_, file)| blobs::path_below(blobs, *file).exists());
+    let lost: std::collections::BTreeSet<u32> = kept.map(|(slot, _)| slot).collect();
+    let Some(last) = lost.last() else { return Ok(()) };
+    let bytes = slots::bytes_for(*last);
+    Err(ShortSlots { path: slots.to_owned(), held, rows: lost.len() as u64, bytes }.into())
+}
+
+fn used_slots(meta: &Meta) -> Result<HashSet<(Slot, BlobId)>, RecoveryError> {
     meta.read_blocking(|c| {
         let mut query = c.prepare(
-            "SELECT slot FROM blobs WHERE state < 3 UNION SELECT slot FROM uploads WHERE state = 0",
+            "SELECT slot, id FROM blobs WHERE state < 3 UNION SELECT slot, id FROM uploads WHERE state = 0",
         )?;
-        Ok(query.query_map([], |row| Ok(Slot(row.get(0)?)))?.collect::<Result<_, _>>()?)
+        Ok(query.query_map([], |row| Ok((Slot(row.get(0)?), row.get(1)?)))?.collect::<Result<_, _>>()?)
     })
 }
 

@@ -9,6 +9,7 @@ mod burn;
 mod chunked;
 mod claim;
 mod complete;
+mod expiry_clock;
 mod giving_up;
 mod in_flight;
 mod intake;
@@ -31,6 +32,7 @@ pub use self::chunked::{Chunk, ChunkError, Opening, Upload};
 use self::claim::Leases;
 pub use self::claim::{ClaimError, Claimed, Wanted};
 pub use self::complete::{CompleteError, Completed, Completion};
+use self::expiry_clock::ExpiryClock;
 use self::in_flight::InFlight;
 pub use self::in_flight::{Counts, OverLimit};
 pub use self::intake::Received;
@@ -62,6 +64,7 @@ struct Inner {
     burn_again: Mutex<HashMap<BlobId, burn::Why>>,
     totals: Mutex<Totals>,
     sweeper: Mutex<Option<JoinHandle<()>>>,
+    expiry: Mutex<ExpiryClock>,
     /// Keeping an upload, settling a lease, taking a blob back.
     unattended: Unattended,
 }
@@ -129,6 +132,7 @@ impl Transfers {
             burn_again: Mutex::default(),
             totals: Mutex::default(),
             sweeper: Mutex::default(),
+            expiry: Mutex::default(),
             unattended,
         }));
         this.recover().await?;

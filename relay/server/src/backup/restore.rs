@@ -1,6 +1,7 @@
 //! Unpacking a backup into an empty data directory.
 //!
-//! 1. the marker `restoring` is written: from here on no relay starts over the directory, whatever it holds;
+//! 1. the directory is locked, until the end: no relay and no second restore uses it meanwhile; the marker `restoring` is written:
+//!    from here on no relay starts over the directory, whatever it holds;
 //! 2. every member is written and hashed; one that does not belong to a backup ends it;
 //! 3. the sums, which come last, are compared: every member, and no other;
 //! 4. all is synced, and the marker removed.
@@ -19,7 +20,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags};
 
 use super::{ABOUT, About, DIRECTORIES, FILES, FORMAT, LOG, META, SUMS};
-use crate::data_dir::{self, RESTORING, durable};
+use crate::data_dir::{self, DataDirError, RESTORING, durable};
 
 /// `backup.json` and the sums are read whole: a log of a hundred million entries has fewer sums than this.
 const READ_WHOLE: u64 = 1 << 30;
@@ -54,6 +55,9 @@ pub enum RestoreError {
     /// There is something already.
     #[error("{} is not empty: restore into a new directory, and keep what is there until the relay runs", .0.display())]
     NotEmpty(PathBuf),
+    /// A relay or another restore is at work there.
+    #[error(transparent)]
+    InUse(#[from] DataDirError),
     /// A file cannot be written.
     #[error("cannot write {}: {source}", path.display())]
     Write {
@@ -102,7 +106,7 @@ fn damaged(member: &Path, what: &'static str) -> RestoreError {
 /// # Errors
 /// [`RestoreError`]. The marker is left then: no relay starts there.
 pub fn restore(data: &Path, from: impl Read) -> Result<Restored, RestoreError> {
-    let marker = prepare(data)?;
+    let (marker, lock) = prepare(data)?;
     let mut sums = BTreeMap::new();
     let (mut about, mut expected) = (None, None);
     let mut archive = tar::Archive::new(from);
@@ -142,30 +146,41 @@ pub fn restore(data: &Path, from: impl Read) -> Result<Restored, RestoreError> {
     synced.map_err(unwritable(data))?;
     std::fs::remove_file(&marker).map_err(unwritable(&marker))?;
     durable::sync_directory(data).map_err(unwritable(data))?;
+    drop(lock);
     Ok(Restored { origin: about.origin, created: about.created, unread })
 }
 
-/// An empty directory with the marker in it.
-fn prepare(data: &Path) -> Result<PathBuf, RestoreError> {
+/// An empty directory with the marker in it, and its lock.
+fn prepare(data: &Path) -> Result<(PathBuf, File), RestoreError> {
     data_dir::make_directory(data).map_err(unwritable(data))?;
-    let marker = data.join(RESTORING);
-    let again = marker.exists();
-    for entry in std::fs::read_dir(data).map_err(unwritable(data))? {
-        let entry = entry.map_err(unwritable(data))?;
-        let (path, name) = (entry.path(), entry.file_name());
-        // A fresh volume has `lost+found`, and a first start that found nothing leaves its lock.
-        if name == RESTORING || name == "lost+found" || name == "lock" {
-            continue;
-        }
-        if !again {
-            return Err(RestoreError::NotEmpty(data.to_owned()));
-        }
+    // Asked before the lock too: a directory of somebody else's is left as it is.
+    remains(data)?;
+    let lock = data_dir::lock(data)?;
+    for path in remains(data)? {
         let removed =
             if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
         removed.map_err(unwritable(&path))?;
     }
+    let marker = data.join(RESTORING);
     durable::write(&marker, b"a restore did not come to its end here\n").map_err(unwritable(&marker))?;
-    Ok(marker)
+    Ok((marker, lock))
+}
+
+/// What a restore that was cut off left.
+fn remains(data: &Path) -> Result<Vec<PathBuf>, RestoreError> {
+    let again = data.join(RESTORING).exists();
+    let mut remains = Vec::new();
+    for entry in std::fs::read_dir(data).map_err(unwritable(data))? {
+        let entry = entry.map_err(unwritable(data))?;
+        // A fresh volume has `lost+found`, and a first start that found nothing leaves its lock.
+        if ![RESTORING, "lost+found", "lock"].iter().any(|name| entry.file_name() == *name) {
+            remains.push(entry.path());
+        }
+    }
+    if !remains.is_empty() && !again {
+        return Err(RestoreError::NotEmpty(data.to_owned()));
+    }
+    Ok(remains)
 }
 
 /// Whether a backup may hold this path: plain, and below what a backup is made of.

@@ -88,8 +88,13 @@ impl BlobFiles {
     }
 
     fn path(&self, id: BlobId) -> PathBuf {
-        self.root.join(hex::encode([id.0[0]])).join(id.to_string())
+        path_below(&self.root, id)
     }
+}
+
+/// The file of a payload.
+pub(super) fn path_below(root: &Path, id: BlobId) -> PathBuf {
+    root.join(hex::encode([id.0[0]])).join(id.to_string())
 }
 
 impl BlobStore for BlobFiles {

@@ -65,6 +65,17 @@ pub enum MetaOpenError {
         /// Its words.
         source: rusqlite::Error,
     },
+    /// Its file is damaged.
+    #[error(
+        "{} is damaged ({source}): keep the whole data directory as it is, and restore the newest backup with \
+         'paramant-relay restore' into another one", path.display()
+    )]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// The words of SQLite.
+        source: rusqlite::Error,
+    },
     /// Its schema does not fit this release.
     #[error(transparent)]
     Migration(#[from] MigrationError),
@@ -90,10 +101,22 @@ impl Meta {
     pub fn open(path: &Path) -> Result<Self, MetaOpenError> {
         // It holds the admin's second factor; SQLite gives what it puts beside it the same mode.
         OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
-        let sqlite = |source| MetaOpenError::Sqlite { path: path.to_owned(), source };
+        let sqlite = |source: rusqlite::Error| match source.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+                MetaOpenError::Damaged { path: path.to_owned(), source }
+            }
+            _ => MetaOpenError::Sqlite { path: path.to_owned(), source },
+        };
         let mut connection = Connection::open(path).map_err(sqlite)?;
         prepare(&connection).map_err(sqlite)?;
-        migrations::apply(&mut connection)?;
+        migrations::apply(&mut connection).map_err(|error| match error {
+            MigrationError::Sqlite(source) | MigrationError::Step { source, .. }
+                if source.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) =>
+            {
+                sqlite(source)
+            }
+            error => error.into(),
+        })?;
         migrations::settle_need(&connection).map_err(sqlite)?;
         if let Err(error) = reserve(&connection) {
             tracing::warn!(%error, "no space could be set aside for the database; on a full volume reads may be refused");

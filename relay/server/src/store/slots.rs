@@ -80,11 +80,12 @@ enum Order {
 }
 
 impl KeySlots {
-    /// Opens or creates the file. Every slot that is not in `used` is zeroed first: it belongs to nothing.
+    /// Opens or creates the file. Every slot that holds no key of those it is in `used` for is zeroed first: a row whose burn was cut off
+    /// after its first step still names a slot that may have been given to another upload, which came to nothing.
     ///
     /// # Errors
     /// When the file cannot be opened, read, written or synced.
-    pub fn open(path: &Path, used: &HashSet<Slot>) -> io::Result<Self> {
+    pub fn open(path: &Path, used: &HashSet<(Slot, BlobId)>) -> io::Result<Self> {
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         Self::over(file, used)
@@ -99,16 +100,16 @@ impl KeySlots {
         Self::over(file.into(), &HashSet::new())
     }
 
-    fn over(file: File, used: &HashSet<Slot>) -> io::Result<Self> {
-        let count = u32::try_from(file.metadata()?.len() / SLOT as u64).unwrap_or(u32::MAX);
+    fn over(file: File, used: &HashSet<(Slot, BlobId)>) -> io::Result<Self> {
+        let count = slots_in(file.metadata()?.len());
         let mut free = BTreeSet::new();
         let mut zeroed = false;
         let mut slot = blank();
         for n in 0..count {
-            if used.contains(&Slot(n)) {
+            file.read_exact_at(slot.as_mut_slice(), offset(n))?;
+            if id_in(&slot).is_some_and(|id| used.contains(&(Slot(n), id))) {
                 continue;
             }
-            file.read_exact_at(slot.as_mut_slice(), offset(n))?;
             if slot.iter().any(|byte| *byte != 0) {
                 file.write_all_at(&[0; SLOT], offset(n))?;
                 zeroed = true;
@@ -280,6 +281,16 @@ fn read_slot(file: &File, slot: Slot) -> io::Result<SlotBytes> {
     }
 }
 
+/// Slots in a file of so many bytes.
+pub(super) fn slots_in(bytes: u64) -> u32 {
+    u32::try_from(bytes / SLOT as u64).unwrap_or(u32::MAX)
+}
+
+/// Bytes of a file that has this slot: whole blocks.
+pub(super) fn bytes_for(slot: u32) -> u64 {
+    (u64::from(slot) / u64::from(BLOCK) + 1) * u64::from(BLOCK) * SLOT as u64
+}
+
 fn offset(n: u32) -> u64 {
     u64::from(n) * SLOT as u64
 }
@@ -301,6 +312,12 @@ fn decode(slot: &[u8; SLOT], id: BlobId) -> Option<PayloadKey> {
         return None;
     }
     slot[8..].first_chunk().map(PayloadKey::copied)
+}
+
+/// Whose key a slot says that it holds.
+fn id_in(slot: &[u8; SLOT]) -> Option<BlobId> {
+    let id = BlobId(*slot[40..].first_chunk()?);
+    decode(slot, id).map(|_| id)
 }
 
 #[cfg(test)]
@@ -361,9 +378,26 @@ mod tests {
         let kept_slot = slots.store(id(1), kept.clone()).await.unwrap();
         slots.store(id(2), lost.clone()).await.unwrap();
         slots.close();
-        let slots = KeySlots::open(&path, &HashSet::from([kept_slot])).unwrap();
+        let slots = KeySlots::open(&path, &HashSet::from([(kept_slot, id(1))])).unwrap();
         assert_eq!(slots.get(kept_slot, id(1)).unwrap().bytes(), kept.bytes());
         assert!(!contains(&path, lost.bytes()));
+    }
+
+    #[tokio::test]
+    async fn a_slot_that_a_row_names_and_another_key_is_in_is_zeroed_at_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys.slots");
+        let slots = KeySlots::open(&path, &HashSet::new()).unwrap();
+        // A burn that ended after its first step, and an upload that came to nothing after its first.
+        let slot = slots.store(id(1), PayloadKey::random().unwrap()).await.unwrap();
+        slots.clear(vec![(slot, id(1))]).await.unwrap();
+        let nobodys = PayloadKey::random().unwrap();
+        assert_eq!(slots.store(id(2), nobodys.clone()).await.unwrap(), slot, "the slot must be used again");
+        slots.close();
+        assert!(contains(&path, nobodys.bytes()));
+        let slots = KeySlots::open(&path, &HashSet::from([(slot, id(1))])).unwrap();
+        assert!(!contains(&path, nobodys.bytes()));
+        assert_eq!(slots.store(id(3), PayloadKey::random().unwrap()).await.unwrap(), slot, "it is free");
     }
 
     #[tokio::test]

@@ -7,17 +7,19 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use paramant_protocol::entry::body::BurnCause;
 use paramant_protocol::id::ReceiptId;
 
 use super::Transfers;
-use super::sending::{Sending, Source};
+use super::sending::{Sending, Source, SourceError};
 use crate::entries::{self, EntryError};
 use crate::log_service::LogError;
-use crate::store::blob_rows::{self, Asked, BlobRow};
+use crate::metrics::Loss;
+use crate::store::blob_rows::{self, Asked, BlobRow, State};
 use crate::store::claim_rows::{self, Lease, LeaseError, Locked, Settled};
 use crate::store::meta::MetaError;
 use crate::store::{AccountId, BlobId, ClaimId, Digest, now_ms, random_receipt_id};
@@ -106,8 +108,9 @@ pub(super) struct Progress {
     pub(super) claim: ClaimId,
     pub(super) generation: u32,
     reader: AccountId,
-    /// When the last chunk was taken.
-    last_ms: AtomicI64,
+    /// When the lease began, by a clock that nobody sets, and how long after that the last chunk was taken.
+    began: Instant,
+    last_ms: AtomicU64,
     /// Set when the lease was ended by somebody else: not one chunk more.
     revoked: AtomicBool,
     /// Set before the first chunk goes out.
@@ -122,8 +125,13 @@ impl Progress {
     /// the other: either the chunk stays, or the cut knows of it.
     pub(super) fn may_send(&self) -> bool {
         self.disclosed.store(true, Ordering::SeqCst);
-        self.last_ms.store(now_ms(), Ordering::Relaxed);
+        self.last_ms.store(millis(self.began.elapsed()), Ordering::Relaxed);
         !self.revoked.load(Ordering::SeqCst)
+    }
+
+    /// How long no chunk was taken.
+    fn idle(&self) -> Duration {
+        self.began.elapsed().saturating_sub(Duration::from_millis(self.last_ms.load(Ordering::Relaxed)))
     }
 
     /// The lease begins with this byte.
@@ -172,6 +180,8 @@ pub(super) struct LeaseGuard {
     lease: Lease,
     pub(super) progress: Arc<Progress>,
     complete: bool,
+    /// Why the payload can never be read again, if that was found.
+    lost: Option<Loss>,
 }
 
 impl Transfers {
@@ -245,24 +255,33 @@ impl Transfers {
                     Sending::new(source, range.end - range.start, guard, self.0.core.drain.begin_claim());
                 Ok(Some(Claimed { blob, last, entry_index, salt, receipt, range, body }))
             }
-            Err(error) if error.is_gone() => {
-                tracing::error!(upload = %guard.lease.blob.id, %error, "an acknowledged payload is gone; its row is burned");
-                self.burn(&guard.lease.blob, BurnCause::Lost).await;
-                Ok(None)
-            }
-            Err(error) => Err(ClaimError::Io(error.into())),
+            Err(error) => match error.lost() {
+                Some(loss) => {
+                    self.burn_lost(&guard.lease.blob, loss).await;
+                    Ok(None)
+                }
+                None => Err(ClaimError::Io(error.into())),
+            },
         }
     }
 
-    /// Ends running leases that no chunk was taken from since `before_ms`; they count as cut.
-    pub(super) async fn cut_stalled(&self, before_ms: i64) {
-        let stalled: Vec<_> = self
-            .0
-            .leases
-            .all()
-            .into_iter()
-            .filter(|progress| progress.last_ms.load(Ordering::Relaxed) < before_ms)
-            .collect();
+    /// Reports a payload that cannot be read any more, and burns its row. One that is burned meanwhile anyway is no loss.
+    async fn burn_lost(&self, blob: &BlobRow, loss: Loss) {
+        let id = blob.id;
+        let row = self.0.vault.meta.read(move |c| Ok::<_, MetaError>(blob_rows::by_id(c, id)?)).await;
+        let burned = matches!(&row, Ok(row) if row.as_ref().is_none_or(|row| row.state == State::Burned));
+        if burned || self.is_burning(id) {
+            return;
+        }
+        self.0.core.metrics.lost(loss);
+        tracing::error!(upload = %id, ?loss, "an acknowledged payload cannot be read any more; its row is burned");
+        self.burn(blob, BurnCause::Lost).await;
+    }
+
+    /// Ends running leases that no chunk was taken from for so long; they count as cut.
+    pub(super) async fn cut_stalled(&self, patience: Duration) {
+        let stalled: Vec<_> =
+            self.0.leases.all().into_iter().filter(|progress| progress.idle() > patience).collect();
         for progress in stalled {
             progress.revoke();
             self.settle(&progress, progress.ending(false)).await;
@@ -309,6 +328,10 @@ impl Transfers {
     }
 }
 
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn range(wanted: Wanted, size: u64, continued: bool) -> Range<u64> {
     match wanted {
         Wanted::Part { first, last } if (first == 0 || continued) && first <= last && last < size => {
@@ -339,14 +362,20 @@ impl LeaseGuard {
             claim: lease.claim,
             generation: lease.generation,
             reader: lease.reader,
-            last_ms: AtomicI64::new(now_ms()),
+            began: Instant::now(),
+            last_ms: AtomicU64::new(0),
             revoked: AtomicBool::new(false),
             disclosed: AtomicBool::new(false),
             from: AtomicU64::new(0),
             to: AtomicU64::new(0),
         });
         transfers.0.leases.insert(&progress);
-        Self { transfers, lease, progress, complete: false }
+        Self { transfers, lease, progress, complete: false, lost: None }
+    }
+
+    /// The rest of the payload could not be read.
+    pub(super) fn unreadable(&mut self, error: &SourceError) {
+        self.lost = error.lost();
     }
 
     /// Every byte was handed over: from the drop on the view is used.
@@ -358,7 +387,7 @@ impl LeaseGuard {
 impl Drop for LeaseGuard {
     fn drop(&mut self) {
         self.transfers.0.leases.remove(self.lease.claim);
-        let (transfers, complete) = (self.transfers.clone(), self.complete);
+        let (transfers, complete, lost) = (self.transfers.clone(), self.complete, self.lost);
         let (lease, progress) = (self.lease.clone(), Arc::clone(&self.progress));
         let drained = self.transfers.0.core.drain.begin_claim();
         let unsettled = self.transfers.0.settling.begin(self.lease.blob.id);
@@ -366,7 +395,9 @@ impl Drop for LeaseGuard {
         if tokio::runtime::Handle::try_current().is_ok() {
             let unattended = transfers.0.unattended.clone();
             drop(unattended.spawn(async move {
-                if complete && lease.last {
+                if let Some(loss) = lost {
+                    transfers.burn_lost(&lease.blob, loss).await;
+                } else if complete && lease.last {
                     // The key first: what was read for the last time is destroyed before anything else is written.
                     transfers.burn_read(&lease.blob, lease.reader).await;
                 } else {

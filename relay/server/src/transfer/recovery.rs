@@ -4,12 +4,13 @@
 //! key. A burn goes on where it stopped. Files that no row names are removed; rows whose key or file is gone are burned. Uploads in
 //! chunks go on: one whose completion was not logged is open again, one that was given up is removed.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use paramant_protocol::entry::body::BurnCause;
 
 use super::Transfers;
+use crate::metrics::Loss;
 use crate::store::blob_rows::{self, BlobRow, Kept};
 use crate::store::chunk_rows::{self, KeptChunk};
 use crate::store::meta::MetaError;
@@ -37,15 +38,15 @@ impl Owner {
 /// What rows speak of and is not there.
 #[derive(Default)]
 struct Lost {
-    blobs: BTreeSet<BlobId>,
+    blobs: BTreeMap<BlobId, Loss>,
     chunks: Vec<(BlobId, u64)>,
 }
 
 impl Lost {
-    fn note(&mut self, owner: Owner) {
+    fn note(&mut self, owner: Owner, loss: Loss) {
         match owner.chunk {
             Some(number) => self.chunks.push((owner.id, number)),
-            None => drop(self.blobs.insert(owner.id)),
+            None => drop(self.blobs.insert(owner.id, loss)),
         }
     }
 }
@@ -68,10 +69,14 @@ impl Transfers {
         self.give_up_keyless().await?;
         self.remove_given_up().await?;
         meta.write(|c| Ok::<_, MetaError>(chunk_rows::delete_ownerless(c)?)).await?;
-        for id in lost.blobs {
+        for (id, loss) in lost.blobs {
             let row = meta.read(move |c| Ok::<_, MetaError>(blob_rows::by_id(c, id)?)).await?;
             if let Some(row) = row {
-                tracing::error!(upload = %id, "an acknowledged payload lost its key or its file; its row is burned");
+                // An empty slot may be a burn that was cut off after its first step, which is no reason for alarm.
+                if loss != Loss::Key {
+                    self.0.core.metrics.lost(loss);
+                }
+                tracing::error!(upload = %id, ?loss, "an acknowledged payload lost its key or its file; its row is burned");
                 self.burn(&row, BurnCause::Lost).await;
             }
         }
@@ -113,12 +118,12 @@ impl Transfers {
                 Some(owner) => {
                     // A burn that stopped right after its first step: the key is gone, the row does not know yet.
                     if matches!(vault.keys.get(owner.slot, owner.id), Err(SlotError::Gone)) {
-                        lost.note(owner);
+                        lost.note(owner, Loss::Key);
                     }
                     true
                 }
             })?;
-            missing.into_values().for_each(|owner| lost.note(owner));
+            missing.into_values().for_each(|owner| lost.note(owner, Loss::File));
             Ok((orphans, lost))
         });
         comparing.await.unwrap_or(Err(RecoveryError::Meta(MetaError::Closed)))

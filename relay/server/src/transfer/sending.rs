@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use super::claim::LeaseGuard;
 use crate::drain::ClaimGuard;
+use crate::metrics::Loss;
 use crate::store::blob_rows::BlobRow;
 use crate::store::chunk_rows;
 use crate::store::meta::MetaError;
@@ -65,12 +66,16 @@ pub(super) enum SourceError {
 }
 
 impl SourceError {
-    /// The payload will never be readable again.
-    pub(super) fn is_gone(&self) -> bool {
+    /// What is lost, if the payload will never be readable again.
+    pub(super) fn lost(&self) -> Option<Loss> {
         match self {
-            Self::Key(SlotError::Gone) | Self::Damaged(_) => true,
-            Self::Io(error) => matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof),
-            Self::Key(_) => false,
+            Self::Key(SlotError::Gone) => Some(Loss::Key),
+            Self::Damaged(_) => Some(Loss::Damaged),
+            Self::Io(error) => match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof => Some(Loss::File),
+                _ => None,
+            },
+            Self::Key(_) => None,
         }
     }
 }
@@ -229,9 +234,7 @@ impl http_body::Body for Sending {
             };
             let read = match Pin::new(reading).poll(context) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(read) => {
-                    read.map_err(io::Error::other).and_then(|read| read.map_err(io::Error::from))
-                }
+                Poll::Ready(read) => read.unwrap_or_else(|error| Err(io::Error::other(error).into())),
             };
             this.reading = None;
             match read {
@@ -239,7 +242,10 @@ impl http_body::Body for Sending {
                     this.ready = batch;
                     this.read_ahead(source);
                 }
-                Err(error) => return Poll::Ready(Some(Err(error))),
+                Err(error) => {
+                    this.guard.unreadable(&error);
+                    return Poll::Ready(Some(Err(error.into())));
+                }
             }
         }
         let Some(mut chunk) = this.ready.pop_front() else {

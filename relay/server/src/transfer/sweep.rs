@@ -1,6 +1,7 @@
 //! The sweep: burns what has expired, ends leases that stand still, and goes on with what an error left undone.
 //!
-//! Expiry is checked on every access too; the sweep is what frees the space. It is tied to upload ids, so that a timer of an
+//! Expiry is checked on every access too; the sweep is what frees the space, and follows a clock that leaps ahead only after a
+//! while ([`super::expiry_clock`]). It is tied to upload ids, so that a timer of an
 //! earlier upload can never touch a later one of the same bytes.
 
 use std::sync::{Arc, PoisonError, Weak};
@@ -20,7 +21,7 @@ use crate::store::{RecoveryError, now_ms, told_rows, upload_rows};
 const EVERY: Duration = Duration::from_secs(2);
 /// A reader that takes no chunk (64 KiB) for so long is slower than 1 kB/s and counts as gone; its account may lease the view
 /// again.
-const STALLED_MS: i64 = 60_000;
+const STALLED: Duration = Duration::from_secs(60);
 /// Blobs burned in one round, and at once.
 const ROUND: u32 = 1024;
 const AT_ONCE: usize = 16;
@@ -33,7 +34,7 @@ pub(super) async fn run(transfers: Weak<Inner>) {
         ticks.tick().await;
         let Some(inner) = transfers.upgrade() else { return };
         let transfers = Transfers(inner);
-        transfers.cut_stalled(now_ms() - STALLED_MS).await;
+        transfers.cut_stalled(STALLED).await;
         if let Err(error) = transfers.sweep_once().await {
             tracing::error!(%error, "the sweep could not read what to do; it tries again");
         }
@@ -43,6 +44,12 @@ pub(super) async fn run(transfers: Weak<Inner>) {
 impl Transfers {
     /// One round; answers how many blobs it burned.
     pub(super) async fn sweep_once(&self) -> Result<usize, MetaError> {
+        let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        self.sweep_at(now_ms(), Duration::try_from(boot).unwrap_or_default()).await
+    }
+
+    /// The same, by these clocks: the machine's, and one that nobody sets.
+    pub(super) async fn sweep_at(&self, wall_ms: i64, since_boot: Duration) -> Result<usize, MetaError> {
         let unfinished = self.0.vault.meta.read(|c| Ok::<_, MetaError>(blob_rows::unfinished(c)?)).await?;
         for blob in unfinished {
             // An upload in chunks is counted already: its bytes were set aside when it was opened.
@@ -56,14 +63,27 @@ impl Transfers {
             }
         }
         self.burn_again().await?;
-        self.sweep_uploads(now_ms()).await?;
+        let now = self.expired_before(wall_ms, since_boot);
+        self.sweep_uploads(now).await?;
         let due =
-            self.0.vault.meta.read(|c| Ok::<_, MetaError>(blob_rows::to_burn(c, now_ms(), ROUND)?)).await?;
+            self.0.vault.meta.read(move |c| Ok::<_, MetaError>(blob_rows::to_burn(c, now, ROUND)?)).await?;
         let count = due.len();
         futures::stream::iter(due)
             .for_each_concurrent(AT_ONCE, |blob| async move { self.burn(&blob, BurnCause::Expired).await })
             .await;
         Ok(count)
+    }
+
+    /// The time up to which a lifetime must have ended for its payload to be burned.
+    fn expired_before(&self, wall_ms: i64, since_boot: Duration) -> i64 {
+        let now = self.0.expiry.lock().unwrap_or_else(PoisonError::into_inner).look(wall_ms, since_boot);
+        if let Some(ahead_ms) = now.leapt_ms {
+            tracing::warn!(
+                ahead_ms,
+                "the machine's clock leapt ahead; what expires by that is not readable, and burned in an hour unless the clock is set right"
+            );
+        }
+        now.ms
     }
 
     /// Goes on with burns that an error stopped.

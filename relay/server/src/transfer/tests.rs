@@ -3,6 +3,7 @@
 
 mod cancel;
 mod chunked;
+mod clock;
 mod lease;
 mod repeat;
 mod sweep;

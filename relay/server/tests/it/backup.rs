@@ -1,7 +1,8 @@
 //! Backups as a person makes them: by the command, beside a relay that works, and a relay over what was restored.
 
+use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use reqwest::{Client, Method, StatusCode};
@@ -129,4 +130,44 @@ fn a_restore_that_was_cut_off_keeps_a_relay_from_starting() {
     let refused = run(&["--data", text(&data)]);
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && said.contains("paramant-relay restore"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_keeps_relays_and_other_restores_out_until_it_has_ended() {
+    let home = TempDir::new().unwrap();
+    let relay = Process::start(home.path());
+    let sender = User::new(&relay.url).await;
+    until("there is a checkpoint", async || {
+        let answer = Client::new().get(format!("{}/log/checkpoint", relay.url)).send().await.unwrap();
+        answer.status() == StatusCode::OK
+    })
+    .await;
+    let (data, backup) = (home.path().join("data"), home.path().join("backup.tar"));
+    succeeds(&["backup", "--data", text(&data), "--to", text(&backup)]);
+    relay.kill();
+
+    let to = TempDir::new().unwrap();
+    let data = to.path().join("data");
+    let mut slow = Command::new(env!("CARGO_BIN_EXE_paramant-relay"))
+        .args(["restore", "--data", text(&data), "--from", "-"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let bytes = std::fs::read(&backup).unwrap();
+    let mut input = slow.stdin.take().unwrap();
+    input.write_all(&bytes[..bytes.len() / 2]).unwrap();
+    until("the first restore is at work", async || data.join("restoring").exists()).await;
+    for other in
+        [vec!["restore", "--data", text(&data), "--from", text(&backup)], vec!["--data", text(&data)]]
+    {
+        let refused = run(&other);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && said.contains("a restore into it"), "{other:?}: {said}");
+    }
+    input.write_all(&bytes[bytes.len() / 2..]).unwrap();
+    drop(input);
+    assert!(slow.wait().unwrap().success());
+    let restored = Process::start(to.path());
+    let sender = User { url: restored.url.clone(), ..sender };
+    assert_eq!(sender.upload(&noise(4, 100), json!({})).await.status(), StatusCode::OK);
 }

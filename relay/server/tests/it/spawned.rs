@@ -19,6 +19,11 @@ impl Process {
         Self::with(dir, &admin(dir))
     }
 
+    /// As [`Process::start`]; how the relay ended, if it did before it listened.
+    pub fn try_start(dir: &Path) -> Result<Self, ExitStatus> {
+        Self::spawn(dir, &admin(dir), "", Command::new(env!("CARGO_BIN_EXE_paramant-relay")))
+    }
+
     pub fn with(dir: &Path, more: &str) -> Self {
         Self::configured(dir, more, "")
     }

@@ -9,7 +9,9 @@
 //! Needs `strace` and the right to trace. With `CI=true` their lack is a failure, otherwise the test says so and passes.
 
 mod adoption;
-mod told;
+mod power;
+pub mod told;
+mod transfers;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -18,6 +18,9 @@ use reqwest::{Client, StatusCode};
 use crate::relay::{User, hash};
 use crate::spawned::{Process, said};
 
+/// Entries in a full bundle.
+const BUNDLE: u64 = 256;
+
 #[derive(Debug, Clone)]
 pub struct Upload {
     pub payload: Vec<u8>,
@@ -105,19 +108,48 @@ struct Replayed {
 async fn replay(http: &Client, url: &str, size: u64) -> Result<Replayed, String> {
     let (mut sha256, mut sha3) = (CompactRange::new(Tree::Sha256), CompactRange::new(Tree::Sha3));
     let mut all = Replayed { sha256: vec![sha256.root()], sha3: vec![sha3.root()], leaves: Vec::new() };
-    assert!(size < 256, "one bundle is read");
-    let path = format!("{url}/log/tile/entries/000.p/{size}");
-    let bytes = http.get(path).send().await.and_then(reqwest::Response::error_for_status);
-    let bytes = bytes.map_err(|error| error.to_string())?.bytes().await.map_err(|error| error.to_string())?;
-    for entry in bundle::decode(&bytes).map_err(|error| error.to_string())? {
-        let leaf = Entry::parse(entry).map_err(|error| error.to_string())?.leaf();
-        sha256.append(entry_leaf(entry), |_, _| {});
-        sha3.append(leaf, |_, _| {});
-        all.sha256.push(sha256.root());
-        all.sha3.push(sha3.root());
-        all.leaves.push(leaf);
+    assert!(size < 1000 * BUNDLE, "the paths of more bundles have another form");
+    for number in 0..size.div_ceil(BUNDLE) {
+        let partial = match (size - number * BUNDLE).min(BUNDLE) {
+            BUNDLE => String::new(),
+            width => format!(".p/{width}"),
+        };
+        let path = format!("{url}/log/tile/entries/{number:03}{partial}");
+        let bytes = http.get(path).send().await.and_then(reqwest::Response::error_for_status);
+        let bytes =
+            bytes.map_err(|error| error.to_string())?.bytes().await.map_err(|error| error.to_string())?;
+        for entry in bundle::decode(&bytes).map_err(|error| error.to_string())? {
+            let leaf = Entry::parse(entry).map_err(|error| error.to_string())?.leaf();
+            sha256.append(entry_leaf(entry), |_, _| {});
+            sha3.append(leaf, |_, _| {});
+            all.sha256.push(sha256.root());
+            all.sha3.push(sha3.root());
+            all.leaves.push(leaf);
+        }
     }
     Ok(all)
+}
+
+/// What is wrong with a log of which these entries were acknowledged, by index and leaf.
+pub async fn wrong_with_log(url: &str, acknowledged: &[(u64, String)]) -> Result<Vec<String>, String> {
+    let http = Client::new();
+    let least = acknowledged.iter().map(|(index, _)| index + 1).max().unwrap_or(0);
+    let checkpoint = covering(&http, url, least + 1).await?;
+    let log = replay(&http, url, checkpoint.size).await?;
+    let mut wrong = wrong_entries(&log, acknowledged);
+    wrong.extend(ask_outside(&http, url).await?);
+    Ok(wrong)
+}
+
+fn wrong_entries(log: &Replayed, acknowledged: &[(u64, String)]) -> Vec<String> {
+    let leaf =
+        |index: u64| usize::try_from(index).ok().and_then(|index| log.leaves.get(index)).map(hex::encode);
+    let wrong = acknowledged.iter().filter_map(|(index, acknowledged)| match leaf(*index) {
+        Some(leaf) if leaf == *acknowledged => None,
+        Some(_) => Some(format!("acknowledged entry {index} is another entry")),
+        None => Some(format!("acknowledged entry {index} is gone")),
+    });
+    wrong.collect()
 }
 
 async fn compare(url: &str, told: &Told) -> Result<Vec<String>, String> {
@@ -132,13 +164,8 @@ async fn compare(url: &str, told: &Told) -> Result<Vec<String>, String> {
     if at(&log.sha256, checkpoint.size) != Some(checkpoint.root) {
         wrong.push(format!("the checkpoint of size {} does not cover its entries", checkpoint.size));
     }
-    for upload in &told.uploads {
-        match at(&log.leaves, upload.index).map(hex::encode) {
-            Some(leaf) if leaf == upload.leaf => {}
-            Some(_) => wrong.push(format!("acknowledged entry {} is another entry", upload.index)),
-            None => wrong.push(format!("acknowledged entry {} is gone", upload.index)),
-        }
-    }
+    let uploads: Vec<_> = told.uploads.iter().map(|upload| (upload.index, upload.leaf.clone())).collect();
+    wrong.extend(wrong_entries(&log, &uploads));
     for (size, root) in &told.heads {
         if at(&log.sha3, *size).map(hex::encode).as_ref() != Some(root) {
             wrong.push(format!("the head of size {size} that an upload was answered with is no prefix"));
