@@ -1,8 +1,9 @@
 //! What a power cut may take: the writes that were not synced. The calls of a relay that takes one upload, gives it to one
 //! reader and takes another back are recorded by `strace`, and at each step it is asked what is certain to be on disk.
 //!
-//! The promises, in calls: before the log may hold the entry of an upload, its payload (content and name) and its key are synced; before
-//! a row speaks of an entry that entry is synced; when a client is answered nothing that its answer rests on is unsynced; when it is
+//! The promises, in calls: before the log may hold the entry of an upload, its payload (content and name), its key and its row are synced;
+//! before a row speaks of an entry that entry is synced; when a client is answered nothing that its answer rests on is unsynced (an upload's
+//! rests on its entry: from that and the first row a start makes the row live); before the log may hold the entry of a burn its row says so; when it is
 //! answered that a payload was taken back, its key's slot was overwritten with zeros, and that is synced.
 //! [`faults`] is pure, and sees recordings that were changed.
 
@@ -19,17 +20,16 @@ use super::{tracer, unable};
 use crate::relay::{User, hash, noise};
 use crate::spawned::Process;
 
-const CALLS: &str =
-    "write,pwrite64,writev,pwritev,sendto,sendmsg,fdatasync,fsync,?rename,renameat,renameat2,ftruncate";
+const CALLS: &str = "write,pwrite64,writev,pwritev,sendto,sendmsg,fdatasync,fsync,ftruncate";
 
 /// What a call did to what counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Step {
     /// A file's content was written. Zeros only, or not.
     Write { file: String, zeros: bool },
-    /// A payload got its name.
-    Name { file: String },
-    /// A file or a directory is on disk as it is now.
+    /// What was written to a file or a directory until now will be on disk when this sync ends.
+    SyncBegins { file: String },
+    /// It ended.
     Sync { file: String },
     /// A client was sent something.
     Answer,
@@ -52,20 +52,29 @@ fn steps(trace: &str, data: &Path) -> Vec<Step> {
         let rest = rest.trim_start();
         if let Some(start) = rest.strip_suffix("<unfinished ...>") {
             // A write counts from its beginning, a sync only from its end.
-            if !is_sync(start) {
-                steps.extend(step(start, data));
-            }
+            steps.extend(step(start, data).map(begins));
             begun.insert(thread, start.to_owned());
         } else if rest.starts_with("<... ") {
             let start = begun.remove(thread).unwrap_or_default();
             if is_sync(&start) && rest.contains("= 0") {
                 steps.extend(step(&start, data));
             }
-        } else if !is_sync(rest) || rest.contains("= 0") {
-            steps.extend(step(rest, data));
+        } else {
+            let whole = step(rest, data);
+            if is_sync(rest) {
+                steps.extend(whole.clone().map(begins));
+            }
+            steps.extend(whole.filter(|_| !is_sync(rest) || rest.contains("= 0")));
         }
     }
     steps
+}
+
+fn begins(step: Step) -> Step {
+    match step {
+        Step::Sync { file } => Step::SyncBegins { file },
+        other => other,
+    }
 }
 
 fn is_sync(call: &str) -> bool {
@@ -78,10 +87,6 @@ fn step(call: &str, data: &Path) -> Option<Step> {
         let path = path.trim_matches('"');
         Path::new(path).strip_prefix(data).ok().map(|path| path.display().to_string())
     };
-    if name.starts_with("rename") {
-        let to = rest.split('"').nth(3)?;
-        return below(to).filter(|file| counts(file)).map(|file| Step::Name { file });
-    }
     let opened = rest.split_once('<')?.1.split_once('>')?.0;
     if opened.starts_with("socket:") || opened.starts_with("TCP") {
         return Some(Step::Answer);
@@ -99,6 +104,10 @@ fn step(call: &str, data: &Path) -> Option<Step> {
 struct Disk {
     /// Files with content, and directories with names, that are not synced.
     dirty: BTreeSet<String>,
+    /// Those of them that nothing was written to since a sync began.
+    covered: BTreeSet<String>,
+    /// Payloads that were begun: each has a new name in its directory.
+    named: BTreeSet<String>,
     /// The newest write to the slots was one of zeros.
     slot_zeroed: bool,
     entry_written: bool,
@@ -109,20 +118,22 @@ impl Disk {
         match step {
             Step::Write { file, zeros } => {
                 self.dirty.insert(file.clone());
+                self.covered.remove(file);
                 if file == "keys.slots" {
                     self.slot_zeroed = *zeros;
                 }
-            }
-            Step::Name { file } => {
-                // Its content goes by its name from now on; the name itself is in the directory.
-                let was = format!("{file}.part");
-                if self.dirty.remove(&was) {
-                    self.dirty.insert(file.clone());
+                if file.starts_with("blobs/") && self.named.insert(file.clone()) {
+                    let directory = Path::new(file).parent().map(|path| path.display().to_string());
+                    self.covered.retain(|covered| Some(covered) != directory.as_ref());
+                    self.dirty.extend(directory);
                 }
-                let directory = Path::new(file).parent().map(|path| path.display().to_string());
-                self.dirty.extend(directory);
             }
-            Step::Sync { file } => drop(self.dirty.remove(file)),
+            Step::SyncBegins { file } => drop(self.covered.insert(file.clone())),
+            Step::Sync { file } => {
+                if self.covered.remove(file) {
+                    self.dirty.remove(file);
+                }
+            }
             Step::Answer => {}
         }
     }
@@ -154,6 +165,12 @@ fn faults(of: Of, steps: &[Step]) -> BTreeSet<&'static str> {
             if disk.may_lose("keys.slots") {
                 faults.insert("the log may speak of a payload whose key is lost");
             }
+            if disk.may_lose("meta.db-wal") {
+                faults.insert("the log may speak of an upload whose row is lost");
+            }
+        }
+        if of == Of::TakingBack && writes("log/wal/") && disk.may_lose("meta.db-wal") {
+            faults.insert("the log may speak of a burn that no row knows of");
         }
         if of == Of::Upload && writes("meta.db-wal") && disk.entry_written && disk.may_lose("log/wal/") {
             faults.insert("a row may speak of an entry that is lost");
@@ -167,8 +184,15 @@ fn faults(of: Of, steps: &[Step]) -> BTreeSet<&'static str> {
                 ("meta.db-wal", "an answer rests on a row that may be lost"),
                 ("keys.slots", "an answer rests on a slot that may be as it was"),
             ] {
-                // Files of payloads go after the key, and come back as noise that the next start removes.
-                if disk.may_lose(what) && !(of != Of::Upload && what == "blobs/") {
+                let may_wait = match of {
+                    // The start makes it again, from the entry and the first row.
+                    Of::Upload => what == "meta.db-wal",
+                    // Files of payloads go after the key, and come back as noise that the next start removes.
+                    Of::Read => what == "blobs/",
+                    // The row that is forgotten last says that it is burned.
+                    Of::TakingBack => what == "blobs/" || what == "meta.db-wal",
+                };
+                if disk.may_lose(what) && !may_wait {
                     faults.insert(fault);
                 }
             }
@@ -269,15 +293,20 @@ async fn a_power_cut_takes_nothing_that_an_answer_rests_on() {
         ("keys.slots", "the log may speak of a payload whose key is lost"),
         ("log/wal/", "a row may speak of an entry that is lost"),
         ("log/wal/", "an answer rests on an entry that may be lost"),
-        ("meta.db-wal", "an answer rests on a row that may be lost"),
+        ("meta.db-wal", "the log may speak of an upload whose row is lost"),
     ] {
         assert!(faults(Of::Upload, &without(upload, what)).contains(fault), "{what}: {fault}");
     }
+    let (_, read) = &recordings[1];
+    let fault = "an answer rests on a row that may be lost";
+    assert!(faults(Of::Read, &without(read, "meta.db-wal")).contains(fault));
     let early = |steps: &[Step]| [vec![Step::Answer], steps.to_vec()].concat();
     assert!(
         faults(Of::TakingBack, &early(taking_back))
             .contains("it is called taken back while its key is there")
     );
+    let fault = "the log may speak of a burn that no row knows of";
+    assert!(faults(Of::TakingBack, &without(taking_back, "meta.db-wal")).contains(fault));
     let fault = "an answer rests on a slot that may be as it was";
     assert!(faults(Of::TakingBack, &without(taking_back, "keys.slots")).contains(fault));
     // A payload whose name is not synced is lost with its directory.
@@ -289,6 +318,22 @@ async fn a_power_cut_takes_nothing_that_an_answer_rests_on() {
 }
 
 #[test]
+fn a_sync_covers_what_was_written_before_it_began() {
+    let wal = || "meta.db-wal".to_owned();
+    let write = || Step::Write { file: wal(), zeros: false };
+    let (begins, ends) = (Step::SyncBegins { file: wal() }, Step::Sync { file: wal() });
+    for (steps, lost) in [
+        (vec![write(), begins.clone(), ends.clone()], false),
+        (vec![write(), begins, write(), ends.clone()], true),
+        (vec![write(), ends], true),
+    ] {
+        let mut disk = Disk::default();
+        steps.iter().for_each(|step| disk.take(step));
+        assert_eq!(disk.may_lose("meta.db-wal"), lost, "{steps:?}");
+    }
+}
+
+#[test]
 fn a_sync_counts_from_its_end_and_a_write_from_its_beginning() {
     let data = Path::new("/d");
     let trace = r#"7 pwrite64(9</d/keys.slots>, "PKS1x", 64, 128 <unfinished ...>
@@ -296,7 +341,6 @@ fn a_sync_counts_from_its_end_and_a_write_from_its_beginning() {
 7 <... pwrite64 resumed>)   = 64
 8 <... fdatasync resumed>)  = 0
 8 fdatasync(4</d/meta.db-wal>) = -1 EIO (Input/output error)
-9 rename("/d/blobs/ab/x.part", "/d/blobs/ab/x") = 0
 9 pwrite64(9</d/keys.slots>, "\0\0\0", 64, 128) = 64
 9 write(3<socket:[77]>, "HTTP/1.1", 8) = 8
 9 write(3</d/other>, "x", 1) = 1
@@ -306,8 +350,9 @@ fn a_sync_counts_from_its_end_and_a_write_from_its_beginning() {
         steps(trace, data),
         [
             Step::Write { file: file("keys.slots"), zeros: false },
+            Step::SyncBegins { file: file("meta.db-wal") },
             Step::Sync { file: file("meta.db-wal") },
-            Step::Name { file: file("blobs/ab/x") },
+            Step::SyncBegins { file: file("meta.db-wal") },
             Step::Write { file: file("keys.slots"), zeros: true },
             Step::Answer,
         ]
