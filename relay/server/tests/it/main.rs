@@ -10,6 +10,7 @@ mod anchors;
 mod anonymous;
 mod archive;
 mod backup;
+mod boundless;
 mod browser;
 mod burned_keys;
 mod caching;
