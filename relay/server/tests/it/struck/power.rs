@@ -82,7 +82,7 @@ fn is_sync(call: &str) -> bool {
 }
 
 fn step(call: &str, data: &Path) -> Option<Step> {
-    let (name, rest) = call.split_once('(')?;
+    let (_, rest) = call.split_once('(')?;
     let below = |path: &str| {
         let path = path.trim_matches('"');
         Path::new(path).strip_prefix(data).ok().map(|path| path.display().to_string())
