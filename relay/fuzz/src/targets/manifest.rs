@@ -35,7 +35,8 @@ pub(super) const MANIFEST: Target = Target {
 
 fn manifest(input: &[u8]) {
     let Ok(read) = serde_json::from_slice::<Manifest>(input) else { return };
-    let text = canonical::to_vec(&read).expect("numbers and texts can be written");
+    // A number that not every reader of JSON takes exactly is in no manifest of ours, and fits no file.
+    let Ok(text) = canonical::to_vec(&read) else { return };
     assert_eq!(serde_json::from_slice::<Manifest>(&text).expect("what was written"), read);
     assert_eq!(canonical::to_vec(&read).expect("again"), text, "one manifest, one text");
 }
