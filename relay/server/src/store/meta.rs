@@ -1,7 +1,7 @@
 //! `meta.db`: one writer thread that commits many requests at once, one that syncs, and readers with connections of their own.
 //!
 //! SQLite in WAL mode with `synchronous=NORMAL`: it syncs around its checkpoints, and a commit only appends to the write-ahead
-//! log. That file is synced here, by a thread of its own ([`Syncer`]): while one batch is being synced the next is written, and
+//! log. That file is synced here, by a thread of its own (`Syncer`): while one batch is being synced the next is written, and
 //! everything committed meanwhile shares the next sync. A commit is seen by readers at once; who asked for it is answered when it is
 //! durable, or, where a start puts right what a crash loses, when it is seen ([`Meta::write_soon`]). Each request runs in its own
 //! savepoint, so one that fails takes nothing of its neighbours with it. A failed sync ends the process. No payload key ever
