@@ -1,6 +1,8 @@
 //! What a process holds: resident memory and open descriptors.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
 
 #[derive(Debug, Clone, Copy)]
 pub struct Vitals {
@@ -28,14 +30,32 @@ pub fn forget_peak(process: u32) {
     fs::write(format!("/proc/{process}/clear_refs"), "5").unwrap();
 }
 
+/// A process of its own takes memory and files, so that nothing else in this one moves the figures.
 #[test]
 fn what_a_process_holds_is_seen() {
-    let before = Vitals::of(std::process::id());
-    let memory = std::hint::black_box(vec![1_u8; 256 << 20]);
-    let files: Vec<_> = (0..50).map(|_| fs::File::open("/proc/self/status").unwrap()).collect();
-    let with = Vitals::of(std::process::id());
-    assert!(with.memory > before.memory + (128 << 20) && with.descriptors > before.descriptors + 25);
-    drop((memory, files));
-    let after = Vitals::of(std::process::id());
-    assert!(after.peak > before.memory + (128 << 20));
+    let script = r#"
+        echo; read -r
+        printf -v held '%134217728d' 0; for i in {1..50}; do exec {file}</dev/null; done
+        echo; read -r
+        held=; echo; read -r
+    "#;
+    let mut holder = Command::new("bash")
+        .args(["-c", script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut go_on = holder.stdin.take().unwrap();
+    let mut reached = BufReader::new(holder.stdout.take().unwrap());
+    let mut next = || {
+        reached.read_line(&mut String::new()).unwrap();
+        let seen = Vitals::of(holder.id());
+        go_on.write_all(b"\n").unwrap();
+        seen
+    };
+    let (before, with, after) = (next(), next(), next());
+    holder.wait().unwrap();
+    assert!(with.memory > before.memory + (128 << 20), "{before:?} {with:?}");
+    assert_eq!(with.descriptors, before.descriptors + 50);
+    assert!(after.memory < with.memory - (64 << 20) && after.peak >= with.memory, "{with:?} {after:?}");
 }
