@@ -114,6 +114,15 @@ impl Bed {
         Ok(serde_json::from_str(&self.kubectl(&["-n", namespace, "get", what, "-o", "json"])?)?)
     }
 
+    /// The address of the node, where pods reach what runs on this machine.
+    pub(crate) fn node_address(&self) -> Result<String> {
+        let nodes = self.get("", "nodes")?;
+        let addresses = nodes["items"][0]["status"]["addresses"].as_array().cloned().unwrap_or_default();
+        let internal = addresses.iter().find(|address| address["type"] == "InternalIP");
+        let internal = internal.and_then(|address| address["address"].as_str());
+        internal.map(str::to_owned).context("the node has no InternalIP")
+    }
+
     /// Waits until a condition of a resource is true.
     pub(crate) fn wait_condition(
         &self,

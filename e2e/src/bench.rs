@@ -12,7 +12,9 @@ mod line;
 mod log_http;
 mod log_relay;
 mod memory;
+mod plot;
 mod process;
+mod scale;
 mod start;
 mod upload;
 
@@ -23,8 +25,8 @@ use anyhow::{Result, bail};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// transfer-upload, transfer-raw, transfer-download, transfer-memory, transfer-claims, transfer-start, transfer-large,
-    /// log-http or log-relay.
+    /// transfer-upload, transfer-raw, transfer-download, transfer-memory, transfer-claims, transfer-start, transfer-scale,
+    /// transfer-large, log-http or log-relay.
     name: String,
     /// The relay to measure.
     #[arg(long, env = "PARAMANT_RELAY_BINARY")]
@@ -50,6 +52,9 @@ pub(crate) struct Arguments {
     /// Bytes of the file that transfer-large sends: 10 GiB. Twice as much disk is needed.
     #[arg(long)]
     bytes: Option<u64>,
+    /// A folder for the drawings of transfer-scale.
+    #[arg(long)]
+    plots: Option<PathBuf>,
 }
 
 impl Arguments {
@@ -77,10 +82,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             "transfer-memory" => memory::run(arguments, directory.path()).await,
             "transfer-claims" => claims::run(arguments, directory.path()).await,
             "transfer-download" => download::run(arguments, directory.path()).await,
+            "transfer-scale" => scale::run(arguments, directory.path()).await,
             "log-http" => log_http::run(arguments, directory.path()).await,
             "log-relay" => log_relay::run(arguments, directory.path()).await,
             other => bail!(
-                "no benchmark named {other}; there are transfer-upload, transfer-raw, transfer-download, transfer-memory, transfer-claims, transfer-start, transfer-large, log-http and log-relay"
+                "no benchmark named {other}; there are transfer-upload, transfer-raw, transfer-download, transfer-memory, transfer-claims, transfer-start, transfer-scale, transfer-large, log-http and log-relay"
             ),
         }
     })

@@ -53,12 +53,24 @@ impl Relay {
 
     /// Uploads one blob by the published route; answers status and body.
     pub(crate) fn upload(&self, bytes: &[u8], digest: &str) -> Result<(u16, Value)> {
-        let answer = self
-            .http
-            .post(format!("{}/v2/inbound", self.url))
-            .header("X-Api-Key", &self.key)
-            .json(&json!({ "hash": digest, "payload": STANDARD.encode(bytes), "ttl_ms": 3_600_000 }))
-            .send()?;
+        let body = json!({ "hash": digest, "payload": STANDARD.encode(bytes), "ttl_ms": 3_600_000 });
+        self.post("/v2/inbound", &body)
+    }
+
+    /// The same for a device that is told of it.
+    pub(crate) fn upload_for(&self, device: &str, bytes: &[u8], digest: &str) -> Result<(u16, Value)> {
+        let meta = json!({ "device_id": device });
+        let payload = STANDARD.encode(bytes);
+        self.post(
+            "/v2/inbound",
+            &json!({ "hash": digest, "payload": payload, "ttl_ms": 3_600_000, "meta": meta }),
+        )
+    }
+
+    /// Asks with the account's key; answers status and body.
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Result<(u16, Value)> {
+        let request = self.http.post(format!("{}{path}", self.url)).header("X-Api-Key", &self.key);
+        let answer = request.json(body).send()?;
         let status = answer.status().as_u16();
         Ok((status, answer.json().unwrap_or(Value::Null)))
     }

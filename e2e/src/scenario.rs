@@ -22,6 +22,7 @@ mod sdk_tour;
 mod silence;
 mod tamper;
 mod template;
+mod webhooks;
 mod witnesses;
 
 use anyhow::{Result, bail};
@@ -65,6 +66,7 @@ const ALL: &[Scenario] = scenarios![
     Cluster "template", "an evicted pod comes back with the old template while a new one waits", template::run;
     Bed "network", "the relay pod originates no packet", network::run;
     Bed "witnesses", "witnesses outside the cluster cosign through the courier; the relay pod originates no packet", witnesses::run;
+    Bed "webhooks", "a server outside the cluster is told of uploads through the courier; the relay pod originates no packet", webhooks::run;
     Cluster "kill", "acknowledged uploads survive kill -9 of the relay's process", kill::of_process;
     Bed "kill-pod", "acknowledged uploads survive kill -9 in the pod", kill::in_pod;
     Bed "full-disk", "a volume that runs full refuses uploads, loses nothing and heals by itself", full_disk::run;

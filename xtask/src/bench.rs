@@ -32,6 +32,9 @@ const LOG_HTTP: &str = "log-http";
 /// Needs an outside judge and the command line. Takes too long to be one of `all`.
 const LOG_RELAY: &str = "log-relay";
 
+/// Draws what it measured. Takes too long to be one of `all`.
+const SCALE: &str = "transfer-scale";
+
 /// Needs the command line, and twice 10 GiB of disk: none of `all`.
 const LARGE: &str = "transfer-large";
 
@@ -59,6 +62,7 @@ const BENCHES: &[Bench] = &[
     transfer("transfer-memory", &["bench", "transfer-memory"]),
     transfer("transfer-claims", &["bench", "transfer-claims"]),
     transfer("transfer-start", &["bench", "transfer-start"]),
+    transfer(SCALE, &["bench", SCALE]),
     transfer(LARGE, &["bench", LARGE]),
 ];
 
@@ -71,7 +75,11 @@ pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<()> {
     let chosen: Vec<&Bench> = BENCHES
         .iter()
         .filter(|bench| {
-            if wanted == "all" { ![LOG_RELAY, LARGE].contains(&bench.name) } else { bench.name == wanted }
+            if wanted == "all" {
+                ![LOG_RELAY, SCALE, LARGE].contains(&bench.name)
+            } else {
+                bench.name == wanted
+            }
         })
         .collect();
     if chosen.is_empty() {

@@ -63,10 +63,15 @@ pub struct Witness {
 
 /// Where users' webhooks may go.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct Webhooks {
     /// Hosts a webhook may name.
     #[schemars(length(min = 1, max = 32), extend("x-kubernetes-list-type" = "set"))]
     pub hosts: Vec<HostName>,
+    /// PEM certificates of the authorities that these hosts are believed by; absent: the public ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = clause::CA_BUNDLE_IS_PEM)]
+    pub ca_bundle: Option<CaBundle>,
     /// Where the courier that delivers them may connect to.
     pub egress: Egress,
 }

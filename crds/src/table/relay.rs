@@ -196,6 +196,12 @@ pub(super) const ROWS: &[Row] = &[
         "{ image: 'registry.example/paramant/relay:1.0.0', log: { witnesses: { quorum: 1, members: [{ name: w, publicKey: 'witness.example+82bca4dd+BNdamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1Ea', url: 'https://witness.example' }], egress: { cidrs: ['192.0.2.1/24'] } } } }",
     ),
     relay(
+        "spec.webhooks.caBundle",
+        clause::CA_BUNDLE_IS_PEM,
+        "{ image: 'registry.example/paramant/relay:1.0.0', webhooks: { hosts: [hooks.example], caBundle: '-----BEGIN PRIVATE KEY-----', egress: { cidrs: ['192.0.2.0/24'] } } }",
+        "{ image: 'registry.example/paramant/relay:1.0.0', webhooks: { hosts: [hooks.example], caBundle: '-----BEGIN CERTIFICATE-----', egress: { cidrs: ['192.0.2.0/24'] } } }",
+    ),
+    relay(
         "spec.webhooks.egress",
         clause::EGRESS_NAMES_A_WAY,
         "{ image: 'registry.example/paramant/relay:1.0.0', webhooks: { hosts: [hooks.example], egress: {} } }",

@@ -45,8 +45,8 @@ pub(crate) async fn run(arguments: &Arguments, directory: &Path) -> Result<()> {
         digests.push(format!("{}/v2/outbound/{digest}", relay.url));
     }
     let bare = baseline::server(directory, Bytes::from(bytes)).await?;
-    let bare = fetch(&relay.http, "", Arc::new(vec![bare; BLOBS]), limit).await?;
-    let rate = fetch(&relay.http, &relay.key, Arc::new(digests), limit).await?;
+    let bare = fetch(&relay.http, "", Arc::new(vec![bare; BLOBS]), LENGTH, IN_FLIGHT, limit).await?;
+    let rate = fetch(&relay.http, &relay.key, Arc::new(digests), LENGTH, IN_FLIGHT, limit).await?;
     line::print("bare-get-1MiB", bare, "1/s", None);
     line::print("download-1MiB", rate, "1/s", None);
     line::print("download-1MiB-ratio", rate / bare, "ratio", Some(0.7));
@@ -54,11 +54,19 @@ pub(crate) async fn run(arguments: &Arguments, directory: &Path) -> Result<()> {
     Ok(())
 }
 
-async fn fetch(http: &reqwest::Client, key: &str, urls: Arc<Vec<String>>, limit: Duration) -> Result<f64> {
+/// Reads each URL once, so many at a time, until the limit or the end; answers how many in a second.
+pub(super) async fn fetch(
+    http: &reqwest::Client,
+    key: &str,
+    urls: Arc<Vec<String>>,
+    length: usize,
+    in_flight: usize,
+    limit: Duration,
+) -> Result<f64> {
     let next = Arc::new(AtomicU64::new(0));
     let began = Instant::now();
     let mut workers = tokio::task::JoinSet::new();
-    for _ in 0..IN_FLIGHT {
+    for _ in 0..in_flight {
         let (http, key, urls, next) = (http.clone(), key.to_owned(), urls.clone(), next.clone());
         workers.spawn(async move {
             let mut got = 0_u64;
@@ -70,7 +78,7 @@ async fn fetch(http: &reqwest::Client, key: &str, urls: Arc<Vec<String>>, limit:
                 if !answer.status().is_success() {
                     bail!("a GET answered {}", answer.status());
                 }
-                if answer.bytes().await?.len() != LENGTH {
+                if answer.bytes().await?.len() != length {
                     bail!("a download was short");
                 }
                 got += 1;

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use super::start;
 use crate::standalone::{Standalone, TOKEN};
 
 const LIMITS: &str =
@@ -20,7 +21,19 @@ pub(crate) struct Relay {
 
 impl Relay {
     pub(crate) async fn start(binary: &Path, directory: &Path) -> Result<Relay> {
-        let process = Standalone::start(binary, &directory.join("relay"), LIMITS)?;
+        Self::with_log(binary, directory, 0).await
+    }
+
+    /// With so many entries in its log.
+    pub(crate) async fn with_log(binary: &Path, directory: &Path, entries: u64) -> Result<Relay> {
+        let mut process = Standalone::start(binary, &directory.join("relay"), LIMITS)?;
+        if entries > 0 {
+            process = tokio::task::spawn_blocking(move || {
+                start::fill(&mut process, entries)?;
+                Ok::<_, anyhow::Error>(process)
+            })
+            .await??;
+        }
         let url = process.url().to_owned();
         let http = reqwest::Client::builder().no_proxy().build()?;
         let answer: Value = http

@@ -32,10 +32,7 @@ impl CheckpointSigner for Nobody {
 pub(crate) fn run(arguments: &Arguments, directory: &Path) -> Result<()> {
     let entries = arguments.entries.unwrap_or(ENTRIES);
     let mut relay = Standalone::start(&arguments.relay, &directory.join("relay"), "minFreeDisk: 1Gi")?;
-    relay.kill()?;
-    append(&relay.data().join("log"), entries)?;
-    relay.restart()?;
-    published(&relay, entries)?;
+    fill(&mut relay, entries)?;
     let mut took = Vec::new();
     for _ in 0..STARTS {
         relay.kill()?;
@@ -56,6 +53,14 @@ pub(crate) fn run(arguments: &Arguments, directory: &Path) -> Result<()> {
     line::print("start-entries", entries as f64, "entries", None);
     line::print_at_most("start-memory-idle", relay.memory()?, "MiB", 64.0);
     Ok(())
+}
+
+/// Lets the relay's log have so many entries more, published and derived.
+pub(super) fn fill(relay: &mut Standalone, entries: u64) -> Result<()> {
+    relay.kill()?;
+    append(&relay.data().join("log"), entries)?;
+    relay.restart()?;
+    published(relay, entries)
 }
 
 /// Transfers of nobody: leaves that open with nothing, which is all a log ever shows of them.

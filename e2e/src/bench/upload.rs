@@ -18,7 +18,7 @@ use serde_json::json;
 use super::{Arguments, baseline, line, process};
 use crate::relay::random_blob;
 
-const SMALL: usize = 4096;
+pub(super) const SMALL: usize = 4096;
 const LARGE: usize = 5 * 1024 * 1024;
 const IN_FLIGHT: usize = 16;
 const LARGE_IN_FLIGHT: usize = 4;
@@ -30,7 +30,7 @@ pub(crate) async fn run(arguments: &Arguments, directory: &Path) -> Result<()> {
     line::print_at_most("relay-memory-idle", relay.memory()?, "MiB", 64.0);
 
     let bare = baseline::durable_files(directory, SMALL, IN_FLIGHT, limit)?;
-    let rate = small(&relay, limit).await?;
+    let rate = small(&relay, IN_FLIGHT, limit).await?.rate;
     line::print("durable-file-bare-16", bare, "1/s", None);
     line::print("upload-4KiB-16", rate, "1/s", None);
     line::print("upload-4KiB-ratio", rate / bare, "ratio", Some(0.35));
@@ -58,13 +58,22 @@ pub(crate) async fn raw(arguments: &Arguments, directory: &Path) -> Result<()> {
     Ok(())
 }
 
-async fn small(relay: &Arc<process::Relay>, limit: Duration) -> Result<f64> {
-    let done = Arc::new(AtomicU64::new(0));
+/// What uploads came to.
+pub(super) struct Sent {
+    /// In a second.
+    pub(super) rate: f64,
+    /// Where each can be read.
+    pub(super) urls: Vec<String>,
+}
+
+/// Uploads files of [`SMALL`] bytes, so many at a time.
+pub(super) async fn small(relay: &Arc<process::Relay>, in_flight: usize, limit: Duration) -> Result<Sent> {
     let began = Instant::now();
     let mut workers = tokio::task::JoinSet::new();
-    for _ in 0..IN_FLIGHT {
-        let (relay, done) = (relay.clone(), done.clone());
+    for _ in 0..in_flight {
+        let relay = relay.clone();
         workers.spawn(async move {
+            let mut urls = Vec::new();
             while began.elapsed() < limit {
                 let (bytes, digest) = random_blob(SMALL)?;
                 let body = json!({ "hash": digest, "payload": STANDARD.encode(&bytes), "ttl_ms": 3_600_000 });
@@ -79,15 +88,16 @@ async fn small(relay: &Arc<process::Relay>, limit: Duration) -> Result<f64> {
                     bail!("an upload answered {}: {}", answer.status(), answer.text().await?);
                 }
                 answer.bytes().await?;
-                done.fetch_add(1, Ordering::Relaxed);
+                urls.push(format!("{}/v2/outbound/{digest}", relay.url));
             }
-            Ok(())
+            Ok(urls)
         });
     }
+    let mut urls = Vec::new();
     while let Some(worker) = workers.join_next().await {
-        worker??;
+        urls.extend(worker??);
     }
-    Ok(done.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64())
+    Ok(Sent { rate: urls.len() as f64 / began.elapsed().as_secs_f64(), urls })
 }
 
 /// PUTs each body once, so that no upload is a repetition; stops at the limit or when all are sent.

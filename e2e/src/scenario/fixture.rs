@@ -72,6 +72,21 @@ impl<'a> Fixture<'a> {
         Ok(self.bed.get(&self.namespace, what)?.pointer(pointer).cloned().unwrap_or_default())
     }
 
+    /// Whether there is such an object.
+    pub(crate) fn exists(&self, what: &str) -> bool {
+        let found =
+            self.bed.kubectl(&["-n", &self.namespace, "get", what, "--ignore-not-found", "-o", "name"]);
+        found.is_ok_and(|name| !name.trim().is_empty())
+    }
+
+    /// Waits until none of these objects is there.
+    pub(crate) fn wait_gone(&self, what: &[&str]) -> Result<()> {
+        crate::process::wait_for("objects to be gone", Duration::from_secs(60), || {
+            let left: Vec<_> = what.iter().filter(|what| self.exists(what)).collect();
+            Ok(if left.is_empty() { Ok(()) } else { Err(format!("still there: {left:?}")) })
+        })
+    }
+
     /// The folder on this machine that a relay's volume is.
     pub(crate) fn data_folder(&self, relay: &str) -> Result<PathBuf> {
         let volume = self.field(&format!("pvc/data-{relay}-0"), "/spec/volumeName")?;

@@ -34,7 +34,7 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     alone(&fixture, &relay)?;
 
     let directory = tempfile::tempdir()?;
-    let node = node_address(bed)?;
+    let node = bed.node_address()?;
     let log = Log::of(&relay)?;
     let one = Lite::start(bed, directory.path(), &node, 1, &log)?;
     let mut two = Lite::start(bed, directory.path(), &node, 2, &log)?;
@@ -55,10 +55,7 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     witnessed(&relay, lost, 2)?;
 
     fixture.apply("health", "")?;
-    wait_for("the courier to be gone", Duration::from_secs(60), || {
-        let left: Vec<_> = COURIER.iter().filter(|what| exists(&fixture, what)).collect();
-        Ok(if left.is_empty() { Ok(()) } else { Err(format!("still there: {left:?}")) })
-    })?;
+    fixture.wait_gone(COURIER)?;
     said(&fixture, "False", "NoWitnesses", "two different logs")?;
     relay.roundtrip(20_000)?;
     auditors::paramant_audit(bed, &relay.url)?;
@@ -85,19 +82,10 @@ fn alone(fixture: &Fixture<'_>, relay: &Relay) -> Result<()> {
     if !policy.contains("two different logs") || !policy.ends_with("quorum none\n") {
         bail!("/log/policy does not say that no witness watches:\n{policy}");
     }
-    if COURIER.iter().any(|what| exists(fixture, what)) {
+    if COURIER.iter().any(|what| fixture.exists(what)) {
         bail!("there is a courier, though nothing was switched on");
     }
     Ok(())
-}
-
-/// The address of the node, where pods reach what runs on this machine.
-fn node_address(bed: &Bed) -> Result<String> {
-    let nodes = bed.get("", "nodes")?;
-    let addresses = nodes["items"][0]["status"]["addresses"].as_array().cloned().unwrap_or_default();
-    let internal = addresses.iter().find(|address| address["type"] == "InternalIP");
-    let internal = internal.and_then(|address| address["address"].as_str());
-    internal.map(str::to_owned).context("the node has no InternalIP")
 }
 
 /// The log, as witnesses are told of it.
@@ -252,10 +240,4 @@ fn judge_policy(bed: &Bed, fixture: &Fixture<'_>, relay: &Relay, node: &str) -> 
     }
     let ready = bed.kubectl(&["-n", &fixture.namespace, "rollout", "status", COURIER[0], "--timeout=60s"]);
     ready.map(drop)
-}
-
-fn exists(fixture: &Fixture<'_>, what: &str) -> bool {
-    let found =
-        fixture.bed.kubectl(&["-n", &fixture.namespace, "get", what, "--ignore-not-found", "-o", "name"]);
-    found.is_ok_and(|name| !name.trim().is_empty())
 }

@@ -92,8 +92,11 @@ struct Witnesses<'a> {
 }
 
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Webhooks<'a> {
     hosts: &'a [HostName],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca_bundle: Option<&'a str>,
     reach: &'static str,
 }
 
@@ -115,13 +118,20 @@ struct License {
     directory: &'static str,
 }
 
+/// The relay opens no connection there.
+const IN_A_CLUSTER: &str = "Courier";
+
+fn webhooks(wanted: &paramant_crds::relay::Webhooks) -> Webhooks<'_> {
+    let ca_bundle = wanted.ca_bundle.as_ref().map(|bundle| bundle.as_str());
+    Webhooks { hosts: &wanted.hosts, ca_bundle, reach: IN_A_CLUSTER }
+}
+
 fn log(log: &paramant_crds::relay::Log) -> Log<'_> {
     let witnesses = log.witnesses.as_ref().map(|wanted| Witnesses {
         quorum: wanted.quorum,
         members: &wanted.members,
         ca_bundle: wanted.ca_bundle.as_ref().map(|bundle| bundle.as_str()),
-        // In a cluster the relay opens no connection.
-        reach: "Courier",
+        reach: IN_A_CLUSTER,
     });
     Log { origin: log.origin.as_ref().map(|origin| origin.as_str()), witnesses }
 }
@@ -139,8 +149,7 @@ pub fn relay_yaml(subject: &Subject<'_>, fixed: &StaticSettings) -> String {
             probes: every(PROBES_PORT),
         },
         log: spec.log.as_ref().map(log).filter(|log| log.origin.is_some() || log.witnesses.is_some()),
-        // In a cluster the relay opens no connection.
-        webhooks: spec.webhooks.as_ref().map(|wanted| Webhooks { hosts: &wanted.hosts, reach: "Courier" }),
+        webhooks: spec.webhooks.as_ref().map(webhooks),
         control: Control {
             operator_ca: format!("{CONFIG_DIR}/{}", super::CA_KEY),
             token_file: format!("{TOKEN_DIR}/operator-token"),

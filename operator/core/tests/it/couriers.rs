@@ -135,8 +135,10 @@ fn a_witness_that_no_relay_could_read_is_told_before_anything_is_made() {
     assert!(cluster.get("Deployment", COURIER).is_none());
 }
 
+const CA: &str = "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n";
+
 fn webhooks() -> Value {
-    json!({ "hosts": ["hooks.example"], "egress": { "cidrs": ["203.0.113.0/24"] } })
+    json!({ "hosts": ["hooks.example"], "caBundle": CA, "egress": { "cidrs": ["203.0.113.0/24"] } })
 }
 
 #[test]
@@ -165,7 +167,10 @@ fn a_relay_with_webhooks_has_a_courier_of_their_own_beside_that_to_witnesses() {
     }
     let settings = cluster.get("ConfigMap", "health-config").unwrap()["data"]["relay.yaml"].clone();
     let settings: Value = serde_saphyr::from_str(settings.as_str().unwrap()).unwrap();
-    assert_eq!(settings["webhooks"], json!({ "hosts": ["hooks.example"], "reach": "Courier" }));
+    assert_eq!(
+        settings["webhooks"],
+        json!({ "hosts": ["hooks.example"], "caBundle": CA, "reach": "Courier" })
+    );
 
     cluster.deeds.clear();
     cluster.edit(|spec| spec["log"] = Value::Null);

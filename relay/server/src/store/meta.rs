@@ -1,29 +1,29 @@
 //! `meta.db`: one writer thread that commits many requests at once, one that syncs, and readers with connections of their own.
 //!
 //! SQLite in WAL mode with `synchronous=NORMAL`: it syncs around its checkpoints, and a commit only appends to the write-ahead
-//! log. That file is synced here, by a thread of its own (`Syncer`): while one batch is being synced the next is written, and
+//! log. That file is synced here, by a thread of its own (`syncer`): while one batch is being synced the next is written, and
 //! everything committed meanwhile shares the next sync. A commit is seen by readers at once; who asked for it is answered when it is
 //! durable, or, where a start puts right what a crash loses, when it is seen ([`Meta::write_soon`]). Each request runs in its own
 //! savepoint, so one that fails takes nothing of its neighbours with it. A failed sync ends the process. No payload key ever
 //! enters this file: with `secure_delete` they would still linger in the write-ahead log.
+
+mod syncer;
+mod writer;
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::oneshot;
 
+use self::syncer::Syncer;
+use self::writer::{Finish, Job, Until, Writer};
 use super::migrations::{self, MigrationError};
-use crate::failed_sync;
 
-/// Requests in one transaction at most, so that the first waiter of a burst is not held up by the last.
-const BATCH: usize = 256;
-/// How long a change that nobody waits for is not durable at most.
-const SOON: Duration = Duration::from_millis(200);
 /// Reader connections kept open; more are opened under load and closed again.
 const IDLE_READERS: usize = 8;
 
@@ -261,192 +261,6 @@ impl Meta {
     }
 }
 
-/// What a request waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Until {
-    /// Readers see it.
-    Seen,
-    /// No crash takes it away.
-    Durable,
-}
-
-/// A request on its way through the writer: given the connection it runs its statements; given none (its batch is already
-/// lost) it runs nothing.
-struct Job {
-    until: Until,
-    statements: Statements,
-}
-
-type Statements = Box<dyn FnOnce(Option<&Connection>) -> Executed + Send>;
-
-/// Tells whoever asked the fate of the transaction.
-type Finish = Box<dyn FnOnce(Result<(), MetaError>) + Send>;
-
-/// A request whose statements have run.
-struct Executed {
-    /// Undo its savepoint.
-    failed: bool,
-    finish: Finish,
-}
-
-impl Job {
-    fn new<T, E>(
-        until: Until,
-        change: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
-        answer: impl FnOnce(Result<T, E>) + Send + 'static,
-    ) -> Self
-    where
-        T: Send + 'static,
-        E: From<MetaError> + Send + 'static,
-    {
-        let statements: Statements = Box::new(move |connection| {
-            let result = connection.map(change);
-            Executed {
-                failed: !matches!(result, Some(Ok(_))),
-                finish: Box::new(move |fate| {
-                    answer(match (result, fate) {
-                        (Some(Err(own)), _) => Err(own),
-                        (_, Err(shared)) => Err(shared.into()),
-                        (Some(Ok(value)), Ok(())) => Ok(value),
-                        (None, Ok(())) => Err(MetaError::Closed.into()),
-                    })
-                }),
-            }
-        });
-        Self { until, statements }
-    }
-}
-
-/// Those who wait for one batch.
-#[derive(Default)]
-struct Waiting {
-    seen: Vec<Finish>,
-    durable: Vec<Finish>,
-}
-
-struct Writer {
-    connection: Connection,
-    syncer: Syncer,
-}
-
-impl Writer {
-    fn run(self, inbox: &mpsc::Receiver<Job>) {
-        while let Ok(first) = inbox.recv() {
-            let mut waiting = Waiting::default();
-            let fate = self.commit(std::iter::once(first).chain(inbox.try_iter()).take(BATCH), &mut waiting);
-            if let Err(MetaError::Sqlite(error)) = &fate
-                && error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure)
-            {
-                failed_sync::end("meta.db", &**error);
-            }
-            for finish in waiting.seen {
-                finish(fate.clone());
-            }
-            match fate {
-                Ok(()) => self.syncer.sync(waiting.durable),
-                Err(_) => waiting.durable.into_iter().for_each(|finish| finish(fate.clone())),
-            }
-        }
-        // The last sync before the file is closed.
-        self.syncer.close();
-    }
-
-    fn commit(&self, jobs: impl Iterator<Item = Job>, waiting: &mut Waiting) -> Result<(), MetaError> {
-        let mut fate = self.connection.execute_batch("BEGIN IMMEDIATE").map_err(MetaError::from);
-        for job in jobs {
-            let queue = match job.until {
-                Until::Seen => &mut waiting.seen,
-                Until::Durable => &mut waiting.durable,
-            };
-            if fate.is_ok() {
-                fate = self.execute(job, queue);
-            } else {
-                queue.push((job.statements)(None).finish);
-            }
-        }
-        if fate.is_ok() {
-            fate = self.connection.execute_batch("COMMIT").map_err(MetaError::from);
-        }
-        if fate.is_err() && !self.connection.is_autocommit() {
-            drop(self.connection.execute_batch("ROLLBACK"));
-        }
-        fate
-    }
-
-    fn execute(&self, job: Job, queue: &mut Vec<Finish>) -> Result<(), MetaError> {
-        self.connection.execute_batch("SAVEPOINT request")?;
-        let request = (job.statements)(Some(&self.connection));
-        queue.push(request.finish);
-        if self.connection.is_autocommit() {
-            // A full disk makes SQLite roll the whole transaction back by itself.
-            return Err(MetaError::Full);
-        }
-        if request.failed {
-            self.connection.execute_batch("ROLLBACK TO request")?;
-        }
-        self.connection.execute_batch("RELEASE request")?;
-        Ok(())
-    }
-}
-
-/// The thread that syncs the write-ahead log. A sync covers every commit before it, so whoever waits when it begins is answered by it.
-/// A batch that nobody waits for is synced with the next that somebody does, or after [`SOON`].
-struct Syncer {
-    batches: mpsc::Sender<Vec<Finish>>,
-    thread: JoinHandle<()>,
-}
-
-impl Syncer {
-    fn start(wal: File) -> std::io::Result<Self> {
-        let (batches, inbox) = mpsc::channel();
-        let thread = std::thread::Builder::new().name("meta-sync".into()).spawn(move || {
-            let mut due = None;
-            while let Some(waiting) = next_to_sync(&inbox, &mut due) {
-                if let Err(error) = wal.sync_data() {
-                    failed_sync::end("meta.db-wal", &error);
-                }
-                due = None;
-                waiting.into_iter().for_each(|finish| finish(Ok(())));
-            }
-        })?;
-        Ok(Self { batches, thread })
-    }
-
-    fn sync(&self, waiting: Vec<Finish>) {
-        if let Err(mpsc::SendError(waiting)) = self.batches.send(waiting) {
-            // The thread ends only with the process or after `close`.
-            waiting.into_iter().for_each(|finish| finish(Err(MetaError::Closed)));
-        }
-    }
-
-    fn close(self) {
-        drop(self.batches);
-        drop(self.thread.join());
-    }
-}
-
-/// Waits until there is something to sync, and answers for whom. `due`: when what nobody waits for must be synced. `None`: the store
-/// closes, and nothing is left.
-fn next_to_sync(inbox: &mpsc::Receiver<Vec<Finish>>, due: &mut Option<Instant>) -> Option<Vec<Finish>> {
-    loop {
-        let next = match *due {
-            None => inbox.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
-            Some(due) => inbox.recv_timeout(due.saturating_duration_since(Instant::now())),
-        };
-        match next {
-            Ok(mut waiting) => {
-                waiting.extend(inbox.try_iter().flatten());
-                if !waiting.is_empty() {
-                    return Some(waiting);
-                }
-                due.get_or_insert_with(|| Instant::now() + SOON);
-            }
-            Err(mpsc::RecvTimeoutError::Timeout) => return Some(Vec::new()),
-            Err(mpsc::RecvTimeoutError::Disconnected) => return due.map(|_| Vec::new()),
-        }
-    }
-}
-
 fn wal(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push("-wal");
@@ -564,25 +378,6 @@ mod tests {
         let again = Meta::open(&dir.path().join("meta.db")).unwrap();
         assert!(size("meta.db-wal") >= 4_000_000 && size("meta.db") <= file + 262_144);
         assert_eq!(count(&again), 3000);
-    }
-
-    #[test]
-    fn what_nobody_waits_for_is_synced_with_the_next_or_soon_and_before_the_end() {
-        let (batches, inbox) = mpsc::channel::<Vec<Finish>>();
-        let waiting = || vec![Box::new(|_| ()) as Finish];
-        let mut due = None;
-        batches.send(Vec::new()).unwrap();
-        batches.send(waiting()).unwrap();
-        assert_eq!(next_to_sync(&inbox, &mut due).unwrap().len(), 1, "one sync for both");
-        batches.send(Vec::new()).unwrap();
-        let began = Instant::now();
-        assert!(next_to_sync(&inbox, &mut due).unwrap().is_empty());
-        assert!(began.elapsed() >= SOON);
-        due = None;
-        batches.send(Vec::new()).unwrap();
-        drop(batches);
-        assert!(next_to_sync(&inbox, &mut due).unwrap().is_empty(), "the last sync");
-        assert!(next_to_sync(&inbox, &mut None).is_none());
     }
 
     #[tokio::test]

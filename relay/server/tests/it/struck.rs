@@ -54,7 +54,7 @@ const TARGETS: [(&str, &[&str], &[u64]); 8] = [
     ("log/checkpoint.tmp", &["pwrite64", "fdatasync", "?rename"], &[2]),
     ("log-keys/.keys.json.tmp", &["write", "fsync", "?rename"], &[2]),
     ("sth/tree-heads", &["write", "fdatasync"], &[2]),
-    ("meta.db-wal", &["pwrite64", "fsync"], &[7]),
+    ("meta.db-wal", &["pwrite64", "fdatasync"], &[7]),
     ("keys.slots", &["pwrite64", "fdatasync"], &[3]),
 ];
 const SENDERS: u64 = 3;

@@ -20,7 +20,7 @@ const PAYLOADS: &str = "blobs/*";
 /// Where; calls there; which of them are struck in a sample.
 const PLACES: [(Option<&str>, &[&str], &[u64]); 9] = [
     (Some("keys.slots"), &["pwrite64", "fdatasync"], &[2, 6]),
-    (Some("meta.db-wal"), &["pwrite64", "fsync"], &[9]),
+    (Some("meta.db-wal"), &["pwrite64", "fdatasync"], &[9]),
     (Some("log/wal/0000000000000002.wal"), &["pwrite64", "fdatasync"], &[3]),
     (Some(PAYLOADS), &["fsync"], &[1]),
     (None, &["?rename"], &[1]),
