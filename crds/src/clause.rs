@@ -68,6 +68,9 @@ clauses! {
     /// One file must fit.
     BLOB_FITS_IN_FLIGHT: "!has(self.maxInFlight) || quantity(self.maxInFlight).compareTo(quantity(has(self.maxBlob) ? self.maxBlob : '5Mi')) >= 0",
         "maxInFlight is smaller than one file: write at least maxBlob (5Mi when absent)";
+    /// An account that may hold less than one file could send none in chunks.
+    BLOB_FITS_OPEN: "!has(self.maxOpenPerAccount) || quantity(self.maxOpenPerAccount).compareTo(quantity(has(self.maxBlob) ? self.maxBlob : '5Mi')) >= 0",
+        "maxOpenPerAccount is smaller than one file: write at least maxBlob (5Mi when absent)";
     /// Address ranges are parsed by the API server's own library.
     CIDRS: "self.all(c, isCIDR(c))",
         "write address ranges such as 10.0.0.0/8 or 2001:db8::/32";

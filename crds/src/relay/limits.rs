@@ -9,6 +9,7 @@ use crate::{clause, network::Cidr, size::Size, span::Span};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = clause::BLOB_FITS_IN_FLIGHT)]
+#[x_kube(validation = clause::BLOB_FITS_OPEN)]
 pub struct Limits {
     /// The largest sealed file; 5Mi when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -21,6 +22,9 @@ pub struct Limits {
     /// How many bytes may wait at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_in_flight: Option<Size>,
+    /// How many bytes the unfinished uploads of one account may hold; half of maxInFlight, but at least maxBlob, when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_open_per_account: Option<Size>,
     /// Uploads are refused when less than this is free on the volume.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_free_disk: Option<Size>,

@@ -160,6 +160,18 @@ pub(super) const ROWS: &[Row] = &[
         "{ image: 'registry.example/paramant/relay:1.0.0', limits: { maxInFlight: 5Mi } }",
     ),
     relay(
+        "spec.limits",
+        clause::BLOB_FITS_OPEN,
+        "{ image: 'registry.example/paramant/relay:1.0.0', limits: { maxBlob: 16Mi, maxOpenPerAccount: 15Mi } }",
+        "{ image: 'registry.example/paramant/relay:1.0.0', limits: { maxBlob: 16Mi, maxOpenPerAccount: 16Mi } }",
+    ),
+    relay(
+        "spec.limits",
+        clause::BLOB_FITS_OPEN,
+        "{ image: 'registry.example/paramant/relay:1.0.0', limits: { maxOpenPerAccount: 4Mi } }",
+        "{ image: 'registry.example/paramant/relay:1.0.0', limits: { maxOpenPerAccount: 5Mi } }",
+    ),
+    relay(
         "spec.limits.trustedProxies",
         clause::CIDRS,
         "{ image: 'registry.example/paramant/relay:1.0.0', limits: { trustedProxies: ['10.0.0.0/33'] } }",

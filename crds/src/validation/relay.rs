@@ -70,6 +70,10 @@ fn check_limits(findings: &mut Findings, limits: &Limits) {
         let fits = in_flight >= max_blob.unwrap_or(DEFAULT_MAX_BLOB);
         findings.require("spec.limits", clause::BLOB_FITS_IN_FLIGHT, fits);
     }
+    if let Some(open) = findings.size("spec.limits.maxOpenPerAccount", limits.max_open_per_account.as_ref()) {
+        let fits = open >= max_blob.unwrap_or(DEFAULT_MAX_BLOB);
+        findings.require("spec.limits", clause::BLOB_FITS_OPEN, fits);
+    }
     findings.size("spec.limits.minFreeDisk", limits.min_free_disk.as_ref());
     findings.cidrs("spec.limits.trustedProxies", &limits.trusted_proxies);
 }

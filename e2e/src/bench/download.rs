@@ -11,47 +11,47 @@ use std::{
 
 use anyhow::{Result, bail};
 use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _};
+use sha2::Digest as _;
 
 use super::{Arguments, baseline, line, process};
 use crate::relay::random_blob;
 
 const LENGTH: usize = 1024 * 1024;
-const BLOBS: usize = 1500;
+const BLOBS: u64 = 1500;
 const IN_FLIGHT: usize = 16;
 
 pub(crate) async fn run(arguments: &Arguments, directory: &Path) -> Result<()> {
     let limit = arguments.limit();
     line::print("fdatasync-bare", baseline::fdatasync_rate(directory, limit / 4)?, "1/s", None);
     let relay = process::Relay::start(&arguments.relay, directory).await?;
-    let mut digests = Vec::with_capacity(BLOBS);
-    let (mut bytes, _) = random_blob(LENGTH)?;
-    for index in 0..BLOBS {
-        // Only a counter changes: the relay sees different blobs, and filling stays quick.
-        bytes.splice(1..9, u64::try_from(index)?.to_be_bytes());
-        let digest = {
-            use sha2::Digest;
-            hex::encode(sha2::Sha256::digest(&bytes))
-        };
-        let answer = relay
-            .http
-            .put(format!("{}/v3/blobs/{digest}", relay.url))
-            .header("X-Api-Key", &relay.key)
-            .body(bytes.clone())
-            .send()
-            .await?;
-        if !answer.status().is_success() {
-            bail!("filling: a PUT answered {}: {}", answer.status(), answer.text().await?);
-        }
-        digests.push(format!("{}/v2/outbound/{digest}", relay.url));
-    }
+    let (bytes, _) = random_blob(LENGTH)?;
+    let digests: Vec<String> = futures::stream::iter(0..BLOBS)
+        .map(|number| fill(&relay, &bytes, number))
+        .buffer_unordered(IN_FLIGHT)
+        .try_collect()
+        .await?;
     let bare = baseline::server(directory, Bytes::from(bytes)).await?;
-    let bare = fetch(&relay.http, "", Arc::new(vec![bare; BLOBS]), LENGTH, IN_FLIGHT, limit).await?;
+    let bare = fetch(&relay.http, "", Arc::new(vec![bare; digests.len()]), LENGTH, IN_FLIGHT, limit).await?;
     let rate = fetch(&relay.http, &relay.key, Arc::new(digests), LENGTH, IN_FLIGHT, limit).await?;
     line::print("bare-get-1MiB", bare, "1/s", None);
     line::print("download-1MiB", rate, "1/s", None);
     line::print("download-1MiB-ratio", rate / bare, "ratio", Some(0.7));
     line::print("relay-memory", relay.memory()?, "MiB", None);
     Ok(())
+}
+
+/// Sends one blob and answers where it can be read. Only a counter tells it from the others.
+async fn fill(relay: &process::Relay, bytes: &[u8], number: u64) -> Result<String> {
+    let mut bytes = bytes.to_vec();
+    bytes.splice(1..9, number.to_be_bytes());
+    let digest = hex::encode(sha2::Sha256::digest(&bytes));
+    let put = relay.http.put(format!("{}/v3/blobs/{digest}", relay.url)).header("X-Api-Key", &relay.key);
+    let answer = put.body(bytes).send().await?;
+    if !answer.status().is_success() {
+        bail!("filling: a PUT answered {}: {}", answer.status(), answer.text().await?);
+    }
+    Ok(format!("{}/v2/outbound/{digest}", relay.url))
 }
 
 /// Reads each URL once, so many at a time, until the limit or the end; answers how many in a second.

@@ -230,7 +230,8 @@ async fn directives_arrive_once_and_a_change_at_once() {
     let sent = std::time::Instant::now();
     bench.plane.direct(&key(), directives(2));
     eventually("the second directives are held", || relay.held().is_some_and(|held| held.seq == 2)).await;
-    assert!(sent.elapsed() < Duration::from_millis(500), "took {:?}", sent.elapsed());
+    // At once, as far as a machine with other work goes; retries are up to ten seconds apart.
+    assert!(sent.elapsed() < Duration::from_secs(3), "took {:?}", sent.elapsed());
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::oneshot;
 
@@ -267,7 +268,13 @@ fn wal(path: &Path) -> PathBuf {
     name.into()
 }
 
+/// A statement is planned once, not again for each new value that is bound to it: nothing here is chosen by a bound value.
+fn plan_once(connection: &Connection) -> Result<(), rusqlite::Error> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
+}
+
 fn prepare(connection: &Connection) -> Result<(), rusqlite::Error> {
+    plan_once(connection)?;
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.set_prepared_statement_cache_capacity(64);
     connection.execute_batch(
@@ -307,6 +314,7 @@ fn reserve(connection: &Connection) -> Result<(), rusqlite::Error> {
 fn reader(path: &Path) -> Result<Connection, rusqlite::Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
+    plan_once(&connection)?;
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -512;")?;
     Ok(connection)
@@ -315,6 +323,8 @@ fn reader(path: &Path) -> Result<Connection, rusqlite::Error> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use rusqlite::StatementStatus;
+
     use super::*;
 
     async fn opened(dir: &Path) -> Meta {
@@ -356,6 +366,30 @@ mod tests {
         let results = futures::future::join_all(requests).await;
         assert_eq!(results.iter().filter(|result| result.is_err()).count(), 2);
         assert_eq!(count(&meta), 4);
+    }
+
+    /// How often SQLite planned this statement anew for a value that was bound to it.
+    fn planned_again(connection: &Connection) -> i32 {
+        connection
+            .execute_batch("CREATE TABLE r (n INTEGER, s INTEGER); CREATE INDEX r_n ON r(n) WHERE s = 3")
+            .unwrap();
+        let mut statement = connection.prepare("SELECT count(*) FROM r WHERE n = ?1 AND s = ?1").unwrap();
+        for n in 0..5 {
+            statement.query_row([n], |row| row.get::<_, i64>(0)).unwrap();
+        }
+        statement.get_status(StatementStatus::RePrepare)
+    }
+
+    #[tokio::test]
+    async fn a_statement_is_planned_once() {
+        assert!(
+            planned_again(&Connection::open_in_memory().unwrap()) > 0,
+            "by default SQLite looks at the values"
+        );
+        let dir = tempfile::tempdir().unwrap();
+        let meta = opened(dir.path()).await;
+        let written = meta.write::<_, MetaError, _>(|c| Ok(planned_again(c))).await.unwrap();
+        assert_eq!(written, 0);
     }
 
     #[tokio::test]

@@ -18,6 +18,10 @@ use crate::spawned::Process;
 /// Names of each kind, so that no single page of the database decides.
 const NAMES: u64 = 16;
 const ROUNDS: usize = 1000;
+/// A noisy machine is asked so often, until chance is small beside what was planted.
+const MOST_ROUNDS: usize = 30 * ROUNDS;
+/// How far chance may move a median that is judged.
+const CERTAIN: f64 = 80.0;
 /// A difference that nobody can use over a network, and that is a few reads of a database.
 const NEGLIGIBLE: f64 = 25.0;
 /// A difference that must be found.
@@ -87,7 +91,11 @@ fn differing(line: &mut Line, kinds: &[Kind], ask: impl Fn(&str) -> Vec<u8>) -> 
     let mut differences = vec![Vec::with_capacity(ROUNDS); kinds.len()];
     let mut order: Vec<usize> = (0..kinds.len()).collect();
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-    for round in 0..ROUNDS {
+    for round in 0..MOST_ROUNDS {
+        let certain = |differences: &Vec<f64>| estimate(differences).1 <= CERTAIN;
+        if round >= ROUNDS && round % ROUNDS == 0 && differences.iter().all(certain) {
+            break;
+        }
         for last in (1..order.len()).rev() {
             state ^= state << 13;
             state ^= state >> 7;

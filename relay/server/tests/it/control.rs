@@ -265,9 +265,9 @@ async fn traffic_alone_does_not_wake_the_operator() {
     let mut events = operator.get(at(&relay, "events")).send().await.unwrap();
     let mut buffer = String::new();
     next_state(&mut events, &mut buffer).await;
-    for round in 0..5 {
+    for round in 0..3 {
         assert_eq!(user.upload(&noise(round, 500), json!({})).await.status(), StatusCode::OK);
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
     }
     let quiet = tokio::time::timeout(Duration::from_millis(500), next_state(&mut events, &mut buffer)).await;
     assert!(quiet.is_err(), "{quiet:?}");
