@@ -81,7 +81,7 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     seen(
         (),
         format!(
-            "4 calls verified by the documented check, one under another secret refused; three waited for a new courier; planted datagram counted ({planted}), then 0 new flows"
+            "4 calls verified by the documented check, one under another secret refused; the courier was ended before three of them; planted datagram counted ({planted}), then 0 new flows"
         ),
     )
 }
