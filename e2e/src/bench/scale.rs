@@ -24,29 +24,38 @@ struct Point {
     bare: f64,
 }
 
+/// A place on a drawing, with what was uploaded there and is not read yet. All uploads come before all reads: a file system that
+/// has just lost many files is slower at making others.
+struct Uploaded {
+    at: f64,
+    in_flight: usize,
+    relay: Arc<process::Relay>,
+    sent: upload::Sent,
+    bare: f64,
+}
+
 pub(crate) async fn run(arguments: &Arguments, directory: &Path) -> Result<()> {
     let limit = arguments.limit();
-    let mut by_size = Vec::new();
+    let (mut by_size, mut by_flight) = (Vec::new(), Vec::new());
     for size in SIZES {
         let own = directory.join(size.to_string());
         std::fs::create_dir(&own)?;
         let relay = Arc::new(process::Relay::with_log(&arguments.relay, &own, size).await?);
-        by_size.push(measure(&relay, &own, USUAL_IN_FLIGHT, size as f64, limit).await?);
+        by_size.push(uploaded(&relay, &own, USUAL_IN_FLIGHT, size as f64, limit).await?);
     }
+    let own = directory.join("in-flight");
+    std::fs::create_dir(&own)?;
+    let relay = Arc::new(process::Relay::start(&arguments.relay, &own).await?);
+    for in_flight in IN_FLIGHT {
+        by_flight.push(uploaded(&relay, &own, in_flight, in_flight as f64, limit).await?);
+    }
+    let (by_size, by_flight) = (read(by_size, limit).await?, read(by_flight, limit).await?);
+
     told(&by_size, "entries");
     if let [_, small, .., large] = by_size.as_slice() {
         line::print("upload-4KiB-16-flat", large.uploads / small.uploads, "ratio", Some(0.9));
     }
-
-    let own = directory.join("in-flight");
-    std::fs::create_dir(&own)?;
-    let relay = Arc::new(process::Relay::start(&arguments.relay, &own).await?);
-    let mut by_flight = Vec::new();
-    for in_flight in IN_FLIGHT {
-        by_flight.push(measure(&relay, &own, in_flight, in_flight as f64, limit).await?);
-    }
     told(&by_flight, "in-flight");
-
     if let Some(plots) = &arguments.plots {
         plot("4 KiB, 16 in flight, as the log grows", "entries in the log before", &by_size)
             .draw(&plots.join("transfers-by-log-size.svg"))?;
@@ -56,20 +65,28 @@ pub(crate) async fn run(arguments: &Arguments, directory: &Path) -> Result<()> {
     Ok(())
 }
 
-async fn measure(
+async fn uploaded(
     relay: &Arc<process::Relay>,
     directory: &Path,
     in_flight: usize,
     at: f64,
     limit: Duration,
-) -> Result<Point> {
+) -> Result<Uploaded> {
     let sent = upload::small(relay, in_flight, limit).await?;
-    let urls = Arc::new(sent.urls);
-    let reads = download::fetch(&relay.http, &relay.key, urls, SMALL, in_flight, limit).await?;
     let directory = directory.to_owned();
     let bare = move || baseline::durable_files(&directory, SMALL, in_flight, limit);
     let bare = tokio::task::spawn_blocking(bare).await.context("the baseline ended")??;
-    Ok(Point { at, uploads: sent.rate, reads, bare })
+    Ok(Uploaded { at, in_flight, relay: relay.clone(), sent, bare })
+}
+
+async fn read(places: Vec<Uploaded>, limit: Duration) -> Result<Vec<Point>> {
+    let mut points = Vec::new();
+    for Uploaded { at, in_flight, relay, sent, bare } in places {
+        let urls = Arc::new(sent.urls);
+        let reads = download::fetch(&relay.http, &relay.key, urls, SMALL, in_flight, limit).await?;
+        points.push(Point { at, uploads: sent.rate, reads, bare });
+    }
+    Ok(points)
 }
 
 fn told(points: &[Point], of: &str) {

@@ -241,12 +241,19 @@ impl LogService {
         }
     }
 
-    /// The newest tree head whose size exceeds `index`, waiting at most `patience` for the next one (at most ten are signed
-    /// a second; the first after a quiet moment comes at once). `None`: not in time, answer `sth: null`.
+    /// The newest tree head whose size exceeds `index`, waiting at most `patience` for the next one, and not at all when it
+    /// will not come by then (at most ten are signed a second; the first after a quiet moment comes at once). `None`: not in time,
+    /// answer `sth: null`.
     pub async fn sth_covering(&self, index: u64, patience: Duration) -> Option<Arc<SignedSth>> {
         // Behind the fence the next one may be long in coming.
         let patience = if self.0.guard.may_sign().is_ok() { patience } else { Duration::ZERO };
         self.0.heads.covering(index, patience).await
+    }
+
+    /// How many wait for the next tree head.
+    #[must_use]
+    pub fn awaiting_sth(&self) -> u64 {
+        self.0.heads.awaiting()
     }
 
     /// The path of `index` in the SHA3 tree of `size` entries, bottom up, and that tree's root. Reads the disk.

@@ -1,13 +1,14 @@
 //! Signed tree heads of the published protocol: at most ten a second, every one kept and served.
 //!
 //! A thread of its own signs (half a millisecond of ML-DSA-65 has no place on the log's writer or on the runtime). The first
-//! head after a quiet moment is signed at once, so that a lone upload gets its tree head with its answer. A head is on disk
+//! head after a quiet moment is signed at once, so that a lone upload gets its tree head with its answer; nobody waits for one that
+//! will not come in time. A head is on disk
 //! before anyone sees it; sizes and times only ever grow.
 
 mod record;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -29,6 +30,10 @@ const SPACING: Duration = Duration::from_millis(100);
 pub struct TreeHeads {
     file: Arc<RecordFile>,
     newest: watch::Receiver<Option<Arc<SignedSth>>>,
+    /// No head is signed before.
+    rests_until: Arc<Mutex<Option<Instant>>>,
+    /// Those who wait for the next one.
+    awaiting: AtomicU64,
     ending: Arc<AtomicBool>,
     thread: thread::Thread,
     handle: Mutex<Option<JoinHandle<()>>>,
@@ -80,6 +85,7 @@ impl TreeHeads {
         }
         let (sender, newest) = watch::channel(last.map(Arc::new));
         let ending = Arc::new(AtomicBool::new(false));
+        let rests_until = Arc::new(Mutex::new(None));
         let signing = Signing {
             log,
             identity,
@@ -87,6 +93,7 @@ impl TreeHeads {
             guard,
             file: file.clone(),
             newest: sender,
+            rests_until: rests_until.clone(),
             ending: ending.clone(),
         };
         let handle = thread::Builder::new()
@@ -94,7 +101,8 @@ impl TreeHeads {
             .spawn(move || signing.run())
             .map_err(TreeHeadsError::Thread)?;
         let thread = handle.thread().clone();
-        Ok(Self { file, newest, ending, thread, handle: Mutex::new(Some(handle)) })
+        let (awaiting, handle) = (AtomicU64::new(0), Mutex::new(Some(handle)));
+        Ok(Self { file, newest, rests_until, awaiting, ending, thread, handle })
     }
 
     /// The newest.
@@ -167,8 +175,21 @@ impl TreeHeads {
     pub(super) async fn covering(&self, index: u64, patience: Duration) -> Option<Arc<SignedSth>> {
         let mut newest = self.newest.clone();
         let covers = |head: &Option<Arc<SignedSth>>| head.as_ref().is_some_and(|head| head.tree_size > index);
+        if let Some(head) = newest.borrow().as_ref().filter(|head| head.tree_size > index) {
+            return Some(head.clone());
+        }
+        let rests_until = *self.rests_until.lock().unwrap_or_else(PoisonError::into_inner);
+        if !may_come(rests_until, Instant::now(), patience) {
+            return None;
+        }
+        let _awaiting = Awaiting::begin(&self.awaiting);
         let found = tokio::time::timeout(patience, newest.wait_for(covers)).await.ok()?.ok()?;
         found.clone()
+    }
+
+    /// How many wait for the next head.
+    pub(super) fn awaiting(&self) -> u64 {
+        self.awaiting.load(Ordering::Relaxed)
     }
 
     /// The log has grown.
@@ -187,6 +208,27 @@ impl TreeHeads {
     }
 }
 
+/// Whether waiting so long can bring a head.
+fn may_come(rests_until: Option<Instant>, now: Instant, patience: Duration) -> bool {
+    !patience.is_zero() && rests_until.is_none_or(|until| until <= now + patience)
+}
+
+/// One that waits for the next head.
+struct Awaiting<'c>(&'c AtomicU64);
+
+impl<'c> Awaiting<'c> {
+    fn begin(count: &'c AtomicU64) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Awaiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 struct Signing {
     log: Log,
     identity: Arc<Identity>,
@@ -194,6 +236,7 @@ struct Signing {
     guard: Guard,
     file: Arc<RecordFile>,
     newest: watch::Sender<Option<Arc<SignedSth>>>,
+    rests_until: Arc<Mutex<Option<Instant>>>,
     ending: Arc<AtomicBool>,
 }
 
@@ -240,7 +283,24 @@ impl Signing {
         let signature = self.identity.sign(&message).map_err(|error| error.to_string())?;
         let signed = sth.signed(&signature);
         self.file.append(&signed).map_err(|error| error.to_string())?;
+        // First: whoever finds this head too small knows when the next may come.
+        *self.rests_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + SPACING);
         self.newest.send_replace(Some(Arc::new(signed)));
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_a_head_that_will_not_come_in_time() {
+        let now = Instant::now();
+        let (short, long) = (Duration::from_millis(40), Duration::from_millis(120));
+        assert!(may_come(None, now, short), "after a quiet moment one comes at once");
+        assert!(!may_come(Some(now + SPACING), now, short) && may_come(Some(now + SPACING), now, long));
+        assert!(may_come(Some(now + SPACING), now + SPACING - short, short));
+        assert!(!may_come(None, now, Duration::ZERO));
     }
 }

@@ -40,8 +40,8 @@ const JSON_REST: u64 = 128 * 1024;
 /// Pieces of a body are handled in slices of this size, so that what is decoded from one stays small.
 const SLICE: usize = 64 * 1024;
 /// What a sender waits for a signed tree head when few are uploading; when many are, none waits.
-pub(super) const SENDER_PATIENCE: Duration = Duration::from_millis(40);
-pub(super) const FEW_UPLOADS: u64 = 4;
+const SENDER_PATIENCE: Duration = Duration::from_millis(40);
+const FEW_UPLOADS: u64 = 4;
 
 /// Uploads without a key: never larger, and never for longer (protocol §4.1).
 const NOBODY_BLOB: u64 = 5 * 1024 * 1024;
@@ -295,9 +295,8 @@ async fn finish(
     }
     app.core.metrics.received(accepted.blob.size);
 
-    let few = app.store.transfers.in_flight().uploads <= FEW_UPLOADS;
-    let patience = if few { SENDER_PATIENCE } else { Duration::ZERO };
-    let proof = receipts::inclusion(&app.core, accepted.blob.leaf, accepted.log_index, patience).await;
+    let proof =
+        receipts::inclusion(&app.core, accepted.blob.leaf, accepted.log_index, sender_patience(app)).await;
     if let Err(error) = &proof {
         // The upload is kept and logged; the proof can be had from the log at any time.
         tracing::error!(%error, "the proof of an accepted upload could not be made");
@@ -312,6 +311,12 @@ async fn finish(
         merkle_proof: proof.ok(),
         log_receipt: Some(accepted.receipt),
     })
+}
+
+/// How long the answer to an upload waits for a signed tree head.
+pub(super) fn sender_patience(app: &App) -> Duration {
+    let uploads = app.store.transfers.in_flight().uploads + app.core.log.awaiting_sth();
+    if uploads <= FEW_UPLOADS { SENDER_PATIENCE } else { Duration::ZERO }
 }
 
 fn read_fields(

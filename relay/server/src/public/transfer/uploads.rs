@@ -3,8 +3,6 @@
 //! A chunk that is not there yet is not counted against the key's rate: the upload was, and it has only so many. One that comes
 //! again is. Unknown, foreign, expired and given up are one 404.
 
-use std::time::Duration;
-
 use axum::extract::{FromRequestParts as _, Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -22,7 +20,7 @@ use paramant_protocol::upload::{Done, UploadAnswer, is_enc_meta};
 use serde_json::json;
 
 use super::inbound::{
-    FEW_UPLOADS, SENDER_PATIENCE, broke_off, lifetime, no_enc_meta, quota, too_large, views, wire_fault,
+    broke_off, lifetime, no_enc_meta, quota, sender_patience, too_large, views, wire_fault,
 };
 use crate::accounts::Principal;
 use crate::app::{App, Shared};
@@ -186,9 +184,7 @@ async fn complete(
 
 async fn answer(app: &App, completed: Completed, download_token: String) -> UploadAnswer {
     let Completed { blob, receipt, .. } = completed;
-    let few = app.store.transfers.in_flight().uploads <= FEW_UPLOADS;
-    let patience = if few { SENDER_PATIENCE } else { Duration::ZERO };
-    let proof = receipts::inclusion(&app.core, blob.leaf, blob.log_index, patience).await;
+    let proof = receipts::inclusion(&app.core, blob.leaf, blob.log_index, sender_patience(app)).await;
     if let Err(error) = &proof {
         tracing::error!(%error, "the proof of an accepted upload could not be made");
     }
