@@ -42,7 +42,7 @@ impl Plot {
             .margin(12)
             .x_label_area_size(44)
             .y_label_area_size(64)
-            .build_cartesian_2d(-0.2..last + 0.2, 0.0..highest * 1.25)?;
+            .build_cartesian_2d(-0.2..last + 0.2, 0.0..highest * 1.3)?;
         chart
             .configure_mesh()
             .disable_x_mesh()
@@ -64,7 +64,7 @@ impl Plot {
         }
         chart
             .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
+            .position(SeriesLabelPosition::UpperLeft)
             .background_style(WHITE.mix(0.8))
             .draw()?;
         root.present()?;
@@ -77,4 +77,25 @@ fn named(places: &[f64], step: f64) -> String {
     let near = step.round();
     let place = if (step - near).abs() < 0.05 { places.get(near as usize) } else { None };
     place.map(|place| format!("{place}")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn every_series_and_every_place_is_named() {
+        let points = vec![(0.0, 10.0), (1000.0, 20.0), (100_000.0, 15.0)];
+        let named = |name: &str| Series { name: name.to_owned(), points: points.clone() };
+        let (title, across, up) = ("Rates".to_owned(), "entries".to_owned(), "in a second".to_owned());
+        let plot = Plot { title, across, up, series: vec![named("uploads"), named("reads")] };
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("plot.svg");
+        plot.draw(&path).unwrap();
+        let drawn = std::fs::read_to_string(path).unwrap();
+        for words in ["Rates", "entries", "in a second", "uploads", "reads", "1000", "100000"] {
+            assert!(drawn.lines().any(|line| line.trim() == words), "{words} is not in the drawing");
+        }
+    }
 }
