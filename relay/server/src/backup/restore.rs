@@ -67,7 +67,9 @@ pub enum RestoreError {
         source: io::Error,
     },
     /// The backup cannot be read, or is no backup.
-    #[error("cannot read the backup: {0}")]
+    #[error(
+        "cannot read the backup: {0}; if it was cut off or damaged on its way, fetch it again, or take another one"
+    )]
     Read(io::Error),
     /// It was cut off.
     #[error(
