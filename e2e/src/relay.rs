@@ -114,6 +114,12 @@ impl Relay {
         })
     }
 
+    /// An answer to the account, as JSON.
+    pub(crate) fn get(&self, path: &str) -> Result<Value> {
+        let request = self.http.get(format!("{}{path}", self.url)).header("X-Api-Key", &self.key);
+        Ok(request.send()?.error_for_status()?.json()?)
+    }
+
     /// A route that needs no key, as text.
     pub(crate) fn public(&self, path: &str) -> Result<String> {
         Ok(self.http.get(format!("{}{path}", self.url)).send()?.error_for_status()?.text()?)

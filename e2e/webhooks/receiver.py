@@ -87,7 +87,7 @@ def serve(server):
 receiver = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 context.load_cert_chain(wanted.certificate, wanted.key)
-receiver.socket = context.wrap_socket(receiver.socket, server_side=True)
+receiver.socket = context.wrap_socket(receiver.socket, server_side=True, do_handshake_on_connect=False)
 serve(receiver)
 proxy = ThreadingHTTPServer((wanted.proxy_address, 0), Proxy)
 serve(proxy)

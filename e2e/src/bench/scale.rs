@@ -1,5 +1,5 @@
-//! `transfer-scale`: small uploads and reads as the log grows, and as more of them are in flight, beside the bare durable step of
-//! the same seconds. With `--plots` the figures are drawn, too.
+//! `transfer-scale`: small uploads and reads as the log grows, and as more of them are in flight, beside the bare durable step, which
+//! is taken right after the uploads. With `--plots` the figures are drawn, too.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -59,7 +59,7 @@ pub(crate) async fn run(arguments: &Arguments, directory: &Path) -> Result<()> {
     if let Some(plots) = &arguments.plots {
         plot("4 KiB, 16 in flight, as the log grows", "entries in the log before", &by_size)
             .draw(&plots.join("transfers-by-log-size.svg"))?;
-        plot("4 KiB, an empty log, as more are in flight", "in flight", &by_flight)
+        plot("4 KiB, as more are in flight", "in flight", &by_flight)
             .draw(&plots.join("transfers-by-concurrency.svg"))?;
     }
     Ok(())

@@ -73,16 +73,20 @@ impl<'a> Fixture<'a> {
     }
 
     /// Whether there is such an object.
-    pub(crate) fn exists(&self, what: &str) -> bool {
-        let found =
-            self.bed.kubectl(&["-n", &self.namespace, "get", what, "--ignore-not-found", "-o", "name"]);
-        found.is_ok_and(|name| !name.trim().is_empty())
+    pub(crate) fn exists(&self, what: &str) -> Result<bool> {
+        let found = ["-n", &self.namespace, "get", what, "--ignore-not-found", "-o", "name"];
+        Ok(!self.bed.kubectl(&found)?.trim().is_empty())
     }
 
     /// Waits until none of these objects is there.
     pub(crate) fn wait_gone(&self, what: &[&str]) -> Result<()> {
         crate::process::wait_for("objects to be gone", Duration::from_secs(60), || {
-            let left: Vec<_> = what.iter().filter(|what| self.exists(what)).collect();
+            let mut left = Vec::new();
+            for what in what {
+                if self.exists(what)? {
+                    left.push(what);
+                }
+            }
             Ok(if left.is_empty() { Ok(()) } else { Err(format!("still there: {left:?}")) })
         })
     }

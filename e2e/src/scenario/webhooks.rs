@@ -45,7 +45,8 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
         Ok(if status == 200 { Ok(()) } else { Err(format!("{status}: {answer}")) })
     })?;
     // The receiver is first shown a call that it cannot believe.
-    register(&relay, "stranger", "/forged", "another secret")?;
+    let (status, answer) = register(&relay, "stranger", "/forged", "another secret")?;
+    ensure!(status == 200, "the second webhook was answered with {status}: {answer}");
     let hash = upload(&relay, "stranger")?;
     let forged = receiver.told(&hash)?;
     ensure!(forged["signed"] == false, "a call under another secret was believed: {forged}");
@@ -59,13 +60,10 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
         && told["told"]["size"] == 2000;
     ensure!(fits, "the call was {told}");
 
-    let couriers =
-        ["-n", &fixture.namespace, "delete", "pod", "-l", "app.kubernetes.io/name=paramant-courier"];
-    bed.kubectl(&[&couriers[..], &["--wait=false"]].concat())?;
-    let waiting: Vec<String> = (0..3).map(|_| upload(&relay, "phone")).collect::<Result<_>>()?;
-    for hash in &waiting {
-        receiver.told(hash)?;
+    for what in COURIER {
+        ensure!(fixture.exists(what)?, "there is no {what}");
     }
+    without_courier(&fixture, &relay, &mut receiver)?;
 
     fixture.apply("health", "")?;
     fixture.wait_gone(COURIER)?;
@@ -81,9 +79,41 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     seen(
         (),
         format!(
-            "4 calls verified by the documented check, one under another secret refused; the courier was ended before three of them; planted datagram counted ({planted}), then 0 new flows"
+            "4 calls verified by the documented check, one under another secret refused; 3 waited while there was no courier; planted datagram counted ({planted}), then 0 new flows"
         ),
     )
+}
+
+/// What is told while there is no courier waits for the next one. The operator, which would make one at once, is paused meanwhile.
+fn without_courier(fixture: &Fixture<'_>, relay: &Relay, receiver: &mut Receiver) -> Result<()> {
+    let namespace = ["-n", fixture.namespace.as_str()];
+    let kubectl = |arguments: &[&str]| fixture.bed.kubectl(&[&namespace, arguments].concat());
+    kubectl(&["annotate", "prelay/health", "paramant.app/paused=true"])?;
+    wait_for("the pause", Duration::from_secs(30), || {
+        let paused = fixture.condition("health", "Paused")?;
+        Ok(if paused.is_some_and(|(status, ..)| status == "True") {
+            Ok(())
+        } else {
+            Err("not yet".to_owned())
+        })
+    })?;
+    kubectl(&["scale", COURIER[0], "--replicas=0"])?;
+    let pods = "app.kubernetes.io/name=paramant-courier";
+    kubectl(&["wait", "--for=delete", "pod", "-l", pods, "--timeout=60s"])?;
+
+    let hashes: Vec<String> = (0..3).map(|_| upload(relay, "phone")).collect::<Result<_>>()?;
+    let listed = relay.get("/v2/webhook")?;
+    let waiting: u64 =
+        listed["webhooks"].as_array().into_iter().flatten().filter_map(|hook| hook["waiting"].as_u64()).sum();
+    ensure!(waiting == 3, "{waiting} events wait while there is no courier: {listed}");
+
+    kubectl(&["scale", COURIER[0], "--replicas=1"])?;
+    kubectl(&["annotate", "prelay/health", "paramant.app/paused-"])?;
+    for hash in &hashes {
+        let told = receiver.told(hash)?;
+        ensure!(told["signed"] == true, "the call was {told}");
+    }
+    Ok(())
 }
 
 fn register(relay: &Relay, device: &str, path: &str, secret: &str) -> Result<(u16, Value)> {

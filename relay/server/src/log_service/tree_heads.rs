@@ -29,14 +29,19 @@ const SPACING: Duration = Duration::from_millis(100);
 /// All tree heads ever signed, and the thread that signs more.
 pub struct TreeHeads {
     file: Arc<RecordFile>,
-    newest: watch::Receiver<Option<Arc<SignedSth>>>,
-    /// No head is signed before.
-    rests_until: Arc<Mutex<Option<Instant>>>,
+    newest: watch::Receiver<Newest>,
     /// Those who wait for the next one.
     awaiting: AtomicU64,
     ending: Arc<AtomicBool>,
     thread: thread::Thread,
     handle: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// The newest head, and when the next may be signed at the earliest, once one was.
+#[derive(Default)]
+struct Newest {
+    head: Option<Arc<SignedSth>>,
+    rests_until: Option<Instant>,
 }
 
 /// Why the tree heads cannot be used.
@@ -83,9 +88,8 @@ impl TreeHeads {
         if let Some(signed) = last.as_ref().map(|head| head.tree_size).filter(|signed| *signed > held) {
             return Err(TreeHeadsError::Beyond { signed, held });
         }
-        let (sender, newest) = watch::channel(last.map(Arc::new));
+        let (sender, newest) = watch::channel(Newest { head: last.map(Arc::new), rests_until: None });
         let ending = Arc::new(AtomicBool::new(false));
-        let rests_until = Arc::new(Mutex::new(None));
         let signing = Signing {
             log,
             identity,
@@ -93,7 +97,6 @@ impl TreeHeads {
             guard,
             file: file.clone(),
             newest: sender,
-            rests_until: rests_until.clone(),
             ending: ending.clone(),
         };
         let handle = thread::Builder::new()
@@ -102,12 +105,12 @@ impl TreeHeads {
             .map_err(TreeHeadsError::Thread)?;
         let thread = handle.thread().clone();
         let (awaiting, handle) = (AtomicU64::new(0), Mutex::new(Some(handle)));
-        Ok(Self { file, newest, rests_until, awaiting, ending, thread, handle })
+        Ok(Self { file, newest, awaiting, ending, thread, handle })
     }
 
     /// The newest.
     pub fn newest(&self) -> Option<Arc<SignedSth>> {
-        self.newest.borrow().clone()
+        self.newest.borrow().head.clone()
     }
 
     /// How many were ever signed.
@@ -173,18 +176,21 @@ impl TreeHeads {
     }
 
     pub(super) async fn covering(&self, index: u64, patience: Duration) -> Option<Arc<SignedSth>> {
+        let end = Instant::now() + patience;
         let mut newest = self.newest.clone();
-        let covers = |head: &Option<Arc<SignedSth>>| head.as_ref().is_some_and(|head| head.tree_size > index);
-        if let Some(head) = newest.borrow().as_ref().filter(|head| head.tree_size > index) {
-            return Some(head.clone());
-        }
-        let rests_until = *self.rests_until.lock().unwrap_or_else(PoisonError::into_inner);
-        if !may_come(rests_until, Instant::now(), patience) {
-            return None;
-        }
         let _awaiting = Awaiting::begin(&self.awaiting);
-        let found = tokio::time::timeout(patience, newest.wait_for(covers)).await.ok()?.ok()?;
-        found.clone()
+        loop {
+            {
+                let newest = newest.borrow_and_update();
+                if let Some(head) = newest.head.as_ref().filter(|head| head.tree_size > index) {
+                    return Some(head.clone());
+                }
+                if !may_come(newest.rests_until, Instant::now(), end) {
+                    return None;
+                }
+            }
+            tokio::time::timeout_at(end.into(), newest.changed()).await.ok()?.ok()?;
+        }
     }
 
     /// How many wait for the next head.
@@ -208,9 +214,9 @@ impl TreeHeads {
     }
 }
 
-/// Whether waiting so long can bring a head.
-fn may_come(rests_until: Option<Instant>, now: Instant, patience: Duration) -> bool {
-    !patience.is_zero() && rests_until.is_none_or(|until| until <= now + patience)
+/// Whether waiting until `end` can bring a head.
+fn may_come(rests_until: Option<Instant>, now: Instant, end: Instant) -> bool {
+    now < end && rests_until.is_none_or(|until| until <= end)
 }
 
 /// One that waits for the next head.
@@ -235,8 +241,7 @@ struct Signing {
     relay_id: String,
     guard: Guard,
     file: Arc<RecordFile>,
-    newest: watch::Sender<Option<Arc<SignedSth>>>,
-    rests_until: Arc<Mutex<Option<Instant>>>,
+    newest: watch::Sender<Newest>,
     ending: Arc<AtomicBool>,
 }
 
@@ -271,7 +276,7 @@ impl Signing {
             return Ok(false);
         }
         let head = self.log.head();
-        let newest = self.newest.borrow().clone();
+        let newest = self.newest.borrow().head.clone();
         if newest.as_ref().map_or(0, |newest| newest.tree_size) >= head.size {
             return Ok(false);
         }
@@ -283,9 +288,8 @@ impl Signing {
         let signature = self.identity.sign(&message).map_err(|error| error.to_string())?;
         let signed = sth.signed(&signature);
         self.file.append(&signed).map_err(|error| error.to_string())?;
-        // First: whoever finds this head too small knows when the next may come.
-        *self.rests_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + SPACING);
-        self.newest.send_replace(Some(Arc::new(signed)));
+        let rests_until = Some(Instant::now() + SPACING);
+        self.newest.send_replace(Newest { head: Some(Arc::new(signed)), rests_until });
         Ok(true)
     }
 }
@@ -297,10 +301,11 @@ mod tests {
     #[test]
     fn nobody_waits_for_a_head_that_will_not_come_in_time() {
         let now = Instant::now();
-        let (short, long) = (Duration::from_millis(40), Duration::from_millis(120));
+        let (short, long) = (now + Duration::from_millis(40), now + Duration::from_millis(120));
+        let signed_now = Some(now + SPACING);
         assert!(may_come(None, now, short), "after a quiet moment one comes at once");
-        assert!(!may_come(Some(now + SPACING), now, short) && may_come(Some(now + SPACING), now, long));
-        assert!(may_come(Some(now + SPACING), now + SPACING - short, short));
-        assert!(!may_come(None, now, Duration::ZERO));
+        assert!(!may_come(signed_now, now, short) && may_come(signed_now, now, long));
+        assert!(may_come(Some(short), now, short));
+        assert!(!may_come(None, now, now));
     }
 }

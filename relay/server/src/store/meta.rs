@@ -269,7 +269,7 @@ fn wal(path: &Path) -> PathBuf {
 }
 
 /// A statement is planned once, not again for each new value that is bound to it: nothing here is chosen by a bound value.
-fn plan_once(connection: &Connection) -> Result<(), rusqlite::Error> {
+pub(super) fn plan_once(connection: &Connection) -> Result<(), rusqlite::Error> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
@@ -390,6 +390,9 @@ mod tests {
         let meta = opened(dir.path()).await;
         let written = meta.write::<_, MetaError, _>(|c| Ok(planned_again(c))).await.unwrap();
         assert_eq!(written, 0);
+        let reader =
+            meta.read_blocking::<_, MetaError>(|c| Ok(c.db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG)?));
+        assert!(reader.unwrap(), "readers as well");
     }
 
     #[tokio::test]

@@ -273,6 +273,7 @@ mod tests {
     #[test]
     fn what_an_account_has_open_is_found_by_an_index() {
         let mut connection = Connection::open_in_memory().unwrap();
+        crate::store::meta::plan_once(&connection).unwrap();
         migrations::apply(&mut connection).unwrap();
         let mut query = connection.prepare(&format!("EXPLAIN QUERY PLAN {OPEN_OF}")).unwrap();
         let steps: Vec<String> =

@@ -314,12 +314,15 @@ impl Transfers {
     async fn insert_chunk(&self, upload: BlobId, chunk: ChunkRow) -> Result<Inserted, ChunkError> {
         let this = self.clone();
         let insert = move |c: &Connection| {
+            let known =
+                chunk_rows::find(c, upload, chunk.number)?.is_some_and(|there| there.hash == chunk.hash);
             // Asked on the writer: a completion that has begun reads its chunks there, after this.
             if this.is_committing(upload) || !upload_rows::takes_chunks(c, upload)? {
-                return Err(ChunkError::NotOpen);
+                // Another client of the same upload was quicker, with the same bytes.
+                return if known { Ok(Inserted::Known) } else { Err(ChunkError::NotOpen) };
             }
             upload_rows::touch(c, upload, now_ms())?;
-            if chunk_rows::find(c, upload, chunk.number)?.is_some_and(|there| there.hash == chunk.hash) {
+            if known {
                 return Ok(Inserted::Known);
             }
             Ok(match chunk_rows::put(c, upload, chunk)? {

@@ -145,8 +145,14 @@ async fn unknown_expired_burned_and_foreign_take_the_same_time() {
         user.upload(&payload(5000), json!({})).await;
         let taken_back = format!("/v2/inbound/{}", hash(&payload(5000)));
         user.request(Method::DELETE, &taken_back).send().await.unwrap();
-        assert_eq!(other.upload(&payload(6000), json!({})).await.status(), StatusCode::OK);
-        assert_eq!(other.upload(&payload(7000), json!({ "password": "p" })).await.status(), StatusCode::OK);
+        assert_eq!(
+            other.upload(&payload(6000), json!({ "ttl_ms": 3_600_000 })).await.status(),
+            StatusCode::OK
+        );
+        assert_eq!(
+            other.upload(&payload(7000), json!({ "password": "p", "ttl_ms": 3_600_000 })).await.status(),
+            StatusCode::OK
+        );
     }
     tokio::time::sleep(Duration::from_millis(1100)).await;
     let address = process.url.strip_prefix("http://").unwrap().to_owned();

@@ -264,11 +264,12 @@ async fn traffic_alone_does_not_wake_the_operator() {
         .await;
     let mut events = operator.get(at(&relay, "events")).send().await.unwrap();
     let mut buffer = String::new();
-    next_state(&mut events, &mut buffer).await;
+    let before = next_state(&mut events, &mut buffer).await.log.size;
     for round in 0..3 {
         assert_eq!(user.upload(&noise(round, 500), json!({})).await.status(), StatusCode::OK);
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        tokio::time::sleep(Duration::from_millis(700)).await;
     }
+    assert!(state(&operator, &relay).await.log.size > before, "there was something to tell");
     let quiet = tokio::time::timeout(Duration::from_millis(500), next_state(&mut events, &mut buffer)).await;
     assert!(quiet.is_err(), "{quiet:?}");
     relay.stop().await;

@@ -35,7 +35,7 @@ pub fn forget_peak(process: u32) {
 fn what_a_process_holds_is_seen() {
     let script = r#"
         echo; read -r
-        printf -v held '%134217728d' 0; for i in {1..50}; do exec {file}</dev/null; done
+        printf -v held '%268435456d' 0; for i in {1..50}; do exec {file}</dev/null; done
         echo; read -r
         held=; echo; read -r
     "#;

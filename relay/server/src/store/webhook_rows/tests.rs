@@ -6,6 +6,7 @@ const HOST: &str = "hooks.example:443";
 
 fn database() -> Connection {
     let mut connection = Connection::open_in_memory().unwrap();
+    crate::store::meta::plan_once(&connection).unwrap();
     connection.execute_batch("PRAGMA foreign_keys = ON").unwrap();
     migrations::apply(&mut connection).unwrap();
     connection
