@@ -187,6 +187,7 @@ fn directives(issued: &Issued, relay_uid: &str, epoch: u64, deleting: bool) -> D
         log_high_water: issued.log_high_water.clone(),
         log_identity: issued.log_identity.clone(),
         log_refused: issued.log_refused.clone(),
+        commit_schema: None,
         deleting,
         couriers: issued.couriers.clone(),
     }

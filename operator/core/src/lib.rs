@@ -21,6 +21,7 @@ pub mod log_check;
 pub mod machine;
 pub mod observation;
 pub mod pod;
+pub mod release;
 pub mod rivals;
 pub mod rules;
 pub mod situation;

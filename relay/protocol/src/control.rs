@@ -56,6 +56,21 @@ pub struct RelayState {
     /// How an admin signs in.
     #[serde(default)]
     pub admin: AdminReport,
+    /// Which releases can read the data as it is; absent from relays that do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<DataReport>,
+}
+
+/// Which releases can read a relay's data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DataReport {
+    /// The newest schema this release knows.
+    pub schema: u32,
+    /// The oldest schema whose releases can read the data as it is now.
+    pub min_reader: u32,
+    /// The schema whose features may be used: what the last `commit-upgrade` allowed. Below `schema` there is a way back.
+    pub committed: u32,
 }
 
 /// How an admin signs in. Says nothing of the token itself.
@@ -321,6 +336,10 @@ pub struct Directives {
     /// Why the relay must not sign its log, in one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_refused: Option<String>,
+    /// `commit-upgrade`: the release that runs has settled, so data may be written that the one before it cannot read. Names the
+    /// schema that is committed; a relay never commits less than it did, nor more than it knows. Absent: nothing new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit_schema: Option<u32>,
     /// The resource is being deleted: SIGTERM appends `log_closed`.
     #[serde(default)]
     pub deleting: bool,

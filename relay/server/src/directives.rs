@@ -157,6 +157,7 @@ mod tests {
             log_high_water: None,
             log_identity: None,
             log_refused: None,
+            commit_schema: None,
             deleting: false,
             couriers: None,
         }

@@ -95,6 +95,7 @@ fn directives(seq: u64) -> Directives {
         log_high_water: None,
         log_identity: None,
         log_refused: None,
+        commit_schema: None,
         deleting: false,
         couriers: None,
     }

@@ -201,6 +201,7 @@ async fn the_last_known_checkpoint_is_the_highest_that_anybody_told_of() {
             log_high_water: Some(told),
             log_identity: None,
             log_refused: None,
+            commit_schema: None,
             deleting: false,
             couriers: None,
         };

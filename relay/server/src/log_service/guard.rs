@@ -188,6 +188,7 @@ mod tests {
             log_high_water: mark,
             log_identity: identity.map(str::to_owned),
             log_refused: None,
+            commit_schema: None,
             deleting: false,
             couriers: None,
         }

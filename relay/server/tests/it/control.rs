@@ -100,6 +100,7 @@ pub fn directives(seq: u64, drain: DrainDirective) -> Directives {
         log_high_water: None,
         log_identity: None,
         log_refused: None,
+        commit_schema: None,
         deleting: false,
         couriers: None,
     }

@@ -193,5 +193,6 @@ fn relay_state(now: Timestamp) -> RelayState {
         directives: None,
         ca_bundle_sha256: hash(4),
         admin: AdminReport::SetupCode,
+        data: None,
     }
 }
