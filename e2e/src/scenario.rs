@@ -24,6 +24,7 @@ mod sdk_tour;
 mod silence;
 mod tamper;
 mod template;
+mod tour;
 mod webhooks;
 mod witnesses;
 
@@ -91,6 +92,7 @@ const ALL: &[Scenario] = scenarios![
     Bed Others "deletion", "a deleted relay closes its log, and one made again over its volume begins another", deletion::run;
     Cluster Others "sdk", "every public method of the published client works against a relay in the cluster", sdk_tour::run;
     // From here each alone.
+    Bed Nobody "tour", "updates, roll backs, drains and an operator upgrade under traffic lose nothing", tour::run;
     Cluster Nobody "drain", "drain toggles reach the relay; downloads go on", drain::run;
     Bed Nobody "silence", "with traffic running the operator writes nothing but its Lease; swapping it restarts no relay", silence::run;
     Bed Nobody "operator-away", "kill -9 of the operator and a frozen API server heal by themselves", operator_away::run;
