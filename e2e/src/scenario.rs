@@ -14,6 +14,7 @@ mod full_disk;
 mod gitops;
 mod interop;
 mod kill;
+mod killed_between_steps;
 mod manifests;
 mod network;
 mod operator_away;
@@ -94,6 +95,7 @@ const ALL: &[Scenario] = scenarios![
     // From here each alone.
     Bed Nobody "tour", "updates, roll backs, drains and an operator upgrade under traffic lose nothing", tour::run;
     Cluster Nobody "drain", "drain toggles reach the relay; downloads go on", drain::run;
+    Bed Nobody "killed-between-steps", "an operator killed after each step of an update does none twice and loses none", killed_between_steps::run;
     Bed Nobody "silence", "with traffic running the operator writes nothing but its Lease; swapping it restarts no relay", silence::run;
     Bed Nobody "operator-away", "kill -9 of the operator and a frozen API server heal by themselves", operator_away::run;
     Cluster Nobody "manifests", "kubeconform and kube-score read what was rendered and what runs", manifests::run;

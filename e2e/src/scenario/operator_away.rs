@@ -81,7 +81,7 @@ fn caught_up(fixture: &Fixture<'_>) -> Result<()> {
 }
 
 /// The operator's process on this machine.
-fn operator_pid() -> Result<String> {
+pub(super) fn operator_pid() -> Result<String> {
     wait_for("the operator's process", Duration::from_secs(60), || {
         Ok(find(|command| command.starts_with("/paramant-operator"))
             .context("it does not run")
