@@ -4,6 +4,7 @@
 //! Those that mostly wait run two at a time, each in a namespace of its own; those that measure, or change what all share (the operator,
 //! its chart, the API server), run alone.
 
+mod api_faults;
 pub(crate) mod auditors;
 mod bad_input;
 mod chart_removed;
@@ -98,6 +99,7 @@ const ALL: &[Scenario] = scenarios![
     Bed Nobody "killed-between-steps", "an operator killed after each step of an update does none twice and loses none", killed_between_steps::run;
     Bed Nobody "silence", "with traffic running the operator writes nothing but its Lease; swapping it restarts no relay", silence::run;
     Bed Nobody "operator-away", "kill -9 of the operator and a frozen API server heal by themselves", operator_away::run;
+    Bed Nobody "api-faults", "errors, throttling, conflicts, lost watches, missing rights and silence of the API server heal by themselves", api_faults::run;
     Cluster Nobody "manifests", "kubeconform and kube-score read what was rendered and what runs", manifests::run;
     Bed Nobody "rights", "no 403, every granted right used, no right on Secrets", rights::run;
     // After rights: while a chart goes its rights may go before its pod, and the refusals count against nobody.
