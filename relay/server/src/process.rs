@@ -141,6 +141,8 @@ impl Running {
         if let Some((socket, tls)) = control {
             running.serve_control(socket, tls);
         }
+        #[cfg(any(test, feature = "rehearsal"))]
+        crate::rehearsal::begin(&running.app.core);
         running.background.spawn(running.app.core.drain.clone().keep_time());
         running.background.spawn(record_drains(running.app.core.clone()));
         running.background.spawn(log_tasks::keep_the_fence(running.app.core.clone()));
