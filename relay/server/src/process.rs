@@ -154,13 +154,15 @@ impl Running {
         Ok(running)
     }
 
-    /// Waits for uploads and claims in progress, at most `patience`. New uploads must be refused already.
+    /// Waits for uploads and claims in progress, and for readers of what only memory holds, at most `patience`. New uploads must be
+    /// refused already.
     pub async fn finish_work(&self, patience: Duration) {
         if tokio::time::timeout(patience, self.app.core.drain.idle()).await.is_err() {
             let left = self.app.core.drain.report();
             tracing::warn!(
                 uploads = left.uploads,
                 claims = left.claims,
+                unclaimed = left.unclaimed,
                 "work was still in flight when time was up"
             );
         }
