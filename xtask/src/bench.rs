@@ -119,7 +119,7 @@ fn compile(cache: &Cache, chosen: &[&Bench]) -> Result<PathBuf> {
     }
     programs.extend(chosen.iter().map(|bench| bench.program));
     step("compile the release build", |_| {
-        let build = Build { release: true, version: None };
+        let build = Build { release: true, ..Build::default() };
         build.programs(cache.checkout(), &cache.target(), &cache.log("compile-bench"), &programs)
     })
 }

@@ -13,17 +13,33 @@ use crate::arguments::Arguments;
 use crate::build::{Build, OPERATOR, RELAY};
 use crate::cache::{Cache, make_directory};
 use crate::cluster::{self, Cluster};
-use crate::failure::{Doing, Failure, Result};
+use crate::failure::{Doing, Failure, Result, fail};
 use crate::run::Run;
 use crate::step::step;
 use crate::{packages, tools};
 
-/// The version of the second build: one that a user would update to.
-const NEXT: &str = "0.1.1-next";
+/// The version of the second build: one that a user would update to. Its relay is rehearsed: it has one schema more, and faults on
+/// demand (`relay/server/src/rehearsal.rs`).
+const NEXT: &str = "0.2.0";
+/// Relays that a user would not keep: name, version and fault.
+const BROKEN: [(&str, &str, &str); 3] = [
+    ("paramant-relay-dies", "0.3.0-dies", "dies-after=50s"),
+    ("paramant-relay-forgets", "0.3.0-forgets", "forgets-log=1000"),
+    ("paramant-relay-hangs", "0.3.0-hangs", "never-ready"),
+];
+/// What only a rehearsed relay has in it.
+const REHEARSED: &str = "PARAMANT_REHEARSAL";
+/// What a rehearsed relay is made of beside what every relay is.
+const REHEARSAL: [&str; 2] =
+    ["relay/server/src/rehearsal.rs", "relay/server/src/store/migrations/rehearsal.rs"];
 
 /// `cargo xtask images [--release] [--version V] [--variants] [--context NAME]`.
 pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<()> {
-    let build = Build { release: arguments.flag("--release"), version: arguments.option("--version")? };
+    let build = Build {
+        release: arguments.flag("--release"),
+        version: arguments.option("--version")?,
+        rehearsal: false,
+    };
     let variants = arguments.flag("--variants");
     let choice = cluster::choose(&mut arguments)?;
     arguments.end()?;
@@ -71,6 +87,9 @@ fn compile(cache: &Cache, build: &Build, name: &str) -> Result<Programs> {
         for program in [OPERATOR, RELAY] {
             let to = stripped.join(program.binary);
             strip(&folder.join(program.binary), &to)?;
+            if program.binary == RELAY.binary {
+                is_rehearsed(&to, build.rehearsal)?;
+            }
             let bytes = fs::metadata(&to).map(|metadata| metadata.len()).unwrap_or_default();
             sizes.push(format!("{} {:.1} MiB", program.binary, bytes as f64 / f64::from(1 << 20)));
         }
@@ -82,6 +101,31 @@ fn compile(cache: &Cache, build: &Build, name: &str) -> Result<Programs> {
 /// Leaves names for backtraces, takes line tables: they are most of a dev build.
 pub(crate) fn strip(from: &Path, to: &Path) -> Result<()> {
     Run::new("strip").args(["--strip-debug", "-o"]).arg(to).arg(from).done()
+}
+
+/// Sees to it that no release can be told to fail, and that one which is to fail can be.
+pub(crate) fn is_rehearsed(relay: &Path, expected: bool) -> Result<()> {
+    let found = Run::new("grep").args(["-q", "-a", "-F", REHEARSED]).arg(relay).succeeds();
+    match (found, expected) {
+        (true, false) => fail(format!("{} was built with the feature rehearsal", relay.display())),
+        (false, true) => fail(format!("{} was built without the feature rehearsal", relay.display())),
+        _ => Ok(()),
+    }
+}
+
+/// The labels by which the operator knows which data a relay reads: the relay itself says it.
+pub(crate) fn data_labels(relay: &Path) -> Result<Vec<(String, String)>> {
+    let said = Run::new(relay).arg("data-schema").output()?;
+    let number = |name: &str| {
+        let value = said.split_once(&format!("\"{name}\":")).map(|(_, rest)| rest.trim_start());
+        let digits = value.and_then(|value| value.split(|c: char| !c.is_ascii_digit()).next());
+        let digits = digits.filter(|digits| !digits.is_empty()).map(str::to_owned);
+        digits.ok_or_else(|| Failure(format!("{} says no {name}: {said}", relay.display())))
+    };
+    Ok(vec![
+        ("app.paramant.data.schema".to_owned(), number("schema")?),
+        ("app.paramant.data.min-reader".to_owned(), number("minReader")?),
+    ])
 }
 
 struct Images<'a> {
@@ -98,18 +142,28 @@ impl Images<'_> {
             files: vec![File { from: tools::pause(self.cache)?, to: "/crash".into() }],
             entrypoint: "/crash".into(),
             version: "1".into(),
+            labels: Vec::new(),
+            environment: Vec::new(),
         };
         self.push("crash", "crash", crash)?;
         // Really built as another version: what an operator compiles in must not reach a relay's template.
-        let key = format!("{} {}", self.content(&current.operator)?, self.content(&current.relay)?);
+        let mut key = format!("{} {}", self.content(&current.operator)?, self.content(&current.relay)?);
+        for source in REHEARSAL {
+            key.push_str(&format!(" {}", self.content(&self.cache.checkout().join(source))?));
+        }
         let folder = self.cache.root().join("stripped").join(NEXT);
         let next = Programs { operator: folder.join(OPERATOR.binary), relay: folder.join(RELAY.binary) };
         if !(next.operator.exists() && next.relay.exists() && self.cache.is_current("next-version", &key)) {
-            let build = Build { version: Some(NEXT.to_owned()), ..build.clone() };
+            let build = Build { version: Some(NEXT.to_owned()), rehearsal: true, ..build.clone() };
             compile(self.cache, &build, "compile operator and relay as another version")?;
             self.cache.made("next-version", &key)?;
         }
         self.program_as("paramant-relay-next", "paramant-relay", &next.relay, NEXT)?;
+        for (listed, version, fault) in BROKEN {
+            let mut image = self.image("paramant-relay", &next.relay, version)?;
+            image.environment.push((REHEARSED.to_owned(), fault.to_owned()));
+            self.push(listed, "paramant-relay", image)?;
+        }
         self.program_as("paramant-operator-next", "paramant-operator", &next.operator, NEXT)
     }
 
@@ -125,19 +179,29 @@ impl Images<'_> {
         from: &Path,
         version: &str,
     ) -> Result<()> {
-        let image = Image {
+        let image = self.image(name, from, version)?;
+        self.push(listed, name, image)
+    }
+
+    fn image(&self, name: &'static str, from: &Path, version: &str) -> Result<Image> {
+        let labels = if name == RELAY.binary { data_labels(from)? } else { Vec::new() };
+        Ok(Image {
             name,
             title: name,
             files: vec![File { from: from.to_path_buf(), to: format!("/{name}") }],
             entrypoint: format!("/{name}"),
             version: version.to_owned(),
-        };
-        self.push(listed, name, image)
+            labels,
+            environment: Vec::new(),
+        })
     }
 
     fn push(&mut self, listed: &'static str, name: &str, image: Image) -> Result<()> {
         let repository = format!("{}/{name}", self.cluster.registry);
         let mut key = format!("{repository} {} {}", image.version, image.entrypoint);
+        for (name, value) in image.labels.iter().chain(&image.environment) {
+            key.push_str(&format!(" {name}={value}"));
+        }
         for file in &image.files {
             key.push_str(&format!(" {}", self.content(&file.from)?));
         }
