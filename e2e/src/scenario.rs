@@ -15,6 +15,7 @@ mod kill;
 mod manifests;
 mod network;
 mod operator_away;
+mod plugin;
 mod restore;
 mod rights;
 mod rules;
@@ -63,6 +64,7 @@ const ALL: &[Scenario] = scenarios![
     Bed "deletion", "a deleted relay closes its log, and one made again over its volume begins another", deletion::run;
     Cluster "restore", "the restore runbook of the documentation brings a relay back from a backup", restore::run;
     Cluster "drain", "drain toggles reach the relay; downloads go on", drain::run;
+    Cluster "plugin", "kubectl paramant does what it says with an admin's rights, no more than a viewer may with a viewer's", plugin::run;
     Cluster "template", "an evicted pod comes back with the old template while a new one waits", template::run;
     Bed "network", "the relay pod originates no packet", network::run;
     Bed "witnesses", "witnesses outside the cluster cosign through the courier; the relay pod originates no packet", witnesses::run;

@@ -13,7 +13,7 @@ use crate::step::step;
 use crate::{images, packages, sdk, tools};
 
 /// Our own programs that scenarios run on this machine.
-const PROGRAMS: &[&str] = &["paramant-e2e", "paramant", "paramant-relay"];
+const PROGRAMS: &[&str] = &["paramant-e2e", "paramant", "paramant-relay", "kubectl-paramant"];
 
 /// Everything a scenario needs.
 #[derive(Debug)]
