@@ -112,20 +112,20 @@ impl Cluster {
             let code = response.status();
             let body = Limited::new(response.into_body(), LONGEST).collect().await;
             let body = body.map_err(|error| match error.is::<http_body_util::LengthLimitError>() {
-                true => Refusal::TooLong { place: place.clone(), limit: LONGEST },
-                false => Refusal::Unreadable { place: place.clone(), why: error.to_string() },
+                true => Refusal::TooLong { place: Box::new(place.clone()), limit: LONGEST },
+                false => Refusal::Unreadable { place: Box::new(place.clone()), why: error.to_string() },
             })?;
             let body = body.to_bytes();
             if code.is_success() { Ok(body) } else { Err(Refusal::of(code.as_u16(), &body, place, right)) }
         };
-        let late = Refusal::Late { place: place.clone(), seconds: patience.as_secs() };
+        let late = Refusal::Late { place: Box::new(place.clone()), seconds: patience.as_secs() };
         tokio::time::timeout(patience, asked).await.unwrap_or(Err(late))
     }
 }
 
 fn read(place: &Place, body: &[u8]) -> Result<Value, Refusal> {
     serde_json::from_slice(body)
-        .map_err(|error| Refusal::Unreadable { place: place.clone(), why: error.to_string() })
+        .map_err(|error| Refusal::Unreadable { place: Box::new(place.clone()), why: error.to_string() })
 }
 
 /// The text at a JSON pointer; empty where there is none.

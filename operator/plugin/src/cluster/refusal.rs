@@ -12,7 +12,7 @@ pub(crate) enum Refusal {
     #[error("you may not {right}; {} grants it: ask whoever runs the cluster to bind it to you there", right.role())]
     Forbidden {
         /// The right that is missing.
-        right: Right,
+        right: Box<Right>,
     },
     /// 401.
     #[error("the API server does not know you: sign in again, or name another context with --context")]
@@ -21,7 +21,7 @@ pub(crate) enum Refusal {
     #[error("there is no {place}{}", hint(place))]
     Missing {
         /// Where it would be.
-        place: Place,
+        place: Box<Place>,
     },
     /// The definitions are not installed, or this path is not served.
     #[error(
@@ -35,7 +35,7 @@ pub(crate) enum Refusal {
     #[error("the {place} changed after it was read: look again with `kubectl paramant status` and repeat")]
     Changed {
         /// Which.
-        place: Place,
+        place: Box<Place>,
     },
     /// The API server takes the change for wrong.
     #[error("the API server refuses the change: {said}")]
@@ -49,7 +49,7 @@ pub(crate) enum Refusal {
         /// The HTTP status.
         code: u16,
         /// About what.
-        place: Place,
+        place: Box<Place>,
         /// Its words, shortened.
         said: String,
     },
@@ -60,7 +60,7 @@ pub(crate) enum Refusal {
     #[error("no answer about {place} within {seconds} s")]
     Late {
         /// About what.
-        place: Place,
+        place: Box<Place>,
         /// How long it was waited.
         seconds: u64,
     },
@@ -68,7 +68,7 @@ pub(crate) enum Refusal {
     #[error("the answer about {place} is longer than {limit} bytes")]
     TooLong {
         /// About what.
-        place: Place,
+        place: Box<Place>,
         /// The limit.
         limit: usize,
     },
@@ -76,7 +76,7 @@ pub(crate) enum Refusal {
     #[error("the answer about {place} cannot be read: {why}")]
     Unreadable {
         /// About what.
-        place: Place,
+        place: Box<Place>,
         /// Why.
         why: String,
     },
@@ -92,10 +92,10 @@ impl Refusal {
         let said = status.get("message").and_then(Value::as_str).map(str::to_owned);
         let said = said.unwrap_or_else(|| String::from_utf8_lossy(body).trim().to_owned());
         let said: String = said.chars().take(QUOTED).collect();
-        let place = place.clone();
+        let place = Box::new(place.clone());
         match code {
             401 => Self::Unknown,
-            403 => Self::Forbidden { right },
+            403 => Self::Forbidden { right: Box::new(right) },
             404 if place.is_proxied() => Self::Answered { code, place, said },
             404 if names_an_object(&status) => Self::Missing { place },
             404 => Self::NoDefinition { resource: place.kind.resource },

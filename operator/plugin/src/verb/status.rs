@@ -108,3 +108,6 @@ fn name_the_type(item: &mut Value) {
         fields.insert("kind".to_owned(), json!("ParamantRelay"));
     }
 }
+
+#[cfg(test)]
+mod tests;
