@@ -19,6 +19,7 @@ mod killed_between_steps;
 mod manifests;
 mod network;
 mod operator_away;
+mod plugin;
 mod restore;
 mod rights;
 mod rules;
@@ -93,6 +94,7 @@ const ALL: &[Scenario] = scenarios![
     Cluster Others "kubectl", "get, describe, explain, wait and patch behave as documented", gitops::run;
     Bed Others "deletion", "a deleted relay closes its log, and one made again over its volume begins another", deletion::run;
     Cluster Others "sdk", "every public method of the published client works against a relay in the cluster", sdk_tour::run;
+    Cluster Others "plugin", "kubectl paramant does what it says with an admin's rights, no more than a viewer may with a viewer's", plugin::run;
     // From here each alone.
     Bed Nobody "tour", "updates, roll backs, drains and an operator upgrade under traffic lose nothing", tour::run;
     Cluster Nobody "drain", "drain toggles reach the relay; downloads go on", drain::run;
