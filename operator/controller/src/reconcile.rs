@@ -194,6 +194,7 @@ impl Inner {
         let context = Context {
             gateway_api: stores.http_routes.is_some(),
             token_keys: self.token_keys.current(),
+            ca_bundle_pem: self.control.ca_bundle_pem(),
             ..self.context.clone()
         };
         let decision = decide(&seen, &context, Timestamp::now());

@@ -189,6 +189,13 @@ impl World {
         stores.filled().then(|| stores.clone())
     }
 
+    /// Which of these scopes are not watched or not filled: nobody knows what is there.
+    pub fn unseen(&self, scopes: &[Scope]) -> Vec<Scope> {
+        let known = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let seen = |scope: &Scope| known.get(scope).is_some_and(Stores::filled);
+        scopes.iter().filter(|scope| !seen(scope)).cloned().collect()
+    }
+
     /// Everything whose status is written, in every filled scope.
     pub fn subjects(&self) -> Vec<Subject> {
         let scopes = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
