@@ -4,6 +4,7 @@
 
 pub(crate) mod auditors;
 mod bad_input;
+mod ca_rotation;
 mod chart_removed;
 mod deletion;
 mod drain;
@@ -14,12 +15,14 @@ mod interop;
 mod kill;
 mod manifests;
 mod network;
+mod operator;
 mod operator_away;
 mod restore;
 mod rights;
 mod rules;
 mod sdk_tour;
 mod silence;
+mod status_lost;
 mod tamper;
 mod template;
 mod webhooks;
@@ -72,6 +75,8 @@ const ALL: &[Scenario] = scenarios![
     Bed "full-disk", "a volume that runs full refuses uploads, loses nothing and heals by itself", full_disk::run;
     Cluster "tamper", "flipped bits in the log turn both auditors red", tamper::run;
     Bed "silence", "with traffic running the operator writes nothing but its Lease; swapping it restarts no relay", silence::run;
+    Bed "status-lost", "status and -state are lost, also while nobody is there: both are rebuilt and nothing else changes", status_lost::run;
+    Bed "ca-rotation", "the operator's authority is replaced: no delivery fails, no relay restarts, paused ones take part", ca_rotation::run;
     Bed "operator-away", "kill -9 of the operator and a frozen API server heal by themselves", operator_away::run;
     Cluster "manifests", "kubeconform and kube-score read what was rendered and what runs", manifests::run;
     Bed "rights", "no 403, every granted right used, no right on Secrets", rights::run;
