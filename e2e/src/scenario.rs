@@ -5,16 +5,21 @@
 pub(crate) mod auditors;
 mod bad_input;
 mod ca_rotation;
+mod cascade;
 mod chart_removed;
 mod deletion;
 mod drain;
+mod failover;
 mod fixture;
 mod full_disk;
 mod gitops;
+mod growth;
 mod interop;
 mod kill;
 mod manifests;
+mod namespaced;
 mod network;
+mod node_drain;
 mod operator;
 mod operator_away;
 mod restore;
@@ -67,6 +72,9 @@ const ALL: &[Scenario] = scenarios![
     Cluster "restore", "the restore runbook of the documentation brings a relay back from a backup", restore::run;
     Cluster "drain", "drain toggles reach the relay; downloads go on", drain::run;
     Cluster "template", "an evicted pod comes back with the old template while a new one waits", template::run;
+    Bed "growth", "a volume grows beside traffic and its pod stays; retention keeps a claim or lets it go", growth::run;
+    Bed "node-drain", "an eviction is the relay's drain: an upload in progress is finished; the pod comes back as it was rolled", node_drain::run;
+    Bed "cascade", "deletions in any order leave nothing stuck and make nothing again", cascade::run;
     Bed "network", "the relay pod originates no packet", network::run;
     Bed "witnesses", "witnesses outside the cluster cosign through the courier; the relay pod originates no packet", witnesses::run;
     Bed "webhooks", "a server outside the cluster is told of uploads through the courier; the relay pod originates no packet", webhooks::run;
@@ -77,10 +85,12 @@ const ALL: &[Scenario] = scenarios![
     Bed "silence", "with traffic running the operator writes nothing but its Lease; swapping it restarts no relay", silence::run;
     Bed "status-lost", "status and -state are lost, also while nobody is there: both are rebuilt and nothing else changes", status_lost::run;
     Bed "ca-rotation", "the operator's authority is replaced: no delivery fails, no relay restarts, paused ones take part", ca_rotation::run;
+    Bed "failover", "a second replica takes over in time; a former leader that thaws is not listened to", failover::run;
     Bed "operator-away", "kill -9 of the operator and a frozen API server heal by themselves", operator_away::run;
     Cluster "manifests", "kubeconform and kube-score read what was rendered and what runs", manifests::run;
     Bed "rights", "no 403, every granted right used, no right on Secrets", rights::run;
-    // After rights: while a chart goes its rights may go before its pod, and the refusals count against nobody.
+    // After rights: here rights go on purpose, before or beside the pod that used them, and the refusals count against nobody.
+    Bed "namespaced", "Roles in listed namespaces alone: one without rights is named and left, the others go on", namespaced::run;
     Cluster "chart-removed", "relays outlive the chart, can be deleted without it, and are taken up again", chart_removed::run;
 ];
 

@@ -267,6 +267,12 @@ impl Inner {
                 Stopped::Raced(kind.to_owned())
             }
             _ if self.going.note(&key.namespace, &error) => Stopped::NamespaceGoing,
+            kube::Error::Api(status) if status.code == 403 => {
+                if let Some(stores) = self.world.of(&key.namespace) {
+                    stores.forbidden.notify_one();
+                }
+                Stopped::Api { verb, kind: kind.to_owned(), source: Box::new(error) }
+            }
             _ => Stopped::Api { verb, kind: kind.to_owned(), source: Box::new(error) },
         }
     }

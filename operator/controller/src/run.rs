@@ -100,7 +100,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
         let (client, health, stop, stopped) = (client.clone(), health.clone(), stop.clone(), stopped.clone());
         async move {
             tokio::select! {
-                () = preflight::granted(&client, &home, rights::AT_HOME, &health, Weight::Blocking) => {}
+                _ = preflight::granted(&client, &home, rights::AT_HOME, &health, Weight::Blocking) => {}
                 () = stop.cancelled() => return Ok(()),
             }
             election.run(stop, stopped).await

@@ -17,6 +17,7 @@ use paramant_crds::{ParamantLicense, ParamantPolicy, ParamantRelay};
 use paramant_operator_core::children::{RELAY_LABEL, control_name, courier_name};
 use paramant_operator_core::{Children, CourierChildren};
 use paramant_protocol::control::CourierPurpose;
+use tokio::sync::Notify;
 
 use crate::key::{RelayKey, Subject};
 use crate::triggers;
@@ -88,6 +89,8 @@ pub struct Stores {
     pub pods: Store<Pod>,
     /// Streams whose first list is not complete yet.
     pub unfilled: Arc<AtomicUsize>,
+    /// Told when a write here was forbidden: the rights may be gone.
+    pub forbidden: Arc<Notify>,
 }
 
 impl Stores {
