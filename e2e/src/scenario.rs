@@ -13,6 +13,7 @@ mod failover;
 mod fixture;
 mod full_disk;
 mod gitops;
+mod gitops_drain;
 mod growth;
 mod interop;
 mod kill;
@@ -71,6 +72,7 @@ const ALL: &[Scenario] = scenarios![
     Bed "deletion", "a deleted relay closes its log, and one made again over its volume begins another", deletion::run;
     Cluster "restore", "the restore runbook of the documentation brings a relay back from a backup", restore::run;
     Cluster "drain", "drain toggles reach the relay; downloads go on", drain::run;
+    Cluster "gitops", "a drain toggled by hand survives Flux's take-over and Argo CD's self-heal as documented", gitops_drain::run;
     Cluster "template", "an evicted pod comes back with the old template while a new one waits", template::run;
     Bed "growth", "a volume grows beside traffic and its pod stays; retention keeps a claim or lets it go", growth::run;
     Bed "node-drain", "an eviction is the relay's drain: an upload in progress is finished; the pod comes back as it was rolled", node_drain::run;

@@ -197,3 +197,6 @@ impl Rotation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
