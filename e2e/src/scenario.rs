@@ -7,17 +7,25 @@
 mod api_faults;
 pub(crate) mod auditors;
 mod bad_input;
+mod ca_rotation;
+mod cascade;
 mod chart_removed;
 mod deletion;
 mod drain;
+mod failover;
 mod fixture;
 mod full_disk;
 mod gitops;
+mod gitops_drain;
+mod growth;
 mod interop;
 mod kill;
 mod killed_between_steps;
 mod manifests;
+mod namespaced;
 mod network;
+mod node_drain;
+mod operator;
 mod operator_away;
 mod plugin;
 mod restore;
@@ -25,6 +33,7 @@ mod rights;
 mod rules;
 mod sdk_tour;
 mod silence;
+mod status_lost;
 mod tamper;
 mod template;
 mod tour;
@@ -95,6 +104,11 @@ const ALL: &[Scenario] = scenarios![
     Bed Others "deletion", "a deleted relay closes its log, and one made again over its volume begins another", deletion::run;
     Cluster Others "sdk", "every public method of the published client works against a relay in the cluster", sdk_tour::run;
     Cluster Others "plugin", "kubectl paramant does what it says with an admin's rights, no more than a viewer may with a viewer's", plugin::run;
+    Bed Others "growth", "a volume grows beside traffic and its pod stays; retention keeps a claim or lets it go", growth::run;
+    Bed Others "node-drain", "an eviction is the relay's drain: an upload in progress is finished; the pod comes back as it was rolled", node_drain::run;
+    Bed Others "cascade", "deletions in any order leave nothing stuck and make nothing again", cascade::run;
+    Bed Others "status-lost", "status and -state are lost, also while nobody is there: both are rebuilt and nothing else changes", status_lost::run;
+    Cluster Others "gitops", "a drain toggled by hand survives Flux's take-over and Argo CD's self-heal as documented", gitops_drain::run;
     // From here each alone.
     Bed Nobody "tour", "updates, roll backs, drains and an operator upgrade under traffic lose nothing", tour::run;
     Cluster Nobody "drain", "drain toggles reach the relay; downloads go on", drain::run;
@@ -102,6 +116,9 @@ const ALL: &[Scenario] = scenarios![
     Bed Nobody "silence", "with traffic running the operator writes nothing but its Lease; swapping it restarts no relay", silence::run;
     Bed Nobody "operator-away", "kill -9 of the operator and a frozen API server heal by themselves", operator_away::run;
     Bed Nobody "api-faults", "errors, throttling, conflicts, lost watches, missing rights and silence of the API server heal by themselves", api_faults::run;
+    Bed Nobody "ca-rotation", "the operator's authority is replaced: no delivery fails, no relay restarts, paused ones take part", ca_rotation::run;
+    Bed Nobody "failover", "a second replica takes over in time; a former leader that thaws is not listened to", failover::run;
+    Bed Nobody "namespaced", "Roles in listed namespaces alone: one without rights is named and left, the others go on", namespaced::run;
     Cluster Nobody "manifests", "kubeconform and kube-score read what was rendered and what runs", manifests::run;
     Bed Nobody "rights", "no 403, every granted right used, no right on Secrets", rights::run;
     // After rights: while a chart goes its rights may go before its pod, and the refusals count against nobody.

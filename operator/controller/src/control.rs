@@ -250,6 +250,16 @@ impl ControlPlane {
         present.filter_map(|(key, tasks)| Some((key.clone(), state(tasks)?))).collect()
     }
 
+    /// The certificates relays shall accept operators by now, PEM.
+    pub fn ca_bundle_pem(&self) -> String {
+        self.shared.leaves.authority().bundle_pem().to_owned()
+    }
+
+    /// The relays that are gone from the cluster and have not taken their last word yet.
+    pub fn parting(&self) -> Vec<RelayKey> {
+        self.lock().parting.keys().cloned().collect()
+    }
+
     /// One line per relay for `/debug/state`.
     pub fn summary(&self) -> BTreeMap<String, &'static str> {
         let word = |report: &Report| match report {

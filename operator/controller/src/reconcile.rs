@@ -194,6 +194,7 @@ impl Inner {
         let context = Context {
             gateway_api: stores.http_routes.is_some(),
             token_keys: self.token_keys.current(),
+            ca_bundle_pem: self.control.ca_bundle_pem(),
             ..self.context.clone()
         };
         let decision = decide(&seen, &context, Timestamp::now());
@@ -266,6 +267,12 @@ impl Inner {
                 Stopped::Raced(kind.to_owned())
             }
             _ if self.going.note(&key.namespace, &error) => Stopped::NamespaceGoing,
+            kube::Error::Api(status) if status.code == 403 => {
+                if let Some(stores) = self.world.of(&key.namespace) {
+                    stores.forbidden.notify_one();
+                }
+                Stopped::Api { verb, kind: kind.to_owned(), source: Box::new(error) }
+            }
             _ => Stopped::Api { verb, kind: kind.to_owned(), source: Box::new(error) },
         }
     }

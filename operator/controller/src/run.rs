@@ -12,10 +12,12 @@ use kube::Client;
 use kube::api::Api;
 use paramant_operator_core::Context;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::authority::leaf::Leaves;
+use crate::authority::rotation::Rotation;
 use crate::authority::{self, Authority};
 use crate::backoff::jittered;
 use crate::control::ControlPlane;
@@ -98,7 +100,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
         let (client, health, stop, stopped) = (client.clone(), health.clone(), stop.clone(), stopped.clone());
         async move {
             tokio::select! {
-                () = preflight::granted(&client, &home, rights::AT_HOME, &health, Weight::Blocking) => {}
+                _ = preflight::granted(&client, &home, rights::AT_HOME, &health, Weight::Blocking) => {}
                 () = stop.cancelled() => return Ok(()),
             }
             election.run(stop, stopped).await
@@ -207,8 +209,22 @@ impl Work {
             })
         };
         let keys = Arc::new(ClusterKeys::new(self.client.clone()));
-        let control =
-            ControlPlane::new(Leaves::of(authority), keys, self.queue.clone(), self.metrics.clone());
+        let (in_use, authority) = watch::channel(authority);
+        let leaves = Leaves::following(authority);
+        let control = ControlPlane::new(leaves, keys, self.queue.clone(), self.metrics.clone());
+        let rotation = Rotation {
+            secrets: Api::namespaced(self.client.clone(), &self.settings.pod_namespace),
+            field_manager: FIELD_MANAGER,
+            in_use,
+            leadership: self.leadership.clone(),
+            world: world.clone(),
+            scopes: Scope::all(&self.settings.namespaces),
+            control: control.clone(),
+            queue: self.queue.clone(),
+            health: self.health.clone(),
+            metrics: self.metrics.clone(),
+        };
+        tokio::spawn(rotation.keep());
         *self.control.lock().unwrap_or_else(PoisonError::into_inner) = Some(control.clone());
         let lookup = Arc::new(OciLookup::new(&self.settings.plain_http_registries));
         Reconciler::new(Parts {

@@ -17,6 +17,7 @@ use paramant_crds::{ParamantLicense, ParamantPolicy, ParamantRelay};
 use paramant_operator_core::children::{RELAY_LABEL, control_name, courier_name};
 use paramant_operator_core::{Children, CourierChildren};
 use paramant_protocol::control::CourierPurpose;
+use tokio::sync::Notify;
 
 use crate::key::{RelayKey, Subject};
 use crate::triggers;
@@ -88,6 +89,8 @@ pub struct Stores {
     pub pods: Store<Pod>,
     /// Streams whose first list is not complete yet.
     pub unfilled: Arc<AtomicUsize>,
+    /// Told when a write here was forbidden: the rights may be gone.
+    pub forbidden: Arc<Notify>,
 }
 
 impl Stores {
@@ -187,6 +190,13 @@ impl World {
         let stores =
             scopes.get(&Scope::Cluster).or_else(|| scopes.get(&Scope::Namespace(namespace.to_owned())))?;
         stores.filled().then(|| stores.clone())
+    }
+
+    /// Which of these scopes are not watched or not filled: nobody knows what is there.
+    pub fn unseen(&self, scopes: &[Scope]) -> Vec<Scope> {
+        let known = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let seen = |scope: &Scope| known.get(scope).is_some_and(Stores::filled);
+        scopes.iter().filter(|scope| !seen(scope)).cloned().collect()
     }
 
     /// Everything whose status is written, in every filled scope.

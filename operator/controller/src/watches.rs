@@ -117,6 +117,7 @@ impl Watches {
             claims: start.children(|_| {}),
             pods: start.children(prune_pod),
             unfilled,
+            forbidden: Arc::default(),
         }
     }
 }

@@ -23,6 +23,7 @@ pub mod observation;
 pub mod pod;
 pub mod release;
 pub mod rivals;
+pub mod rotation;
 pub mod rules;
 pub mod situation;
 pub mod standing;
