@@ -199,6 +199,8 @@ impl Work {
             // Each scope has an answer of its own, which a pass puts in.
             gateway_api: false,
             token_keys: None,
+            release_keys: Vec::new(),
+            allow_unsigned_default: false,
         };
         let token_keys = {
             let (world, queue) = (world.clone(), self.queue.clone());

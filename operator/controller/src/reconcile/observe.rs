@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
 use paramant_crds::ParamantRelay;
+use paramant_operator_core::release::Inspection;
 use paramant_operator_core::{Durable, Observation, Referenced};
 
 use super::Inner;
@@ -32,6 +33,7 @@ impl Inner {
             children,
             report,
             resolution,
+            inspection: Inspection::Pending,
             refused,
             directives_refused,
             rivals,

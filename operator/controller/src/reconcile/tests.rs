@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use futures::future::BoxFuture;
+use paramant_operator_core::release::Inspection;
 use paramant_operator_core::{Children, Observation, Referenced, Refused, Report, Resolution};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -38,6 +39,8 @@ fn reconciler(client: Client) -> Reconciler {
         metrics_from: Vec::new(),
         gateway_api: false,
         token_keys: None,
+        release_keys: Vec::new(),
+        allow_unsigned_default: false,
     };
     let (queue, metrics) = (Queue::default(), Metrics::new().unwrap());
     Reconciler::new(Parts {
@@ -68,6 +71,7 @@ fn seen() -> Observation {
         children: Children::default(),
         report: Report::Unknown,
         resolution: Resolution::Pending,
+        inspection: Inspection::Pending,
         refused: None,
         directives_refused: None,
         rivals: Vec::new(),
