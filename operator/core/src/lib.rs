@@ -24,6 +24,7 @@ pub mod pod;
 pub mod release;
 pub mod rivals;
 pub mod rules;
+pub mod signature;
 pub mod situation;
 pub mod standing;
 pub mod status;

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use futures::future::BoxFuture;
-use paramant_operator_core::release::Inspection;
+use paramant_operator_core::release::{Inspect, Inspection, Release, Verdict};
 use paramant_operator_core::{Children, Observation, Referenced, Refused, Report, Resolution};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -13,7 +13,9 @@ use crate::control::token::Expected;
 use crate::control::{TokenCheck, keys};
 use crate::fake_api::{Asked, FakeApi, failure};
 use crate::leader::election::Standing;
-use crate::registry::{Lookup, LookupError};
+use crate::registry::LookupError;
+use crate::registry::examine::Examine;
+use crate::registry::lookup::Lookup;
 
 /// Neither relays nor registries are spoken to here.
 struct Nobody;
@@ -26,6 +28,12 @@ impl TokenCheck for Nobody {
 
 impl Lookup for Nobody {
     fn digest<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<String, LookupError>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+impl Examine for Nobody {
+    fn examine<'a>(&'a self, _: &'a Inspect) -> BoxFuture<'a, Result<(Release, Verdict), LookupError>> {
         Box::pin(std::future::pending())
     }
 }
@@ -48,6 +56,7 @@ fn reconciler(client: Client) -> Reconciler {
         world: World::default(),
         control: ControlPlane::new(Leaves::of(authority), Arc::new(Nobody), queue.clone(), metrics.clone()),
         resolver: Resolver::new(Arc::new(Nobody), queue.clone(), metrics.clone()),
+        inspector: Inspector::new(Arc::new(Nobody), queue.clone(), metrics.clone()),
         queue,
         leadership: Leadership::fixed(Standing::Leader { epoch: 1, renewed: Instant::now() }),
         metrics,
