@@ -107,7 +107,6 @@ const ALL: &[Scenario] = scenarios![
     Bed Others "growth", "a volume grows beside traffic and its pod stays; retention keeps a claim or lets it go", growth::run;
     Bed Others "node-drain", "an eviction is the relay's drain: an upload in progress is finished; the pod comes back as it was rolled", node_drain::run;
     Bed Others "cascade", "deletions in any order leave nothing stuck and make nothing again", cascade::run;
-    Bed Others "status-lost", "status and -state are lost, also while nobody is there: both are rebuilt and nothing else changes", status_lost::run;
     Cluster Others "gitops", "a drain toggled by hand survives Flux's take-over and Argo CD's self-heal as documented", gitops_drain::run;
     // From here each alone.
     Bed Nobody "tour", "updates, roll backs, drains and an operator upgrade under traffic lose nothing", tour::run;
@@ -116,6 +115,7 @@ const ALL: &[Scenario] = scenarios![
     Bed Nobody "silence", "with traffic running the operator writes nothing but its Lease; swapping it restarts no relay", silence::run;
     Bed Nobody "operator-away", "kill -9 of the operator and a frozen API server heal by themselves", operator_away::run;
     Bed Nobody "api-faults", "errors, throttling, conflicts, lost watches, missing rights and silence of the API server heal by themselves", api_faults::run;
+    Bed Nobody "status-lost", "status and -state are lost, also while nobody is there: both are rebuilt and nothing else changes", status_lost::run;
     Bed Nobody "ca-rotation", "the operator's authority is replaced: no delivery fails, no relay restarts, paused ones take part", ca_rotation::run;
     Bed Nobody "failover", "a second replica takes over in time; a former leader that thaws is not listened to", failover::run;
     Bed Nobody "namespaced", "Roles in listed namespaces alone: one without rights is named and left, the others go on", namespaced::run;

@@ -21,6 +21,7 @@ pub mod probes;
 pub mod queue;
 pub mod reconcile;
 pub mod registry;
+pub mod release_keys;
 pub mod rights;
 pub mod run;
 pub mod schema;

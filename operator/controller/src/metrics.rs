@@ -35,6 +35,8 @@ pub struct Metrics {
     pub directives: IntCounterVec,
     /// `paramant_operator_image_lookups_total{outcome}`.
     pub image_lookups: IntCounterVec,
+    /// `paramant_operator_image_inspections_total{outcome}`.
+    pub image_inspections: IntCounterVec,
 }
 
 impl Metrics {
@@ -93,6 +95,11 @@ impl Metrics {
             image_lookups: counter(
                 "image_lookups_total",
                 "Tags asked of registries by outcome.",
+                &["outcome"],
+            )?,
+            image_inspections: counter(
+                "image_inspections_total",
+                "Looks at an image's signatures by outcome.",
                 &["outcome"],
             )?,
             registry,

@@ -28,7 +28,8 @@ use crate::leader::election::Leadership;
 use crate::metrics::Metrics;
 use crate::queue::worker::Queue;
 use crate::queue::{Outcome, Wake};
-use crate::registry::Resolver;
+use crate::registry::inspector::Inspector;
+use crate::registry::resolver::Resolver;
 use crate::stores::World;
 use crate::{FIELD_MANAGER, sentence};
 
@@ -54,6 +55,7 @@ struct Inner {
     world: World,
     control: ControlPlane,
     resolver: Resolver,
+    inspector: Inspector,
     queue: Queue,
     leadership: Leadership,
     metrics: Metrics,
@@ -76,6 +78,8 @@ pub struct Parts {
     pub control: ControlPlane,
     /// The registries' tasks.
     pub resolver: Resolver,
+    /// Who looks at signatures.
+    pub inspector: Inspector,
     /// Whom to wake.
     pub queue: Queue,
     /// Whether we may write.
@@ -123,6 +127,7 @@ impl Reconciler {
             world,
             control,
             resolver,
+            inspector,
             queue,
             leadership,
             metrics,
@@ -137,6 +142,7 @@ impl Reconciler {
             world,
             control,
             resolver,
+            inspector,
             queue,
             leadership,
             metrics,
@@ -201,6 +207,9 @@ impl Inner {
         if let Some(image) = &decision.resolve {
             self.resolver.want(key, image);
         }
+        if let Some(question) = &decision.inspect {
+            self.inspector.want(key, question);
+        }
         let transition =
             self.write_status(key, &*seen.relay, seen.relay.status.as_ref(), &decision.status).await?;
         let acted = self.act(key, &seen, &decision).await;
@@ -215,6 +224,7 @@ impl Inner {
     fn forget(&self, key: &RelayKey) {
         self.control.forget(key);
         self.resolver.forget(key);
+        self.inspector.forget(key);
         self.expectations.forget(key);
         self.refusals.forget(key);
         for former in self.rivalries.end(key) {

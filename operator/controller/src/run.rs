@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use kube::api::Api;
 use paramant_operator_core::Context;
+use paramant_operator_core::release::TrustedKey;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -31,12 +32,16 @@ use crate::probes::{self, Pages};
 use crate::queue::worker::Queue;
 use crate::queue::{Outcome, Wake};
 use crate::reconcile::{Parts, Reconciler};
-use crate::registry::{OciLookup, Resolver};
+use crate::registry::access::Access;
+use crate::registry::examine::RegistryExamine;
+use crate::registry::inspector::Inspector;
+use crate::registry::lookup::RegistryLookup;
+use crate::registry::resolver::Resolver;
 use crate::settings::Settings;
 use crate::staleness::Freshness;
 use crate::stores::{Scope, World};
 use crate::watches::Watches;
-use crate::{FIELD_MANAGER, LEASE, api_client, rights};
+use crate::{FIELD_MANAGER, LEASE, api_client, release_keys, rights};
 
 /// Reconciles that run when the process is told to end may take this long; the pod has 30 s.
 const FINISH_WITHIN: Duration = Duration::from_secs(10);
@@ -63,6 +68,9 @@ pub enum Error {
     /// Metrics clash.
     #[error("cannot register metrics: {0}")]
     Metrics(#[from] prometheus::Error),
+    /// Nobody to trust.
+    #[error(transparent)]
+    ReleaseKeys(#[from] release_keys::Error),
     /// Not the leader any more.
     #[error(transparent)]
     Lost(#[from] Lost),
@@ -71,6 +79,7 @@ pub enum Error {
 /// Runs until told to end.
 pub async fn run(settings: Settings) -> Result<(), Error> {
     let metrics = Metrics::new()?;
+    let release_keys = release_keys::load(settings.release_keys_file.as_deref())?;
     let freshness = Freshness::default();
     let health = Health::new(freshness.clone());
     let queue = Queue::default();
@@ -108,7 +117,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     };
     let mut take_part = tokio::spawn(take_part);
 
-    let work = Work { settings, client, health, metrics, queue, leadership, control };
+    let work = Work { settings, release_keys, client, health, metrics, queue, leadership, control };
     let outcome = tokio::select! {
         () = work.until(&stop) => None,
         ended = &mut take_part => Some(ended),
@@ -130,6 +139,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
 /// What the working part of the process is made of.
 struct Work {
     settings: Settings,
+    release_keys: Vec<TrustedKey>,
     client: Client,
     health: Health,
     metrics: Metrics,
@@ -201,6 +211,8 @@ impl Work {
             // Each scope has an answer of its own, which a pass puts in.
             gateway_api: false,
             token_keys: None,
+            release_keys: self.release_keys.clone(),
+            allow_unsigned_default: self.settings.allow_unsigned,
         };
         let token_keys = {
             let (world, queue) = (world.clone(), self.queue.clone());
@@ -226,12 +238,19 @@ impl Work {
         };
         tokio::spawn(rotation.keep());
         *self.control.lock().unwrap_or_else(PoisonError::into_inner) = Some(control.clone());
-        let lookup = Arc::new(OciLookup::new(&self.settings.plain_http_registries));
+        let access = Arc::new(Access::new(
+            self.settings.plain_http_registries.clone(),
+            self.settings.registry_auth_file.clone(),
+            self.settings.registry_ca_file.clone(),
+        ));
+        let lookup = Arc::new(RegistryLookup::new(Arc::clone(&access)));
+        let examine = Arc::new(RegistryExamine::new(access));
         Reconciler::new(Parts {
             client: self.client.clone(),
             world,
             control,
             resolver: Resolver::new(lookup, self.queue.clone(), self.metrics.clone()),
+            inspector: Inspector::new(examine, self.queue.clone(), self.metrics.clone()),
             queue: self.queue.clone(),
             leadership: self.leadership.clone(),
             metrics: self.metrics.clone(),

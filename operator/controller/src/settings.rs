@@ -1,6 +1,7 @@
 //! What the process is told on its command line or through `PARAMANT_*` variables.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
@@ -29,6 +30,24 @@ pub struct Settings {
     #[arg(long, env = "PARAMANT_PLAIN_HTTP_REGISTRIES", value_delimiter = ',')]
     pub plain_http_registries: Vec<String>,
 
+    /// A file with credentials for registries, in the form of Docker's config.json. It is read again when it changed.
+    #[arg(long, env = "PARAMANT_REGISTRY_AUTH_FILE", value_parser = path)]
+    pub registry_auth_file: Option<PathBuf>,
+
+    /// A file with certificate authorities (PEM) that registries may be known by, besides the public ones. It is read again
+    /// when it changed.
+    #[arg(long, env = "PARAMANT_REGISTRY_CA_FILE", value_parser = path)]
+    pub registry_ca_file: Option<PathBuf>,
+
+    /// A file with public keys (PEM, each under a line `# NAME`) whose signatures count where no policy names keys, besides
+    /// those compiled in.
+    #[arg(long, env = "PARAMANT_RELEASE_KEYS_FILE", value_parser = path)]
+    pub release_keys_file: Option<PathBuf>,
+
+    /// Let relays without a policy for signatures run images that nobody signed. For clusters that only try things out.
+    #[arg(long, env = "PARAMANT_ALLOW_UNSIGNED", action = clap::ArgAction::Set, default_value_t = false)]
+    pub allow_unsigned: bool,
+
     /// Who may read relays' metrics besides this operator: a JSON list of NetworkPolicyPeer.
     #[arg(long, env = "PARAMANT_METRICS_FROM", default_value = "", value_parser = peers)]
     pub metrics_from: Peers,
@@ -50,6 +69,14 @@ impl Settings {
             list.dedup();
         }
         self
+    }
+}
+
+fn path(text: &str) -> Result<PathBuf, &'static str> {
+    if text.is_empty() {
+        Err("a file's name cannot be empty: leave the setting out")
+    } else {
+        Ok(text.into())
     }
 }
 

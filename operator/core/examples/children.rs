@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use paramant_crds::ParamantRelay;
+use paramant_operator_core::release::Inspection;
 use paramant_operator_core::{Children, Context, Observation, Referenced, Report, Resolution, decide};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -23,6 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         children: Children::default(),
         report: Report::Unknown,
         resolution: Resolution::Pending,
+        inspection: Inspection::Pending,
         refused: None,
         directives_refused: None,
         rivals: Vec::new(),
@@ -34,6 +36,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         metrics_from: Vec::new(),
         gateway_api: true,
         token_keys: None,
+        release_keys: Vec::new(),
+        allow_unsigned_default: false,
     };
     let decision = decide(&seen, &context, Timestamp::now());
     let items: Vec<_> = decision.state.into_iter().chain(decision.apply).collect();

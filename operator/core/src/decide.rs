@@ -59,6 +59,7 @@ fn at_rest(status: ParamantRelayStatus) -> Decision {
         apply: Vec::new(),
         delete: Vec::new(),
         resolve: None,
+        inspect: None,
         events: Vec::new(),
         requeue: RESYNC,
     }
@@ -154,6 +155,7 @@ impl Pass<'_> {
                 .into_iter()
                 .chain(self.surplus(hold.as_ref()))
                 .collect(),
+            inspect: None,
             resolve: unresolved.then(|| ImageRef(subject.spec.image.as_str().to_owned())),
             requeue: requeue(wakes.into_iter().flatten().min(), now),
         }

@@ -12,6 +12,8 @@ use paramant_crds::ParamantRelayStatus;
 use paramant_protocol::control::Directives;
 use serde_json::Value;
 
+use crate::release::Inspect;
+
 /// The outcome of [`crate::decide`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
@@ -27,6 +29,8 @@ pub struct Decision {
     pub delete: Vec<Deletion>,
     /// An image reference whose digest is needed; the answer comes back in [`crate::observation::Resolution`].
     pub resolve: Option<ImageRef>,
+    /// A digest whose signature must be checked; the answer comes back in [`crate::observation::Observation::inspection`].
+    pub inspect: Option<Inspect>,
     /// Events to emit: only on transitions.
     pub events: Vec<Event>,
     /// When to decide again if nothing changes before.

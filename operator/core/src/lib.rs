@@ -25,6 +25,7 @@ pub mod release;
 pub mod rivals;
 pub mod rotation;
 pub mod rules;
+pub mod signature;
 pub mod situation;
 pub mod standing;
 pub mod status;

@@ -15,6 +15,7 @@ use paramant_protocol::control::{CourierPurpose, DirectivesMark, RelayState};
 use serde_json::Value;
 
 use crate::digest::Digest;
+use crate::release::{Inspection, TrustedKey};
 
 /// What is known about one relay at one moment.
 #[derive(Debug, Clone)]
@@ -31,6 +32,8 @@ pub struct Observation {
     pub report: Report,
     /// What is known about the image that was last asked for by [`crate::Decision::resolve`].
     pub resolution: Resolution,
+    /// What is known about the digest that was last asked for by [`crate::Decision::inspect`].
+    pub inspection: Inspection,
     /// The last child the API server refused to take, until it takes it.
     pub refused: Option<Refused>,
     /// The directives that the relay last refused, until it takes some.
@@ -236,4 +239,8 @@ pub struct Context {
     pub gateway_api: bool,
     /// The keys the cluster signs tokens with (JSON Web Key Set), once they are read: relays know their couriers by them.
     pub token_keys: Option<Arc<str>>,
+    /// Whose signatures count where no policy names keys.
+    pub release_keys: Vec<TrustedKey>,
+    /// Whether an unsigned image may run where no policy says so: for clusters that only try things out.
+    pub allow_unsigned_default: bool,
 }

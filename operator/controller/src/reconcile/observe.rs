@@ -32,6 +32,7 @@ impl Inner {
             children,
             report,
             resolution,
+            inspection: self.inspector.inspection(key),
             refused,
             directives_refused,
             rivals,

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use futures::future::BoxFuture;
+use paramant_operator_core::release::{Inspect, Inspection, Release, Verdict};
 use paramant_operator_core::{Children, Observation, Referenced, Refused, Report, Resolution};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -12,7 +13,9 @@ use crate::control::token::Expected;
 use crate::control::{TokenCheck, keys};
 use crate::fake_api::{Asked, FakeApi, failure};
 use crate::leader::election::Standing;
-use crate::registry::{Lookup, LookupError};
+use crate::registry::LookupError;
+use crate::registry::examine::Examine;
+use crate::registry::lookup::Lookup;
 
 /// Neither relays nor registries are spoken to here.
 struct Nobody;
@@ -29,6 +32,12 @@ impl Lookup for Nobody {
     }
 }
 
+impl Examine for Nobody {
+    fn examine<'a>(&'a self, _: &'a Inspect) -> BoxFuture<'a, Result<(Release, Verdict), LookupError>> {
+        Box::pin(std::future::pending())
+    }
+}
+
 fn reconciler(client: Client) -> Reconciler {
     let authority = Authority::ephemeral().unwrap();
     let context = Context {
@@ -38,6 +47,8 @@ fn reconciler(client: Client) -> Reconciler {
         metrics_from: Vec::new(),
         gateway_api: false,
         token_keys: None,
+        release_keys: Vec::new(),
+        allow_unsigned_default: false,
     };
     let (queue, metrics) = (Queue::default(), Metrics::new().unwrap());
     Reconciler::new(Parts {
@@ -45,6 +56,7 @@ fn reconciler(client: Client) -> Reconciler {
         world: World::default(),
         control: ControlPlane::new(Leaves::of(authority), Arc::new(Nobody), queue.clone(), metrics.clone()),
         resolver: Resolver::new(Arc::new(Nobody), queue.clone(), metrics.clone()),
+        inspector: Inspector::new(Arc::new(Nobody), queue.clone(), metrics.clone()),
         queue,
         leadership: Leadership::fixed(Standing::Leader { epoch: 1, renewed: Instant::now() }),
         metrics,
@@ -68,6 +80,7 @@ fn seen() -> Observation {
         children: Children::default(),
         report: Report::Unknown,
         resolution: Resolution::Pending,
+        inspection: Inspection::Pending,
         refused: None,
         directives_refused: None,
         rivals: Vec::new(),

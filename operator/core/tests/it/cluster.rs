@@ -12,6 +12,7 @@ use paramant_crds::relay::Step;
 use paramant_crds::{ParamantRelay, ParamantRelayStatus};
 use paramant_operator_core::children::seal_of;
 use paramant_operator_core::covers;
+use paramant_operator_core::release::Inspection;
 use paramant_operator_core::{
     Children, Context, CourierChildren, Decision, DeletedKind, Event, Observation, Referenced, Refused,
     Report, Resolution, Rival, decide,
@@ -121,6 +122,8 @@ impl Cluster {
                 metrics_from: Vec::new(),
                 gateway_api: true,
                 token_keys: Some("{\"keys\":[]}".into()),
+                release_keys: Vec::new(),
+                allow_unsigned_default: false,
             },
             deeds: Vec::new(),
             events: Vec::new(),
@@ -268,6 +271,7 @@ impl Cluster {
                 None => Report::Unknown,
             }),
             resolution: self.resolution.clone(),
+            inspection: Inspection::Pending,
             refused: self.refused.clone(),
             directives_refused: self.directives_refused.clone(),
             rivals: self.rivals.clone(),

@@ -11,5 +11,6 @@ mod lost;
 mod not_taken;
 mod properties;
 mod refusals;
+mod signatures;
 mod status;
 mod takeover;
