@@ -105,7 +105,6 @@ const ALL: &[Scenario] = scenarios![
     Cluster Others "sdk", "every public method of the published client works against a relay in the cluster", sdk_tour::run;
     Cluster Others "plugin", "kubectl paramant does what it says with an admin's rights, no more than a viewer may with a viewer's", plugin::run;
     Bed Others "growth", "a volume grows beside traffic and its pod stays; retention keeps a claim or lets it go", growth::run;
-    Bed Others "node-drain", "an eviction is the relay's drain: an upload in progress is finished; the pod comes back as it was rolled", node_drain::run;
     Bed Others "cascade", "deletions in any order leave nothing stuck and make nothing again", cascade::run;
     Cluster Others "gitops", "a drain toggled by hand survives Flux's take-over and Argo CD's self-heal as documented", gitops_drain::run;
     // From here each alone.
@@ -116,6 +115,7 @@ const ALL: &[Scenario] = scenarios![
     Bed Nobody "operator-away", "kill -9 of the operator and a frozen API server heal by themselves", operator_away::run;
     Bed Nobody "api-faults", "errors, throttling, conflicts, lost watches, missing rights and silence of the API server heal by themselves", api_faults::run;
     Bed Nobody "status-lost", "status and -state are lost, also while nobody is there: both are rebuilt and nothing else changes", status_lost::run;
+    Bed Nobody "node-drain", "an eviction is the relay's drain: an upload in progress is finished; the pod comes back as it was rolled", node_drain::run;
     Bed Nobody "ca-rotation", "the operator's authority is replaced: no delivery fails, no relay restarts, paused ones take part", ca_rotation::run;
     Bed Nobody "failover", "a second replica takes over in time; a former leader that thaws is not listened to", failover::run;
     Bed Nobody "namespaced", "Roles in listed namespaces alone: one without rights is named and left, the others go on", namespaced::run;

@@ -39,6 +39,13 @@ const BROWSER: &[Package] = &[
 /// For the tests of the workspace: the log's makes single system calls fail.
 const FOR_TESTS: &[Package] = &[Package { name: "strace", proof: Proof::Program("strace") }];
 
+/// What judges the alerts, and runs the health scripts for Argo CD.
+const FOR_MANIFESTS: &[Package] = &[
+    Package { name: "prometheus", proof: Proof::Program("promtool") },
+    // The version whose language Argo CD's interpreter speaks.
+    Package { name: "lua5.1", proof: Proof::Program("lua5.1") },
+];
+
 impl Package {
     fn is_there(&self) -> bool {
         match self.proof {
@@ -67,6 +74,11 @@ pub(crate) fn browser(cache: &Cache) -> Result<PathBuf> {
 /// Installs what the tests of the workspace miss.
 pub(crate) fn ensure_for_tests(cache: &Cache) -> Result<()> {
     install(cache, FOR_TESTS)
+}
+
+/// Installs what the checks of the manifests miss.
+pub(crate) fn ensure_for_manifests(cache: &Cache) -> Result<()> {
+    install(cache, FOR_MANIFESTS)
 }
 
 fn install(cache: &Cache, wanted: &[Package]) -> Result<()> {

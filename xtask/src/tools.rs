@@ -38,6 +38,9 @@ pub(crate) const KUBE_SCORE: Published = Published {
     package: "github.com/zegl/kube-score/cmd/kube-score",
     version: "v1.20.0",
 };
+/// The version that kubectl carries.
+pub(crate) const KUSTOMIZE: Published =
+    Published { name: "kustomize", package: "sigs.k8s.io/kustomize/kustomize/v5", version: "v5.7.1" };
 /// A witness of the public kind; the program `judge-witness` runs it. Newer ones ask for a newer Go.
 pub(crate) const LITEWITNESS: Published =
     Published { name: "litewitness", package: "filippo.io/torchwood/cmd/litewitness", version: "v0.9.0" };
@@ -62,7 +65,7 @@ pub(crate) const HAMMER: Published = Published {
 pub(crate) fn all(cache: &Cache) -> Result<()> {
     kubernetes(cache)?;
     helm(cache)?;
-    for tool in [KUBECONFORM, KUBE_SCORE, LITEWITNESS, KWOK, TOXIPROXY, HAMMER] {
+    for tool in [KUBECONFORM, KUSTOMIZE, KUBE_SCORE, LITEWITNESS, KWOK, TOXIPROXY, HAMMER] {
         published(cache, tool)?;
     }
     judges(cache)
@@ -82,8 +85,12 @@ pub(crate) fn published(cache: &Cache, tool: Published) -> Result<PathBuf> {
             .env("GOBIN", cache.bin())
             .log(cache.log(&format!("build-{}", tool.name)))
             .done()?;
-        // Go names a program after the last part of its package.
-        let built = cache.bin().join(tool.package.rsplit('/').next().unwrap_or(tool.name));
+        // Go names a program after the last part of its package that is no version.
+        let is_version = |part: &&str| {
+            part.strip_prefix('v').is_some_and(|number| number.chars().all(|digit| digit.is_ascii_digit()))
+        };
+        let last = tool.package.rsplit('/').find(|part| !is_version(part));
+        let built = cache.bin().join(last.unwrap_or(tool.name));
         if built != path {
             fs::rename(&built, &path).doing(|| format!("write {}", path.display()))?;
         }

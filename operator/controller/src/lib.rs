@@ -8,6 +8,7 @@
 pub mod api_client;
 pub mod authority;
 pub mod backoff;
+pub mod census;
 pub mod control;
 #[cfg(test)]
 mod fake_api;
@@ -29,6 +30,7 @@ pub mod sentence;
 pub mod settings;
 pub mod staleness;
 pub mod stores;
+pub mod traces;
 pub mod triggers;
 pub mod watches;
 

@@ -15,11 +15,13 @@ use kube::{Client, Resource};
 use paramant_operator_core::{Context, decide};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tracing::Instrument as _;
 
 use self::expect::Expectations;
 use self::going::Going;
 use self::refusals::Refusals;
 use self::rivalry::Rivalries;
+use self::told::Told;
 use crate::backoff::jittered;
 use crate::control::ControlPlane;
 use crate::control::keys::TokenKeys;
@@ -34,6 +36,7 @@ use crate::stores::World;
 use crate::{FIELD_MANAGER, sentence};
 
 mod act;
+pub mod belief;
 mod expect;
 mod foreign;
 mod going;
@@ -43,6 +46,7 @@ mod refusals;
 mod rivalry;
 mod standing;
 mod status;
+mod told;
 
 /// Everything a pass needs; cheap to clone.
 #[derive(Clone)]
@@ -66,6 +70,7 @@ struct Inner {
     going: Going,
     rivalries: Rivalries,
     refusals: Refusals,
+    told: Told,
 }
 
 /// The parts a [`Reconciler`] is made of.
@@ -153,12 +158,18 @@ impl Reconciler {
             going,
             rivalries,
             refusals: Refusals::default(),
+            told: Told::default(),
         };
         Self { inner: Arc::new(inner) }
     }
 
     /// One pass.
     pub async fn run(self, subject: Subject) -> Outcome {
+        let span = tracing::info_span!("reconcile", %subject, outcome = tracing::field::Empty);
+        self.pass(subject).instrument(span).await
+    }
+
+    async fn pass(self, subject: Subject) -> Outcome {
         let timer = self.inner.metrics.reconcile_seconds.start_timer();
         let ended = match &subject {
             Subject::Relay(key) => self.inner.relay(key).await,
@@ -179,6 +190,7 @@ impl Reconciler {
             }
         };
         timer.observe_duration();
+        tracing::Span::current().record("outcome", label);
         self.inner.metrics.reconciles.with_label_values(&[label]).inc();
         outcome
     }
@@ -227,6 +239,7 @@ impl Inner {
         self.inspector.forget(key);
         self.expectations.forget(key);
         self.refusals.forget(key);
+        self.told.forget(key);
         for former in self.rivalries.end(key) {
             self.queue.wake(former, Wake::Now);
         }
@@ -250,7 +263,8 @@ impl Inner {
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let kind = K::kind(&());
         self.count(&kind, "patch-status");
-        let written = api.patch_status(&key.name, &params, &Patch::Merge(patch)).await;
+        let write = write_span("patch-status", &kind, &key.name);
+        let written = api.patch_status(&key.name, &params, &Patch::Merge(patch)).instrument(write).await;
         let written = written.map_err(|error| self.stopped(key, "patch the status of", &kind, error))?;
         let (before, after) =
             (object.meta().resource_version.clone(), written.meta().resource_version.clone());
@@ -288,5 +302,12 @@ impl Inner {
     }
 }
 
+/// One write in a trace.
+fn write_span(verb: &str, kind: &str, name: &str) -> tracing::Span {
+    tracing::info_span!("write", verb, kind, name)
+}
+
+#[cfg(test)]
+pub(crate) use tests::{one_pass_that_is_refused, that_knows_one_relay};
 #[cfg(test)]
 mod tests;

@@ -21,6 +21,7 @@ use crate::authority::leaf::Leaves;
 use crate::authority::rotation::Rotation;
 use crate::authority::{self, Authority};
 use crate::backoff::jittered;
+use crate::census::Census;
 use crate::control::ControlPlane;
 use crate::control::keys::{ClusterKeys, TokenKeys};
 use crate::health::{Health, Weight};
@@ -87,13 +88,15 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     let identity = Identity::new(&settings.pod_name, &uuid::Uuid::new_v4().to_string());
     let (election, leadership) = Election::new(client.clone(), &settings.pod_namespace, LEASE, identity);
 
-    let control = Arc::new(Mutex::new(None));
+    let world = World::default();
+    metrics.register(Census::new(world.clone(), leadership.clone())?)?;
+    let reconciler = Arc::new(Mutex::new(None));
     let pages = Pages {
         health: health.clone(),
         metrics: metrics.clone(),
         queue: queue.clone(),
         leadership: leadership.clone(),
-        control: control.clone(),
+        reconciler: reconciler.clone(),
     };
     let listener = probes::listen(settings.http_addr)
         .await
@@ -117,7 +120,8 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     };
     let mut take_part = tokio::spawn(take_part);
 
-    let work = Work { settings, release_keys, client, health, metrics, queue, leadership, control };
+    let work =
+        Work { settings, release_keys, client, health, metrics, queue, leadership, world, reconciler };
     let outcome = tokio::select! {
         () = work.until(&stop) => None,
         ended = &mut take_part => Some(ended),
@@ -145,13 +149,15 @@ struct Work {
     metrics: Metrics,
     queue: Queue,
     leadership: crate::leader::election::Leadership,
-    control: Arc<Mutex<Option<ControlPlane>>>,
+    world: World,
+    /// For `/debug/state`, once there is one.
+    reconciler: Arc<Mutex<Option<Reconciler>>>,
 }
 
 impl Work {
     /// Watches, and once leading reconciles, until told to stop; running reconciles then end first.
     async fn until(self, stop: &CancellationToken) {
-        let (world, fit) = (World::default(), Fit::default());
+        let (world, fit) = (self.world.clone(), Fit::default());
         let scopes = Scope::all(&self.settings.namespaces);
         let prepared = tokio::select! {
             prepared = self.prepare(&scopes, &fit) => prepared,
@@ -237,7 +243,6 @@ impl Work {
             metrics: self.metrics.clone(),
         };
         tokio::spawn(rotation.keep());
-        *self.control.lock().unwrap_or_else(PoisonError::into_inner) = Some(control.clone());
         let access = Arc::new(Access::new(
             self.settings.plain_http_registries.clone(),
             self.settings.registry_auth_file.clone(),
@@ -245,7 +250,7 @@ impl Work {
         ));
         let lookup = Arc::new(RegistryLookup::new(Arc::clone(&access)));
         let examine = Arc::new(RegistryExamine::new(access));
-        Reconciler::new(Parts {
+        let reconciler = Reconciler::new(Parts {
             client: self.client.clone(),
             world,
             control,
@@ -257,7 +262,9 @@ impl Work {
             context,
             token_keys,
             instance: self.settings.pod_name.clone(),
-        })
+        });
+        *self.reconciler.lock().unwrap_or_else(PoisonError::into_inner) = Some(reconciler.clone());
+        reconciler
     }
 
     async fn authority(&self) -> Authority {

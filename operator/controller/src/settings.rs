@@ -52,6 +52,10 @@ pub struct Settings {
     #[arg(long, env = "PARAMANT_METRICS_FROM", default_value = "", value_parser = peers)]
     pub metrics_from: Peers,
 
+    /// Where spans go: the base URL of an OTLP/HTTP receiver, such as `http://collector.observability:4318`. Nowhere without it.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_parser = receiver)]
+    pub otlp_endpoint: Option<String>,
+
     /// How log lines look.
     #[arg(long, env = "PARAMANT_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
     pub log_format: LogFormat,
@@ -68,6 +72,7 @@ impl Settings {
             list.sort();
             list.dedup();
         }
+        self.otlp_endpoint = self.otlp_endpoint.filter(|endpoint| !endpoint.is_empty());
         self
     }
 }
@@ -91,6 +96,24 @@ fn peers(text: &str) -> Result<Peers, serde_json::Error> {
     serde_json::from_str(text).map(Peers)
 }
 
+fn receiver(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Ok(String::new());
+    }
+    let wanted = "expected a URL such as http://collector.observability:4318";
+    let url: http::Uri = text.parse().map_err(|error| format!("{wanted}: {error}"))?;
+    let authority = url.authority().map(http::uri::Authority::as_str).unwrap_or_default();
+    match (url.scheme_str(), authority) {
+        (_, authority) if authority.contains('@') => {
+            Err("credentials do not belong into the URL: give them as OTEL_EXPORTER_OTLP_HEADERS".to_owned())
+        }
+        (Some("http" | "https"), authority) if !authority.is_empty() && url.query().is_none() => {
+            Ok(text.to_owned())
+        }
+        _ => Err(wanted.to_owned()),
+    }
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -110,6 +133,22 @@ mod tests {
         let parse = |list: &str| Settings::parse_from(["x", "--namespaces", list]).normalised().namespaces;
         assert!(parse("").is_empty());
         assert_eq!(parse("b, a,b"), ["a", "b"]);
+    }
+
+    #[test]
+    fn spans_go_to_a_url_without_credentials_or_nowhere() {
+        let parsed = |flag: &str| {
+            Settings::try_parse_from(["x", flag]).map(|settings| settings.normalised().otlp_endpoint)
+        };
+        assert_eq!(parsed("--otlp-endpoint=").unwrap(), None);
+        for good in ["http://collector:4318", "https://collector.example/otlp"] {
+            assert_eq!(parsed(&format!("--otlp-endpoint={good}")).unwrap().as_deref(), Some(good));
+        }
+        for bad in
+            ["collector:4318", "http://", "ftp://collector", "http://me:secret@collector", "http://c?a=b"]
+        {
+            assert!(parsed(&format!("--otlp-endpoint={bad}")).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -93,6 +93,39 @@ pub struct Stores {
     pub forbidden: Arc<Notify>,
 }
 
+#[cfg(test)]
+impl Stores {
+    /// Filled stores that hold these and nothing else.
+    pub(crate) fn holding(relays: Vec<ParamantRelay>, policies: Vec<ParamantPolicy>) -> Self {
+        fn empty<K: Lookup<DynamicType = ()> + Clone + 'static>() -> Store<K> {
+            kube::runtime::reflector::store().0
+        }
+        fn of<K: Lookup<DynamicType = ()> + Clone + 'static>(objects: Vec<K>) -> Store<K> {
+            let (store, mut writer) = kube::runtime::reflector::store();
+            for object in objects {
+                writer.apply_watcher_event(&kube::runtime::watcher::Event::Apply(object));
+            }
+            store
+        }
+        Self {
+            relays: of(relays),
+            policies: of(policies),
+            licenses: empty(),
+            stateful_sets: empty(),
+            deployments: empty(),
+            services: empty(),
+            service_accounts: empty(),
+            config_maps: empty(),
+            network_policies: empty(),
+            ingresses: empty(),
+            http_routes: None,
+            claims: empty(),
+            pods: empty(),
+            unfilled: Arc::default(),
+        }
+    }
+}
+
 impl Stores {
     /// Whether every first list is complete.
     pub fn filled(&self) -> bool {
@@ -207,8 +240,22 @@ impl World {
 
     /// Every relay in every filled scope.
     pub fn relays(&self) -> Vec<Arc<ParamantRelay>> {
+        self.every(|stores| stores.relays.state())
+    }
+
+    /// Every policy in every filled scope.
+    pub fn policies(&self) -> Vec<Arc<ParamantPolicy>> {
+        self.every(|stores| stores.policies.state())
+    }
+
+    /// Every licence in every filled scope.
+    pub fn licenses(&self) -> Vec<Arc<ParamantLicense>> {
+        self.every(|stores| stores.licenses.state())
+    }
+
+    fn every<K>(&self, of: impl Fn(&Stores) -> Vec<Arc<K>>) -> Vec<Arc<K>> {
         let scopes = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        scopes.values().filter(|stores| stores.filled()).flat_map(|stores| stores.relays.state()).collect()
+        scopes.values().filter(|stores| stores.filled()).flat_map(of).collect()
     }
 }
 

@@ -20,6 +20,18 @@ pub const CONCURRENCY: usize = 10;
 /// No reconcile takes longer: it talks to the API server only.
 pub const RECONCILE_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Where one subject stands in the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Due {
+    /// A pass runs now.
+    pub running: bool,
+    /// When the next one begins, 0 if it only waits for room.
+    pub due_in_seconds: Option<u64>,
+    /// How many passes in a row failed.
+    pub failures: u32,
+}
+
 /// Wakes keys from anywhere in the process.
 #[derive(Debug, Clone, Default)]
 pub struct Queue {
@@ -38,6 +50,13 @@ impl Queue {
     pub fn lengths(&self) -> (usize, usize) {
         let schedule = self.lock();
         (schedule.length(Instant::now()), schedule.known())
+    }
+
+    /// Where one subject stands, if it is known.
+    pub fn due(&self, subject: &Subject) -> Option<Due> {
+        let (running, due, failures) = self.lock().standing(subject)?;
+        let due_in_seconds = due.map(|due| due.saturating_duration_since(Instant::now()).as_secs());
+        Some(Due { running, due_in_seconds, failures })
     }
 
     /// Runs keys until `stop`, then lets the running ones end.

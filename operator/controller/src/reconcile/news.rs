@@ -24,7 +24,7 @@ const MAX_NOTE: usize = 1000;
 impl Inner {
     pub(super) async fn announce(&self, key: &RelayKey, relay: &ParamantRelay, events: &[Event]) {
         let api: Api<KubeEvent> = Api::namespaced(self.client.clone(), &key.namespace);
-        for event in events {
+        for event in events.iter().filter(|event| self.told.is_news(key, event)) {
             if self.may_write().is_err() || self.going.is_going(&key.namespace) {
                 return;
             }

@@ -12,6 +12,7 @@ use paramant_operator_core::decision::ImageRef;
 use paramant_operator_core::digest::Digest;
 use paramant_operator_core::observation::Resolution;
 use tokio::task::JoinHandle;
+use tracing::Instrument as _;
 
 use super::LookupError;
 use super::lookup::Lookup;
@@ -94,7 +95,8 @@ impl Resolver {
     async fn resolve(self, key: RelayKey, image: String, resolution: Arc<Mutex<Resolution>>) {
         let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
         loop {
-            let answer = self.lookup.digest(&image).await.and_then(|digest| {
+            let span = tracing::info_span!("registry", relay = %key, image, outcome = tracing::field::Empty);
+            let answer = self.lookup.digest(&image).instrument(span.clone()).await.and_then(|digest| {
                 digest.parse::<Digest>().map_err(|error| {
                     LookupError::unavailable(format!(
                         "the registry's answer for `{image}` cannot be used: {error}"
@@ -114,6 +116,7 @@ impl Resolver {
                     Some(backoff.next_delay().max(after.unwrap_or_default())),
                 ),
             };
+            span.record("outcome", label);
             self.metrics.image_lookups.with_label_values(&[label]).inc();
             if store(&resolution, next) {
                 self.queue.wake(key.clone(), Wake::Now);

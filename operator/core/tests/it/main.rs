@@ -8,6 +8,7 @@ mod directives;
 mod faults;
 mod fence;
 mod lost;
+mod mounts;
 mod not_taken;
 mod properties;
 mod refusals;
