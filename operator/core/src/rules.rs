@@ -5,9 +5,11 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use paramant_crds::policy::OnDeadline;
 use paramant_crds::{ParamantPolicy, ParamantPolicySpec, Span};
 
+use crate::change::Change;
 use crate::gate::{Gate, Gates};
 use crate::observation::Referenced;
 use crate::validation;
@@ -50,7 +52,7 @@ pub enum Suspended {
 
 impl Rules {
     /// The rules that follow from a reference.
-    pub fn of(policy: &Referenced<ParamantPolicy>) -> Self {
+    pub fn of(policy: &Referenced<ParamantPolicy>, _now: Timestamp) -> Self {
         match policy {
             Referenced::Unreferenced => Self::from_spec(&ParamantPolicySpec::default()),
             Referenced::Missing { name } => Self {
@@ -117,5 +119,26 @@ impl Rules {
             },
         };
         Gates { approval, ..Gates::OPEN }
+    }
+
+    /// How long a step of this policy takes at most, as far as it can be foreseen: a drain up to its deadline, then a new
+    /// pod up to its health timeout. What a window must still have room for.
+    pub fn step(&self) -> Duration {
+        self.deadline.saturating_add(self.health)
+    }
+
+    /// Whether a step of this kind and length may start now, by windows and exclusions alone.
+    pub fn window_gate(&self, _change: Change, _now: Timestamp, _step: Duration) -> Gate {
+        Gate::Open
+    }
+
+    /// When the next window opens in which a step may start.
+    pub fn next_window(&self, _now: Timestamp) -> Option<Timestamp> {
+        None
+    }
+
+    /// When the window closes that is open at this instant, for `overrun`: `None` when none closes.
+    pub fn window_closes(&self, _change: Change, _at: Timestamp) -> Option<Timestamp> {
+        None
     }
 }
