@@ -77,7 +77,7 @@ impl Pass<'_> {
     fn run(self, mut durable: Durable) -> Decision {
         let Self { seen, ref subject, ref before, now, .. } = self;
         let children = &seen.children;
-        let rules = Rules::of(&seen.policy);
+        let rules = Rules::of(&seen.policy, now);
         let ready_before = crate::conditions::find(&before.conditions, paramant_crds::condition::READY);
         let said_before = ready_before.map(|ready| ready.reason.as_str());
         let pod = PodView::of(children, &subject.pod_name(), said_before, now);

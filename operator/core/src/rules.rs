@@ -3,14 +3,18 @@
 //! A policy that contradicts itself keeps the last accepted spec in force; one that is missing, or was never accepted,
 //! admits no disruptive step, and drains work all the same. Pure; called by [`crate::decide`].
 
+mod windows;
+
 use std::time::Duration;
 
+use jiff::Timestamp;
 use paramant_crds::policy::OnDeadline;
 use paramant_crds::{ParamantPolicy, ParamantPolicySpec, Span};
 
+use self::windows::Windows;
+use crate::acceptance;
 use crate::gate::{Gate, Gates};
 use crate::observation::Referenced;
-use crate::validation;
 
 /// Effective values, each with the default api.md gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +31,8 @@ pub struct Rules {
     pub health: Duration,
     /// How long a new pod must stay healthy.
     pub settle: Duration,
+    /// When changes may be rolled.
+    windows: Windows,
     /// Why no disruptive step may start, if none may.
     pub suspended: Option<Suspended>,
 }
@@ -50,26 +56,29 @@ pub enum Suspended {
 
 impl Rules {
     /// The rules that follow from a reference.
-    pub fn of(policy: &Referenced<ParamantPolicy>) -> Self {
+    pub fn of(policy: &Referenced<ParamantPolicy>, now: Timestamp) -> Self {
         match policy {
             Referenced::Unreferenced => Self::from_spec(&ParamantPolicySpec::default()),
             Referenced::Missing { name } => Self {
                 suspended: Some(Suspended::Missing { name: name.clone() }),
                 ..Self::from_spec(&ParamantPolicySpec::default())
             },
-            Referenced::Found(policy) => Self::of_policy(policy),
+            Referenced::Found(policy) => Self::of_policy(policy, now),
         }
     }
 
-    fn of_policy(policy: &ParamantPolicy) -> Self {
-        let Some(problem) = validation::policy_problem(policy) else { return Self::from_spec(&policy.spec) };
+    fn of_policy(policy: &ParamantPolicy, now: Timestamp) -> Self {
+        let objection = match acceptance::judge(policy, now) {
+            Ok(rules) => return rules,
+            Err(objection) => objection,
+        };
         let accepted = policy.status.as_ref().and_then(|status| status.accepted.as_ref()?.parse().ok());
         match accepted {
             Some(spec) => Self::from_spec(&spec),
             None => Self {
                 suspended: Some(Suspended::NeverAccepted {
                     name: policy.metadata.name.clone().unwrap_or_default(),
-                    problem,
+                    problem: objection.message,
                 }),
                 // A drain it asks for is still honoured: refusing uploads is never the dangerous side.
                 ..Self::from_spec(&ParamantPolicySpec {
@@ -80,7 +89,8 @@ impl Rules {
         }
     }
 
-    fn from_spec(spec: &ParamantPolicySpec) -> Self {
+    /// The rules of this spec, whatever its policy's standing.
+    pub(crate) fn from_spec(spec: &ParamantPolicySpec) -> Self {
         let drain = spec.drain.clone().unwrap_or_default();
         let updates = spec.updates.clone().unwrap_or_default();
         let or = |span: &Option<Span>, default: u64| {
@@ -93,6 +103,7 @@ impl Rules {
             on_deadline: drain.on_deadline.unwrap_or_default(),
             health: or(&updates.health_timeout, 60),
             settle: or(&updates.settle, 5 * 60),
+            windows: Windows::of(&updates),
             suspended: None,
         }
     }
