@@ -5,6 +5,7 @@
 //! Everything it needs is handed in ([`observation`]), everything it wants is handed back ([`decision`]); the
 //! controller does the rest. Applying a decision and deciding again must come to rest: see `tests/`.
 
+pub mod change;
 pub mod children;
 pub mod conditions;
 pub mod covers;
@@ -29,8 +30,10 @@ pub mod standing;
 pub mod status;
 pub mod target;
 pub mod validation;
+pub mod way_back;
 pub mod witnessing;
 
+pub use change::Change;
 pub use covers::covers;
 pub use decide::decide;
 pub use decision::{Decision, DeletedKind, Deletion, Event, EventType, ImageRef};

@@ -3,12 +3,18 @@
 //! A policy that contradicts itself keeps the last accepted spec in force; one that is missing, or was never accepted,
 //! admits no disruptive step, and drains work all the same. Pure; called by [`crate::decide`].
 
+mod approval;
+mod trust;
+
 use std::time::Duration;
 
-use paramant_crds::policy::OnDeadline;
+use jiff::Timestamp;
+use paramant_crds::policy::{Mode, OnDeadline, Overrun, Verification};
 use paramant_crds::{ParamantPolicy, ParamantPolicySpec, Span};
 
-use crate::gate::{Gate, Gates};
+pub use self::approval::Asked;
+use crate::change::Change;
+use crate::gate::Gate;
 use crate::observation::Referenced;
 use crate::validation;
 
@@ -27,6 +33,20 @@ pub struct Rules {
     pub health: Duration,
     /// How long a new pod must stay healthy.
     pub settle: Duration,
+    /// Who decides that a release is rolled.
+    pub mode: Mode,
+    /// What happens to a step that is still running when its window closes.
+    pub overrun: Overrun,
+    /// How often one template is tried.
+    pub max_attempts: u32,
+    /// An older release may be rolled.
+    pub allow_downgrade: bool,
+    /// A release whose data the running one cannot read again may be rolled.
+    pub allow_no_rollback: bool,
+    /// Unclaimed files in memory may be lost at the drain's deadline.
+    pub accept_loss: bool,
+    /// Whose signatures an image needs, where the policy says so.
+    pub verification: Verification,
     /// Why no disruptive step may start, if none may.
     pub suspended: Option<Suspended>,
 }
@@ -50,7 +70,7 @@ pub enum Suspended {
 
 impl Rules {
     /// The rules that follow from a reference.
-    pub fn of(policy: &Referenced<ParamantPolicy>) -> Self {
+    pub fn of(policy: &Referenced<ParamantPolicy>, _now: Timestamp) -> Self {
         match policy {
             Referenced::Unreferenced => Self::from_spec(&ParamantPolicySpec::default()),
             Referenced::Missing { name } => Self {
@@ -93,13 +113,20 @@ impl Rules {
             on_deadline: drain.on_deadline.unwrap_or_default(),
             health: or(&updates.health_timeout, 60),
             settle: or(&updates.settle, 5 * 60),
+            mode: updates.mode.unwrap_or_default(),
+            overrun: updates.overrun.unwrap_or_default(),
+            max_attempts: updates.max_attempts.unwrap_or(1).max(1),
+            allow_downgrade: updates.allow_downgrade.unwrap_or_default(),
+            allow_no_rollback: updates.allow_no_rollback.unwrap_or_default(),
+            accept_loss: updates.accept_loss.unwrap_or_default(),
+            verification: spec.verification.clone().unwrap_or_default(),
             suspended: None,
         }
     }
 
-    /// The gates as far as these rules decide them.
-    pub fn gates(&self) -> Gates {
-        let approval = match &self.suspended {
+    /// The gate of a policy that is not in force; open if it is.
+    pub fn suspension(&self) -> Gate {
+        match &self.suspended {
             None => Gate::Open,
             Some(Suspended::Missing { name }) => Gate::Closed {
                 reason: "PolicyMissing",
@@ -115,7 +142,27 @@ impl Rules {
                 ),
                 until: None,
             },
-        };
-        Gates { approval, ..Gates::OPEN }
+        }
+    }
+
+    /// How long a step of this policy takes at most, as far as it can be foreseen: a drain up to its deadline, then a new
+    /// pod up to its health timeout. What a window must still have room for.
+    pub fn step(&self) -> Duration {
+        self.deadline.saturating_add(self.health)
+    }
+
+    /// Whether a step of this kind and length may start now, by windows and exclusions alone.
+    pub fn window_gate(&self, _change: Change, _now: Timestamp, _step: Duration) -> Gate {
+        Gate::Open
+    }
+
+    /// When the next window opens in which a step may start.
+    pub fn next_window(&self, _now: Timestamp) -> Option<Timestamp> {
+        None
+    }
+
+    /// When the window closes that is open at this instant, for `overrun`: `None` when none closes.
+    pub fn window_closes(&self, _change: Change, _at: Timestamp) -> Option<Timestamp> {
+        None
     }
 }

@@ -167,7 +167,7 @@ mod tests {
             (status.conditions[0].status.as_str(), status.conditions[0].reason.as_str()),
             ("False", "Contradiction")
         );
-        let rules = crate::rules::Rules::of(&crate::Referenced::Found(policy.into()));
+        let rules = crate::rules::Rules::of(&crate::Referenced::Found(policy.into()), NOW);
         assert!(rules.drain && rules.suspended.is_none());
     }
 
@@ -206,9 +206,9 @@ mod tests {
     #[test]
     fn a_policy_that_was_never_accepted_lets_nothing_be_replaced() {
         let policy = policy(json!({"drain": {"active": true, "deadline": "soon"}}), json!({}));
-        let rules = crate::rules::Rules::of(&crate::Referenced::Found(policy.into()));
+        let rules = crate::rules::Rules::of(&crate::Referenced::Found(policy.into()), NOW);
         assert!(rules.drain, "a drain works all the same");
-        assert!(!rules.gates().approval.is_open());
+        assert!(!rules.suspension().is_open());
     }
 
     #[test]

@@ -1,15 +1,19 @@
 //! One relay against a small make-believe cluster: decide, act, look again, until nothing changes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod approvals;
 mod cluster;
 mod converge;
 mod couriers;
 mod directives;
 mod faults;
 mod fence;
+mod killed;
 mod lost;
 mod not_taken;
 mod properties;
 mod refusals;
+mod schema;
 mod status;
 mod takeover;
+mod verified;
