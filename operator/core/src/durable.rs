@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::children::image_digest;
 use crate::digest::Digest;
 use crate::release::Release;
 
@@ -280,15 +281,17 @@ impl Durable {
     }
 
     /// The rolled template is good from now on.
-    pub fn confirm(&mut self, image: Option<Digest>) {
-        self.last_good.clone_from(&self.template);
-        self.failed = None;
-        if let Some(image) = image {
-            self.good_images.retain(|it| *it != image);
-            self.good_images.push(image);
-            let surplus = self.good_images.len().saturating_sub(MOST_GOOD);
-            self.good_images.drain(..surplus);
+    pub fn confirm(&mut self) {
+        for good in [self.last_good.take(), self.template.clone()].into_iter().flatten() {
+            if let Some(image) = image_digest(&good) {
+                self.good_images.retain(|it| *it != image);
+                self.good_images.push(image);
+            }
+            self.last_good = Some(good);
         }
+        let surplus = self.good_images.len().saturating_sub(MOST_GOOD);
+        self.good_images.drain(..surplus);
+        self.failed = None;
     }
 
     /// Sees an approval. One that stands is about the keys it was first seen under.
@@ -407,7 +410,7 @@ mod tests {
         assert_eq!(durable.fail(&digest(1), Timestamp::UNIX_EPOCH), 1, "seen again");
         assert_eq!(durable.fail(&digest(1), later), 2);
         assert_eq!(durable.fail(&digest(2), later), 1);
-        durable.confirm(None);
+        durable.confirm();
         assert_eq!(durable.failed, None);
     }
 

@@ -99,7 +99,7 @@ impl Pass<'_> {
         let first_good = durable.last_good.is_none() && next.step == Step::Idle;
         let serves = matches!(facts.pod, PodFact::New { .. }) && pod.ready && facts.probe == Probe::Pass;
         if first_good && serves && believed.is_some() {
-            durable.confirm(durable.template.as_ref().and_then(children::image_digest));
+            durable.confirm();
         }
         if stored.step == Step::Replacing {
             self.obey_hurry(stored, durable);
@@ -125,7 +125,7 @@ impl Pass<'_> {
                 None
             }
             Act::Confirm => {
-                durable.confirm(durable.template.as_ref().and_then(children::image_digest));
+                durable.confirm();
                 None
             }
             Act::Delete { uid } => {

@@ -10,6 +10,7 @@ mod faults;
 mod fence;
 mod killed;
 mod lost;
+mod memory;
 mod not_taken;
 mod properties;
 mod refusals;
