@@ -120,8 +120,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     };
     let mut take_part = tokio::spawn(take_part);
 
-    let work =
-        Work { settings, release_keys, client, health, metrics, queue, leadership, world, reconciler };
+    let work = Work { settings, release_keys, client, health, metrics, queue, leadership, world, reconciler };
     let outcome = tokio::select! {
         () = work.until(&stop) => None,
         ended = &mut take_part => Some(ended),

@@ -5,8 +5,10 @@
 //! else is re-sending what already is, and is left out where the live object covers it.
 
 mod adopt;
+mod gates;
 mod recover;
 mod step;
+mod verify;
 mod wanted;
 
 use std::time::Duration;
@@ -16,6 +18,8 @@ use paramant_crds::ParamantRelayStatus;
 use paramant_crds::annotation::PAUSED;
 use paramant_protocol::control::{AdminReport, CouriersDirective, Directives, DrainDirective, RelayState};
 
+use self::verify::InForce;
+pub(crate) use self::verify::VERIFYING;
 use crate::children::{self, Subject};
 use crate::decision::{Decision, ImageRef};
 use crate::digest::Digest;
@@ -24,7 +28,7 @@ use crate::durable::Durable;
 use crate::events::events;
 use crate::kept::Kept;
 use crate::log_check::{Continuity, continuity};
-use crate::machine::{self, Facts, Roll};
+use crate::machine::{self, Facts, PodFact, Probe, Roll, Step};
 use crate::observation::{Context, Observation};
 use crate::pod::PodView;
 use crate::rivals;
@@ -86,11 +90,19 @@ impl Pass<'_> {
 
         self.recover(&mut durable);
         self.adopt_identity(&mut durable, &pod);
+        let rolled_before = durable.template.is_some();
+        let keys = InForce::of(rules.trust(self.context));
         let desired = Desired::of(subject, seen, &mut durable);
+        let question = self.question(&durable, &desired, &rules, &keys);
+        let learnt = self.learn(&mut durable, question.as_ref(), &keys);
         if hold.is_none() {
             durable.retry(retry_wish(subject).as_ref());
-            self.adopt_template(&mut durable, &desired);
+            self.hear(&mut durable, &rules, &keys);
+            let may_install = self.may_install(&durable, &desired, &rules, &keys);
+            self.adopt_template(&mut durable, desired.template(), may_install);
         }
+        // A change is measured by what was adopted.
+        let desired = if rolled_before { desired } else { Desired::of(subject, seen, &mut durable) };
 
         let believed = self.believed(&durable, &pod);
         let continuity = believed.map_or(Continuity::Unproven, |state| {
@@ -99,7 +111,15 @@ impl Pass<'_> {
         self.remember_volume(&mut durable, believed, &continuity);
         self.judge_identity(&mut durable, believed, &continuity, hold.as_ref());
 
-        let facts = self.facts(&durable, &desired, &rules, &pod, believed, &continuity);
+        if let Some(data) = believed.and_then(|state| state.data) {
+            durable.data = Some(data);
+        }
+        let mut gates = self.gates(&durable, &desired, &rules, &keys, believed);
+        if learnt {
+            // What was just learnt counts once it is stored, or the next leader would take the step back.
+            gates.verification = verify::pending(&desired);
+        }
+        let facts = self.facts(&durable, &desired, &rules, gates, &pod, believed, &continuity);
         let stored_refusal = durable.directives.as_ref().and_then(|issued| issued.log_refused.clone());
         let stored_roll = status::stored_roll(before, now);
         let roll = match hold {
@@ -108,7 +128,7 @@ impl Pass<'_> {
         };
         let delete_pod = match hold {
             Some(_) => None,
-            None => self.step(&stored_roll, &roll, &facts, &desired, &pod, believed, &mut durable),
+            None => self.step(&stored_roll, &roll, &facts, &desired, &rules, &pod, believed, &mut durable),
         };
 
         let unexposable = self.unexposable();
@@ -128,6 +148,8 @@ impl Pass<'_> {
             roll: &roll,
             facts: &facts,
             desired: &desired,
+            next_window: rules.next_window(now),
+            in_memory: self.in_memory(&durable),
             refused,
             admin_missing: admin_missing.as_deref(),
             unexposable: unexposable.as_deref(),
@@ -140,10 +162,11 @@ impl Pass<'_> {
         let log_refused = refusal_to_sign(hold.as_ref(), &continuity, stored_refusal.as_ref());
         let wish = self.drain_wish(&durable, &rules, &roll, &facts, hold.as_ref());
         let couriers = self.couriers(&durable, hold.as_ref());
-        let directives = self.directives(&mut durable, wish, log_refused, couriers, believed);
+        let commit = self.commit(&durable, [&stored_roll, &roll], &facts, believed, hold.as_ref());
+        let directives = self.directives(&mut durable, wish, log_refused, couriers, commit, believed);
         // Also after a refusal: whoever keeps the registry may still push what is missing. The asker paces itself.
         let unresolved = matches!(desired, Desired::Unresolved(_));
-        let wakes = [machine::wake(&roll, &facts), drain::renewal(&roll, &rules, &facts.timing, now)];
+        let wakes = [machine::wake(&roll, &facts, now), drain::renewal(&roll, &rules, &facts.timing, now)];
         Decision {
             events: events(before, &next),
             status: next,
@@ -155,7 +178,7 @@ impl Pass<'_> {
                 .into_iter()
                 .chain(self.surplus(hold.as_ref()))
                 .collect(),
-            inspect: None,
+            inspect: self.to_ask(question, &durable).filter(|_| hold.is_none()),
             resolve: unresolved.then(|| ImageRef(subject.spec.image.as_str().to_owned())),
             requeue: requeue(wakes.into_iter().flatten().min(), now),
         }
@@ -198,11 +221,45 @@ impl Pass<'_> {
         drain: DrainDirective,
         log_refused: Option<String>,
         couriers: Option<CouriersDirective>,
+        commit: Option<u32>,
         believed: Option<&RelayState>,
     ) -> Directives {
         let held = believed.and_then(|state| state.directives.as_ref());
         let answered = drain::Answered { held, refused: self.seen.directives_refused.as_ref() };
-        drain::issue(durable, self.subject.uid, self.context.epoch, drain, log_refused, couriers, answered)
+        drain::issue(
+            durable,
+            self.subject.uid,
+            self.context.epoch,
+            drain,
+            log_refused,
+            couriers,
+            commit,
+            answered,
+        )
+    }
+
+    /// `commit-upgrade`: what runs has settled, so it may write what the release before it cannot read. Between two rests the relay
+    /// goes on being told what it was told, but never more than the release that runs knows.
+    fn commit(
+        &self,
+        durable: &Durable,
+        rolls: [&Roll; 2],
+        facts: &Facts,
+        believed: Option<&RelayState>,
+        hold: Option<&Hold>,
+    ) -> Option<u32> {
+        let data = believed.and_then(|state| state.data);
+        let told = durable.directives.as_ref().and_then(|issued| issued.commit_schema);
+        let at_rest = rolls.iter().all(|roll| roll.step == Step::Idle)
+            && durable.template.is_some()
+            && durable.template == durable.last_good
+            && matches!(facts.pod, PodFact::New { unready_since: None, .. })
+            && facts.probe == Probe::Pass;
+        match data {
+            Some(data) if at_rest && hold.is_none() => Some(data.schema),
+            Some(data) => told.map(|told| told.min(data.schema)),
+            None => told,
+        }
     }
 
     /// The operator sees no Secret; the relay says whether it found a token where the rolled template mounts one.

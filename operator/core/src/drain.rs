@@ -79,23 +79,55 @@ fn back(from: Timestamp, by: Duration) -> Timestamp {
     SignedDuration::try_from(by).ok().and_then(|by| from.checked_sub(by).ok()).unwrap_or(from)
 }
 
+/// What a drain waits for, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Patience {
+    deadline: Duration,
+    /// At the deadline it goes on, whatever is left.
+    proceeds: bool,
+    /// How long a relay that cannot be asked may still have something to lose.
+    unasked: Duration,
+    /// What nobody has fetched yet is lost with the pod.
+    unclaimed: bool,
+}
+
+/// How long a file may wait for its receiver when the spec does not say.
+const LONGEST_WAIT: Duration = Duration::from_secs(168 * 60 * 60);
+
+impl Patience {
+    /// By the rules in force. `memory`: files live in the pod's memory; `longest`: how long a file may wait at most.
+    pub fn of(rules: &Rules, memory: bool, longest: Option<Duration>) -> Self {
+        let unclaimed = memory && !rules.accept_loss;
+        let longest = longest.unwrap_or(LONGEST_WAIT);
+        Self {
+            deadline: rules.deadline,
+            proceeds: rules.on_deadline == OnDeadline::Proceed && !unclaimed,
+            unasked: if unclaimed { rules.deadline.max(longest) } else { rules.deadline },
+            unclaimed: memory,
+        }
+    }
+}
+
 /// How far the drain that the machine asked for has come.
 pub fn progress(
     report: &Report,
     pod_uid: Option<&str>,
-    rules: &Rules,
+    patience: &Patience,
     roll: &Roll,
     now: Timestamp,
 ) -> DrainProgress {
-    let overdue = now.duration_since(roll.since)
-        >= SignedDuration::try_from(rules.deadline).unwrap_or(SignedDuration::MAX);
+    let waited = |most| {
+        now.duration_since(roll.since) >= SignedDuration::try_from(most).unwrap_or(SignedDuration::MAX)
+    };
     match report {
         _ if pod_uid.is_none() => DrainProgress::Done,
         Report::Reachable { state, pod_uid: from, .. } if Some(from.as_str()) == pod_uid => {
             let taken = state.drain.requested_by.contains(&DrainSource::Update);
-            if state.drain.state == DrainState::Drained && taken {
+            // The relay counts what nobody has fetched too, and stops waiting for it at its own deadline.
+            let lost = patience.unclaimed && state.drain.unclaimed > 0;
+            if state.drain.state == DrainState::Drained && taken && !lost {
                 DrainProgress::Done
-            } else if overdue && rules.on_deadline == OnDeadline::Proceed {
+            } else if patience.proceeds && waited(patience.deadline) {
                 DrainProgress::GoOn
             } else {
                 DrainProgress::Running
@@ -103,7 +135,7 @@ pub fn progress(
         }
         // A relay that cannot be asked would otherwise never get the release that mends it; SIGTERM drains it too. One that
         // was not asked yet may well have uploads in progress, and one with another key waits for a person.
-        Report::Unreachable { .. } if overdue => DrainProgress::GoOn,
+        Report::Unreachable { .. } if waited(patience.unasked) => DrainProgress::GoOn,
         _ => DrainProgress::Running,
     }
 }
@@ -136,6 +168,7 @@ fn seq_in(mark: Option<&DirectivesMark>, relay_uid: &str, epoch: u64) -> Option<
 }
 
 /// Gives the wanted content its place in the order, and remembers it.
+#[allow(clippy::too_many_arguments, reason = "each is another thing a relay is told")]
 pub fn issue(
     durable: &mut Durable,
     relay_uid: &str,
@@ -143,6 +176,7 @@ pub fn issue(
     drain: DrainDirective,
     log_refused: Option<String>,
     couriers: Option<CouriersDirective>,
+    commit_schema: Option<u32>,
     answered: Answered<'_>,
 ) -> Directives {
     let log_high_water = durable.log.as_ref().map(|log| log.mark.clone());
@@ -152,6 +186,7 @@ pub fn issue(
         log_high_water,
         log_identity: durable.identity.clone(),
         log_refused,
+        commit_schema,
         couriers,
     };
     let issued = match durable.directives.take() {
@@ -187,7 +222,7 @@ fn directives(issued: &Issued, relay_uid: &str, epoch: u64, deleting: bool) -> D
         log_high_water: issued.log_high_water.clone(),
         log_identity: issued.log_identity.clone(),
         log_refused: issued.log_refused.clone(),
-        commit_schema: None,
+        commit_schema: issued.commit_schema,
         deleting,
         couriers: issued.couriers.clone(),
     }

@@ -5,7 +5,7 @@
 use paramant_crds::ParamantRelayStatus;
 use paramant_crds::condition::{
     DEGRADED, DRAINED, LICENSE_VALID, LOG_CONSISTENT, LOG_WITNESSED, READY, RECONCILING, STALLED,
-    UPDATE_BLOCKED,
+    UPDATE_AVAILABLE, UPDATE_BLOCKED,
 };
 use paramant_crds::relay::Phase;
 
@@ -13,6 +13,9 @@ use crate::conditions::find;
 use crate::decision::{Event, EventType};
 use crate::status::is_true;
 use crate::witnessing::NO_WITNESSES;
+
+/// What holds an update back as it was meant to.
+const WAITS: [&str; 3] = ["AwaitingApproval", "OutsideWindow", "ResolvingImage"];
 
 /// What happened between two statuses.
 pub fn events(before: &ParamantRelayStatus, next: &ParamantRelayStatus) -> Vec<Event> {
@@ -29,7 +32,10 @@ pub fn events(before: &ParamantRelayStatus, next: &ParamantRelayStatus) -> Vec<E
     turned(&mut events, before, next, DRAINED, true, EventType::Normal);
     turned(&mut events, before, next, LICENSE_VALID, false, EventType::Warning);
     turned(&mut events, before, next, LOG_CONSISTENT, false, EventType::Warning);
-    turned(&mut events, before, next, UPDATE_BLOCKED, true, EventType::Warning);
+    turned(&mut events, before, next, UPDATE_AVAILABLE, true, EventType::Normal);
+    let waits = find(&next.conditions, UPDATE_BLOCKED).is_some_and(|it| WAITS.contains(&it.reason.as_str()));
+    let kind = if waits { EventType::Normal } else { EventType::Warning };
+    turned(&mut events, before, next, UPDATE_BLOCKED, true, kind);
     turned(&mut events, before, next, LOG_WITNESSED, false, EventType::Warning);
     // A choice, and a change on its way, are no news.
     events.retain(|event| event.reason != NO_WITNESSES && event.reason != "Configuring");

@@ -33,6 +33,7 @@ pub mod standing;
 pub mod status;
 pub mod target;
 pub mod validation;
+pub mod way_back;
 pub mod window;
 pub mod witnessing;
 

@@ -8,14 +8,18 @@
 //! Invariants: a template is written only in Replacing or RollingBack; a pod is deleted only there, only when the template
 //! is in place, and only the recorded victim; Idle, the waiting steps and Draining never touch pod or template.
 
+mod back;
 mod facts;
+mod health;
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 pub use paramant_crds::relay::Step;
 
+use self::back::{fail, give_up, rolling_back};
 pub use self::facts::{DrainProgress, Facts, PodFact, Probe, Timing};
+use self::health::{Verdict, settled, verdict};
 use crate::digest::Digest;
 
 /// All steps, in order.
@@ -97,7 +101,7 @@ pub fn next(roll: &Roll, facts: &Facts, now: Timestamp) -> Roll {
             if roll.target.as_ref() != Some(desired) {
                 return enter(Step::Verifying, Some(desired.clone()));
             }
-            let step = gated(roll.step, facts);
+            let step = gated(roll.step, facts, now);
             if step == roll.step {
                 return stay();
             }
@@ -109,9 +113,19 @@ pub fn next(roll: &Roll, facts: &Facts, now: Timestamp) -> Roll {
             if let PodFact::Old { uid, .. } = &facts.pod {
                 return Roll { victim: Some(uid.clone()), ..enter(Step::Replacing, roll.target.clone()) };
             }
+            // A person need not wait for the end of what they do not want any more.
+            if facts.wants_back() {
+                return give_up(roll, facts, now);
+            }
             match verdict(roll, facts, now) {
+                Verdict::Wait if roll.step == Step::Probing && facts.overran(now) => {
+                    give_up(roll, facts, now)
+                }
                 Verdict::Wait => stay(),
-                Verdict::Pass if roll.step == Step::Probing => enter(Step::Settling, roll.target.clone()),
+                // With nothing to go back to, as after a first installation, there is nothing to watch it for.
+                Verdict::Pass if roll.step == Step::Probing && facts.has_way_back() => {
+                    enter(Step::Settling, roll.target.clone())
+                }
                 Verdict::Pass => enter(Step::Idle, None),
                 Verdict::Fail(why) => fail(roll, facts, now, why),
             }
@@ -148,21 +162,25 @@ pub fn act(stored: &Roll, facts: &Facts, now: Timestamp) -> Act {
     }
 }
 
-/// When to look again though nothing changes.
-pub fn wake(roll: &Roll, facts: &Facts) -> Option<Timestamp> {
-    let after = |wait: Duration| later(roll.since, wait);
-    match roll.step {
-        Step::Idle | Step::Draining => None,
-        Step::Verifying => until(&facts.gates.verification),
-        Step::WaitingForApproval => until(&facts.gates.approval),
-        Step::WaitingForWindow => until(&facts.gates.window),
-        Step::Probing | Step::RollingBack => Some(after(facts.timing.health)),
-        Step::Replacing => Some(after(facts.timing.grace.saturating_add(facts.timing.health))),
+/// When to look again though nothing changes: the next instant, after `now`, at which time alone may change the answer.
+pub fn wake(roll: &Roll, facts: &Facts, now: Timestamp) -> Option<Timestamp> {
+    let after = |wait: Duration| Some(later(roll.since, wait));
+    let (timing, closes) = (&facts.timing, facts.closes);
+    let instants = match roll.step {
+        Step::Idle => [None, None],
+        Step::Verifying => [until(&facts.gates.verification), None],
+        Step::WaitingForApproval => [until(&facts.gates.approval), None],
+        Step::WaitingForWindow => [until(&facts.gates.window), None],
+        Step::Draining => [after(timing.drain), closes],
+        Step::Probing => [after(timing.health), closes],
+        Step::RollingBack => [after(timing.health), None],
+        Step::Replacing => [after(timing.grace.saturating_add(timing.health)), closes],
         Step::Settling => match &facts.pod {
-            PodFact::New { unready_since: Some(unready), .. } => Some(later(*unready, facts.timing.health)),
-            _ => Some(after(facts.timing.settle)),
+            PodFact::New { unready_since: Some(unready), .. } => [Some(later(*unready, timing.health)), None],
+            _ => [after(timing.settle), None],
         },
-    }
+    };
+    instants.into_iter().flatten().filter(|instant| *instant > now).min()
 }
 
 fn until(gate: &crate::gate::Gate) -> Option<Timestamp> {
@@ -190,7 +208,7 @@ fn unconfirmed(facts: &Facts, desired: &Target) -> bool {
 }
 
 /// The first step, from this one on, whose gate does not let through.
-fn gated(step: Step, facts: &Facts) -> Step {
+fn gated(step: Step, facts: &Facts, now: Timestamp) -> Step {
     if !facts.gates.verification.is_open() {
         return Step::Verifying;
     }
@@ -202,6 +220,10 @@ fn gated(step: Step, facts: &Facts) -> Step {
         return Step::WaitingForApproval;
     }
     // A window gates the start of a step, never its end.
+    if step == Step::Draining && facts.overran(now) {
+        // But nothing was touched yet, and by the policy's word the roll had to be over by now.
+        return Step::WaitingForWindow;
+    }
     if step != Step::Draining {
         return if facts.gates.window.is_open() { Step::Draining } else { Step::WaitingForWindow };
     }
@@ -220,7 +242,7 @@ fn replacing(roll: &Roll, facts: &Facts, now: Timestamp) -> Roll {
     if facts.rolled.as_ref() != Some(&target.template) {
         // Not written yet, so turning back costs nothing.
         return match &facts.desired {
-            Some(desired) if desired == target && !facts.rejected => roll.clone(),
+            Some(desired) if desired == target && !facts.rejected && !facts.overran(now) => roll.clone(),
             Some(desired) if wants_roll(facts, desired) => {
                 Roll { step: Step::Verifying, target: Some(desired.clone()), ..Roll::idle(now) }
             }
@@ -234,6 +256,9 @@ fn replacing(roll: &Roll, facts: &Facts, now: Timestamp) -> Roll {
         && !may_take_back(roll, facts)
     {
         return Roll { step: Step::Verifying, target: Some(desired.clone()), ..Roll::idle(now) };
+    }
+    if facts.overran(now) && facts.has_way_back() && !matches!(facts.pod, PodFact::New { .. }) {
+        return give_up(roll, facts, now);
     }
     let overdue = now >= later(roll.since, facts.timing.grace.saturating_add(facts.timing.health));
     match &facts.pod {
@@ -258,81 +283,7 @@ fn superseding<'f>(roll: &Roll, facts: &'f Facts) -> Option<&'f Target> {
 
 /// A target that is not wanted any more and has touched no pod is taken back as it was written, and has not failed.
 fn may_take_back(roll: &Roll, facts: &Facts) -> bool {
-    superseding(roll, facts).is_some() && facts.last_good.is_some() && facts.last_good != facts.rolled
-}
-
-fn rolling_back(roll: &Roll, facts: &Facts, now: Timestamp) -> Roll {
-    if facts.last_good.is_none() {
-        return Roll::idle(now);
-    }
-    if facts.rolled != facts.last_good {
-        return roll.clone();
-    }
-    if facts.refused.is_some() {
-        return Roll::idle(now);
-    }
-    let overdue = now >= later(roll.since, facts.timing.health);
-    match &facts.pod {
-        PodFact::New { unready_since: None, .. } => Roll::idle(now),
-        // The last good template does not come up either: stop waiting, so that an edit can help.
-        PodFact::New { .. } | PodFact::Absent if overdue => Roll::idle(now),
-        // Nor is it taken. At rest nobody would see to the pod that failed, so only another wish ends this.
-        PodFact::Unknown if overdue && facts.desired.as_ref().is_some_and(|it| wants_roll(facts, it)) => {
-            Roll::idle(now)
-        }
-        PodFact::Old { uid, .. } if roll.victim.as_ref() != Some(uid) => {
-            Roll { victim: Some(uid.clone()), ..roll.clone() }
-        }
-        _ => roll.clone(),
-    }
-}
-
-enum Verdict {
-    Pass,
-    Wait,
-    Fail(String),
-}
-
-fn verdict(roll: &Roll, facts: &Facts, now: Timestamp) -> Verdict {
-    if let Probe::Fail(why) = &facts.probe {
-        return Verdict::Fail(why.clone());
-    }
-    let health = facts.timing.health;
-    match (roll.step, &facts.pod) {
-        (Step::Probing, PodFact::New { unready_since: None, .. }) if facts.probe == Probe::Pass => {
-            Verdict::Pass
-        }
-        (Step::Probing, PodFact::New { unready_since: None, .. }) if facts.probe == Probe::Unasked => {
-            Verdict::Wait
-        }
-        (Step::Probing, PodFact::New { .. } | PodFact::Absent) if now >= later(roll.since, health) => {
-            Verdict::Fail(format!("the new pod was not healthy within {} s", health.as_secs()))
-        }
-        (Step::Settling, PodFact::New { unready_since: Some(unready), .. })
-            if now >= later(*unready, health) =>
-        {
-            Verdict::Fail(format!("the new pod was not ready for {} s while it settled", health.as_secs()))
-        }
-        (Step::Settling, _) if settled(roll, facts, now) && facts.last_good == facts.rolled => Verdict::Pass,
-        _ => Verdict::Wait,
-    }
-}
-
-fn settled(roll: &Roll, facts: &Facts, now: Timestamp) -> bool {
-    matches!(facts.pod, PodFact::New { unready_since: None, .. })
-        && now >= later(roll.since, facts.timing.settle)
-}
-
-/// Back to what was good; with nothing to go back to, to rest, and what the pod says is what status says.
-fn fail(roll: &Roll, facts: &Facts, now: Timestamp, why: String) -> Roll {
-    let way_back = facts.last_good.is_some() && facts.last_good != facts.rolled;
-    Roll {
-        step: if way_back { Step::RollingBack } else { Step::Idle },
-        target: if way_back { roll.target.clone() } else { None },
-        victim: if way_back { facts.pod.uid().map(str::to_owned) } else { None },
-        since: now,
-        failure: way_back.then_some(why),
-    }
+    superseding(roll, facts).is_some() && facts.has_way_back()
 }
 
 fn later(from: Timestamp, wait: Duration) -> Timestamp {
@@ -342,5 +293,7 @@ fn later(from: Timestamp, wait: Duration) -> Timestamp {
         .unwrap_or(Timestamp::MAX)
 }
 
+#[cfg(test)]
+mod product;
 #[cfg(test)]
 mod tests;

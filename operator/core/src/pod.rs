@@ -103,8 +103,14 @@ impl<'a> PodView<'a> {
                 condition(pod, "Ready").and_then(|it| it.last_transition_time.as_ref()).map(|time| time.0);
             terminating.or(turned).or(created).unwrap_or(Timestamp::MAX)
         });
-        PodFact::New { uid, serving: self.ready, unready_since }
+        PodFact::New { uid, serving: self.ready, unready_since, restarted: restarted(pod) }
     }
+}
+
+/// The relay's container ended and was started again in the same pod.
+fn restarted(pod: &Pod) -> bool {
+    let all = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
+    all.into_iter().flatten().any(|container| container.name == "relay" && container.restart_count > 0)
 }
 
 fn condition<'p>(pod: &'p Pod, type_: &str) -> Option<&'p PodCondition> {

@@ -4,6 +4,9 @@
 //! ([`Inspection`]) that names the question, so that an answer to an earlier question is never taken for one to this. The
 //! verifying functions themselves are in `signature`; nothing here reaches out.
 
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
 use crate::digest::Digest;
 
 /// A question about one digest. Another repository, digest or trust is another question.
@@ -26,6 +29,35 @@ pub struct Trust {
     pub allow_unsigned: bool,
     /// How many different keys of the list must have signed besides.
     pub min_attestations: u32,
+}
+
+impl Trust {
+    /// What this trust is remembered by. The order of the keys, and what they are called, is no part of it.
+    pub fn fingerprint(&self) -> Digest {
+        let mut keys: Vec<&str> = self.keys.iter().map(|key| key.pem.trim()).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        Digest::of_json(&json!({
+            "keys": keys,
+            "allowUnsigned": self.allow_unsigned,
+            "minAttestations": self.min_attestations,
+        }))
+    }
+
+    /// Nothing could ever be verified by it.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty() && !self.allow_unsigned
+    }
+}
+
+impl Inspection {
+    /// The question this answers.
+    pub fn asked(&self) -> Option<&Inspect> {
+        match self {
+            Self::Pending => None,
+            Self::Answered { asked, .. } | Self::Unavailable { asked, .. } => Some(asked),
+        }
+    }
 }
 
 /// A public key and the name people know it by.
@@ -62,13 +94,17 @@ pub enum Inspection {
 }
 
 /// What an image says about itself, in labels of its configuration. Not signed by itself; the digest that was verified covers it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Release {
     /// `org.opencontainers.image.version`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// `app.paramant.data.schema`: the newest schema of `meta.db` that this release knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub schema: Option<u32>,
     /// `app.paramant.data.min-reader`: the oldest schema whose releases can still read what this one leaves before `commit-upgrade`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub min_reader: Option<u32>,
 }
 

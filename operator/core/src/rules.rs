@@ -3,17 +3,20 @@
 //! A policy that contradicts itself keeps the last accepted spec in force; one that is missing, or was never accepted,
 //! admits no disruptive step, and drains work all the same. Pure; called by [`crate::decide`].
 
+mod approval;
+mod trust;
 mod windows;
 
 use std::time::Duration;
 
 use jiff::Timestamp;
-use paramant_crds::policy::OnDeadline;
+use paramant_crds::policy::{Mode, OnDeadline, Overrun, Verification};
 use paramant_crds::{ParamantPolicy, ParamantPolicySpec, Span};
 
+pub use self::approval::Asked;
 use self::windows::Windows;
 use crate::acceptance;
-use crate::gate::{Gate, Gates};
+use crate::gate::Gate;
 use crate::observation::Referenced;
 
 /// Effective values, each with the default api.md gives it.
@@ -33,6 +36,20 @@ pub struct Rules {
     pub settle: Duration,
     /// When changes may be rolled.
     windows: Windows,
+    /// Who decides that a release is rolled.
+    pub mode: Mode,
+    /// What happens to a step that is still running when its window closes.
+    pub overrun: Overrun,
+    /// How often one template is tried.
+    pub max_attempts: u32,
+    /// An older release may be rolled.
+    pub allow_downgrade: bool,
+    /// A release whose data the running one cannot read again may be rolled.
+    pub allow_no_rollback: bool,
+    /// Unclaimed files in memory may be lost at the drain's deadline.
+    pub accept_loss: bool,
+    /// Whose signatures an image needs, where the policy says so.
+    pub verification: Verification,
     /// Why no disruptive step may start, if none may.
     pub suspended: Option<Suspended>,
 }
@@ -104,13 +121,20 @@ impl Rules {
             health: or(&updates.health_timeout, 60),
             settle: or(&updates.settle, 5 * 60),
             windows: Windows::of(&updates),
+            mode: updates.mode.unwrap_or_default(),
+            overrun: updates.overrun.unwrap_or_default(),
+            max_attempts: updates.max_attempts.unwrap_or(1).max(1),
+            allow_downgrade: updates.allow_downgrade.unwrap_or_default(),
+            allow_no_rollback: updates.allow_no_rollback.unwrap_or_default(),
+            accept_loss: updates.accept_loss.unwrap_or_default(),
+            verification: spec.verification.clone().unwrap_or_default(),
             suspended: None,
         }
     }
 
-    /// The gates as far as these rules decide them.
-    pub fn gates(&self) -> Gates {
-        let approval = match &self.suspended {
+    /// The gate of a policy that is not in force; open if it is.
+    pub fn suspension(&self) -> Gate {
+        match &self.suspended {
             None => Gate::Open,
             Some(Suspended::Missing { name }) => Gate::Closed {
                 reason: "PolicyMissing",
@@ -126,7 +150,6 @@ impl Rules {
                 ),
                 until: None,
             },
-        };
-        Gates { approval, ..Gates::OPEN }
+        }
     }
 }

@@ -3,11 +3,16 @@
 //! One function of what was seen and decided; the first line that fits wins, so the worst news comes first. `Ready` says
 //! what the pod says, except where only a person can help or a person paused it. Pure; called by [`crate::status`].
 
+mod update;
+
+use jiff::Timestamp;
 use paramant_crds::relay::{Phase, Step};
 use paramant_protocol::control::{DrainState, FenceState, RelayState};
 
+use self::update::{rolling, update_blocked};
 use crate::conditions::Truth;
 use crate::durable::Durable;
+use crate::gate::Gate;
 use crate::kept::Kept;
 use crate::log_check::Continuity;
 use crate::machine::{Facts, Roll};
@@ -51,6 +56,10 @@ pub struct Evidence<'a> {
     pub facts: &'a Facts,
     /// What the spec wants.
     pub desired: &'a Desired,
+    /// When the next window opens, if the policy has any.
+    pub next_window: Option<Timestamp>,
+    /// Files live in the pod's memory.
+    pub in_memory: bool,
     /// A child the API server refuses.
     pub refused: Option<&'a Refused>,
     /// The admin Secret that the spec names and the relay does not find.
@@ -128,7 +137,7 @@ impl Situation {
             return with(stuck(reason, message));
         }
         if it.durable.template.is_none() {
-            return with(uninstalled(it.desired));
+            return with(uninstalled(it));
         }
         if let Some(situation) = rolling(it) {
             return with(situation);
@@ -195,8 +204,8 @@ fn refusal(refused: &Refused) -> String {
     format!("the {} {} is refused: {answer}", refused.kind, refused.name)
 }
 
-fn uninstalled(desired: &Desired) -> Situation {
-    let (reason, message) = match desired {
+fn uninstalled(it: &Evidence<'_>) -> Situation {
+    let (reason, message) = match it.desired {
         Desired::Unresolved(Unresolved::Refused(why)) => {
             return stuck("ImageNotFound", format!("spec.image names no image that can be had: {why}"));
         }
@@ -207,7 +216,11 @@ fn uninstalled(desired: &Desired) -> Situation {
             "RegistryUnavailable",
             format!("waiting for the registry to say which digest spec.image means: {why}"),
         ),
-        Desired::Known { .. } => ("Installing", "the relay is being installed".to_owned()),
+        Desired::Known { .. } => match &it.facts.gates.verification {
+            Gate::Open => ("Installing", "the relay is being installed".to_owned()),
+            Gate::Closed { reason, message, .. } => (*reason, message.clone()),
+            Gate::Never { reason, message } => return stuck(reason, message.clone()),
+        },
     };
     progressing(Phase::Pending, (Truth::False, reason, message.clone()), (reason, message))
 }
@@ -257,62 +270,6 @@ fn sentence(it: &Evidence<'_>, trouble: &Trouble) -> String {
     }
 }
 
-/// A step of the machine that people should see as progress.
-fn rolling(it: &Evidence<'_>) -> Option<Situation> {
-    let never_good = it.facts.last_good.is_none();
-    let to = it.roll.target.as_ref().map_or("", |target| target.image.short());
-    let step = it.roll.step;
-    let message = match step {
-        Step::Idle | Step::WaitingForApproval | Step::WaitingForWindow => return None,
-        // With its gate closed it waits like the others.
-        Step::Verifying if !it.facts.gates.verification.is_open() => return None,
-        Step::Verifying => format!("checking {to} before it may run"),
-        Step::Draining => {
-            format!("waiting for uploads and claims in progress to end before the pod is replaced by {to}")
-        }
-        Step::Replacing => format!("replacing the pod by one that runs {to}"),
-        Step::Probing => format!(
-            "waiting up to {} s for the new pod with {to} to be healthy{}",
-            it.facts.timing.health.as_secs(),
-            it.pod.trouble.as_ref().map(|trouble| format!(": {}", trouble.message)).unwrap_or_default()
-        ),
-        Step::Settling => {
-            format!(
-                "{to} serves; watching it for {} s before it counts as good",
-                it.facts.timing.settle.as_secs()
-            )
-        }
-        Step::RollingBack => {
-            let why = it
-                .roll
-                .target
-                .as_ref()
-                .and_then(|target| it.durable.rejection(&target.template, &target.image));
-            let why = it.roll.failure.as_deref().or(why.map(|rejection| rejection.reason.as_str()));
-            format!("putting the last good release back: {}", why.unwrap_or("the new pod failed"))
-        }
-    };
-    let phase = match step {
-        Step::RollingBack => Phase::RollingBack,
-        _ if never_good => Phase::Installing,
-        _ => Phase::Updating,
-    };
-    let mut situation = progressing(phase, ready_now(it), (step_reason(step), message));
-    if step == Step::RollingBack {
-        situation.degraded = Some(("RollingBack", situation.message.clone()));
-    }
-    if let Some(refused) = it.refused {
-        // The roll goes on without it, and a person can mend it meanwhile.
-        situation.message = format!("{}; {}", situation.message, refusal(refused));
-        situation.degraded.get_or_insert(("ChildRefused", refusal(refused)));
-    }
-    Some(situation)
-}
-
-fn step_reason(step: Step) -> &'static str {
-    step.as_str()
-}
-
 fn troubled(it: &Evidence<'_>) -> Situation {
     let Some(trouble) = &it.pod.trouble else { return serving(it, None) };
     let never_good = it.durable.last_good.is_none();
@@ -360,6 +317,11 @@ fn serving(it: &Evidence<'_>, blocked: Option<&Said>) -> Situation {
             }
             Desired::Unresolved(_) => situation.reconciling = Some((reason, message.clone())),
             Desired::Known { .. } if it.facts.rejected => situation.stalled = Some((reason, message.clone())),
+            Desired::Known { .. } if it.roll.step == Step::Verifying => match &it.facts.gates.verification {
+                Gate::Open => {}
+                Gate::Closed { .. } => situation.reconciling = Some((reason, message.clone())),
+                Gate::Never { .. } => situation.stalled = Some((reason, message.clone())),
+            },
             Desired::Known { .. } => {}
         }
     }
@@ -383,47 +345,4 @@ fn degraded(it: &Evidence<'_>) -> Option<Said> {
     }
     let unexposed = it.unexposable.map(|why| ("NotExposed", why.to_owned()));
     unexposed.or(it.admin_missing.map(|why| ("AdminTokenMissing", why.to_owned()))).or(kept)
-}
-
-/// Why what the spec wants does not run yet, though nothing is in progress.
-fn update_blocked(it: &Evidence<'_>) -> Option<Said> {
-    it.durable.template.as_ref()?;
-    match it.desired {
-        Desired::Unresolved(Unresolved::Asked) => {
-            return Some((
-                "ResolvingImage",
-                "waiting for the registry to say which digest spec.image means".into(),
-            ));
-        }
-        Desired::Unresolved(Unresolved::Unavailable(why)) => {
-            return Some((
-                "RegistryUnavailable",
-                format!("waiting for the registry to say which digest spec.image means: {why}"),
-            ));
-        }
-        Desired::Unresolved(Unresolved::Refused(why)) => {
-            return Some(("ImageNotFound", format!("spec.image names no image that can be had: {why}")));
-        }
-        Desired::Known { target, .. } if it.facts.rejected => {
-            let rejection = it.durable.rejection(&target.template, &target.image)?;
-            let name = rejection.image.as_ref().unwrap_or(&rejection.template);
-            return Some((
-                "RejectedDigest",
-                format!(
-                    "what the spec wants failed before ({}); edit it, or set spec.update.retry to {name} to try again",
-                    rejection.reason
-                ),
-            ));
-        }
-        Desired::Known { .. } => {}
-    }
-    let gates = &it.facts.gates;
-    let waiting = match it.roll.step {
-        Step::Verifying => gates.verification.blocked(),
-        Step::WaitingForApproval => gates.approval.blocked(),
-        Step::WaitingForWindow => gates.window.blocked(),
-        Step::Idle => None,
-        _ => return None,
-    };
-    waiting.map(|(reason, message)| (reason, message.to_owned()))
 }

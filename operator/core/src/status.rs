@@ -4,6 +4,8 @@
 //! they come back from the API server; text from a relay is cut to what the schema takes, so that a relay can never make
 //! a status unwritable. Pure; called by [`crate::decide`].
 
+mod update;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use paramant_crds::ParamantRelayStatus;
@@ -12,12 +14,13 @@ use paramant_crds::condition::{
     STALLED, UPDATE_BLOCKED,
 };
 use paramant_crds::relay::{
-    self, DrainStatus, Endpoints, IdentityStatus, ImageStatus, LicenseStatus, LogStatus, Rejected, Step,
-    StorageStatus, UpdateStatus, UpdateTarget,
+    self, DrainStatus, Endpoints, IdentityStatus, ImageStatus, LicenseStatus, LogStatus, Step, StorageStatus,
+    Verified,
 };
 use paramant_crds::text::{Digest as DigestText, HexHash};
 use paramant_protocol::control::{self, CONTROL_SCHEMA, RelayState};
 
+use self::update::{say_available, update};
 use crate::children::{self, Subject};
 use crate::conditions::{Conditions, Truth};
 use crate::digest::Digest;
@@ -92,6 +95,7 @@ fn say_all(conditions: &mut Conditions<'_>, situation: &Situation, seen: &Observ
     abnormal(STALLED, &situation.stalled, "NotStalled", "nothing waits for a person");
     abnormal(DEGRADED, &situation.degraded, "NotDegraded", "nothing is known to be wrong");
     abnormal(UPDATE_BLOCKED, &situation.blocked, "NotBlocked", "no change of the pod waits");
+    say_available(conditions, it);
     say_drained(conditions, it.believed);
     say_licence(conditions, seen, it.believed);
     say_synced(conditions, it);
@@ -203,10 +207,18 @@ fn say_synced(conditions: &mut Conditions<'_>, it: &Evidence<'_>) {
 fn image(before: &ParamantRelayStatus, it: &Evidence<'_>) -> Option<ImageStatus> {
     let current = children::image_digest(it.durable.template.as_ref()?)?;
     let before = before.image.clone().unwrap_or_default();
+    let found = it.durable.verified(&current);
+    let verified = match found {
+        Some(found) => found.key.clone().map(|key| Verified { key, at: time(found.at) }),
+        // The durable copy was lost: it was verified all the same.
+        None => before
+            .verified
+            .filter(|_| before.current.as_ref().is_some_and(|it| it.as_str() == current.as_str())),
+    };
     Some(ImageStatus {
         current: Some(DigestText::from(current.as_str())),
         version: it.believed.map(|state| cut(&state.version, 128)).or(before.version),
-        verified: before.verified,
+        verified,
     })
 }
 
@@ -273,39 +285,6 @@ fn drain(report: &control::DrainReport) -> DrainStatus {
         since: report.since.map(time),
         deadline: report.deadline.map(time),
     }
-}
-
-fn update(situation: &Situation, it: &Evidence<'_>) -> Option<UpdateStatus> {
-    it.durable.template.as_ref()?;
-    let roll = it.roll;
-    let moving = roll.step != Step::Idle;
-    let mut rejected: Vec<Rejected> = Vec::new();
-    for rejection in &it.durable.rejected {
-        let digest = DigestText::from(rejection.image.as_ref().unwrap_or(&rejection.template).as_str());
-        rejected.retain(|earlier| earlier.digest != digest);
-        rejected.push(Rejected { digest, reason: cut(&rejection.reason, 1024), at: time(rejection.at) });
-    }
-    Some(UpdateStatus {
-        available: None,
-        step: Some(roll.step),
-        since: moving.then(|| time(roll.since)),
-        target: roll.target.as_ref().filter(|_| moving).map(|target| UpdateTarget {
-            digest: Some(DigestText::from(target.image.as_str())),
-            template: Some(HexHash::from(target.template.hex())),
-            sequence: None,
-        }),
-        victim: roll.victim.clone().filter(|_| moving),
-        attempt: None,
-        next_window: None,
-        blocked_by: situation.blocked.as_ref().map(|(reason, _)| (*reason).to_owned()),
-        last_good: it
-            .durable
-            .last_good
-            .as_ref()
-            .and_then(children::image_digest)
-            .map(|digest| DigestText::from(digest.as_str())),
-        rejected,
-    })
 }
 
 fn log(before: Option<LogStatus>, it: &Evidence<'_>) -> Option<LogStatus> {

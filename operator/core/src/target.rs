@@ -6,6 +6,7 @@
 use paramant_crds::annotation::RESTARTED_AT;
 use serde_json::Value;
 
+use crate::change::Change;
 use crate::children::{self, PodWishes, Subject};
 use crate::digest::Digest;
 use crate::durable::{Durable, ResolvedImage};
@@ -21,6 +22,8 @@ pub enum Desired {
         target: Target,
         /// The template itself.
         template: Value,
+        /// What it changes in the rolled one.
+        change: Change,
     },
     /// The image is not known by digest yet.
     Unresolved(Unresolved),
@@ -54,6 +57,14 @@ impl Desired {
         }
     }
 
+    /// What it changes, if it is known.
+    pub fn change(&self) -> Option<Change> {
+        match self {
+            Self::Known { change, .. } => Some(*change),
+            Self::Unresolved(_) => None,
+        }
+    }
+
     /// Renders what the spec wants. Remembers in `durable` what a tag was resolved to.
     pub fn of(subject: &Subject<'_>, seen: &Observation, durable: &mut Durable) -> Self {
         let image = match image(subject, &seen.resolution, durable) {
@@ -61,28 +72,52 @@ impl Desired {
             Err(unresolved) => return Self::Unresolved(unresolved),
         };
         let rolled = durable.template.as_ref();
-        let live = seen.children.stateful_set.as_deref();
-        let asked = live.and_then(|set| {
-            let annotations = set.spec.as_ref()?.template.metadata.as_ref()?.annotations.as_ref()?;
-            annotations.get(RESTARTED_AT).map(String::as_str)
-        });
-        let wishes = PodWishes {
-            image: &image,
-            licence_secret: match &seen.license {
-                Referenced::Unreferenced => None,
-                Referenced::Found(license) => Some(license.spec.secret_ref.name.as_str()),
-                // An object deleted by mistake shall not restart relays.
-                Referenced::Missing { .. } => rolled.and_then(children::licence_secret),
-            },
-            restarted_at: asked.or_else(|| rolled.and_then(children::restarted_at)),
-        };
-        // Another release of the operator may have rendered the same wishes in another way: no reason to restart a relay.
-        let template = match rolled.filter(|rolled| children::grants(rolled, subject, wishes)) {
-            Some(rolled) => rolled.clone(),
+        let wishes = wishes(seen, rolled, &image);
+        // Another release of the operator may have rendered the same wishes in another way: no reason to restart a relay, nor
+        // to take what ran well for something else.
+        let made_before = [rolled, durable.last_good.as_ref()].into_iter().flatten();
+        let template = match made_before.into_iter().find(|made| children::grants(made, subject, wishes)) {
+            Some(made) => made.clone(),
             None => children::pod_template(subject, wishes),
         };
-        Self::Known { target: Target { template: Digest::of_json(&template), image }, template }
+        let change = change(subject, rolled, wishes);
+        Self::Known { target: Target { template: Digest::of_json(&template), image }, template, change }
     }
+}
+
+/// The template that the spec wants, but with this image in it.
+pub fn with_image(subject: &Subject<'_>, seen: &Observation, rolled: &Value, image: &Digest) -> Value {
+    children::pod_template(subject, wishes(seen, Some(rolled), image))
+}
+
+fn wishes<'w>(seen: &'w Observation, rolled: Option<&'w Value>, image: &'w Digest) -> PodWishes<'w> {
+    let live = seen.children.stateful_set.as_deref();
+    let asked = live.and_then(|set| {
+        let annotations = set.spec.as_ref()?.template.metadata.as_ref()?.annotations.as_ref()?;
+        annotations.get(RESTARTED_AT).map(String::as_str)
+    });
+    PodWishes {
+        image,
+        licence_secret: match &seen.license {
+            Referenced::Unreferenced => None,
+            Referenced::Found(license) => Some(license.spec.secret_ref.name.as_str()),
+            // An object deleted by mistake shall not restart relays.
+            Referenced::Missing { .. } => rolled.and_then(children::licence_secret),
+        },
+        restarted_at: asked.or_else(|| rolled.and_then(children::restarted_at)),
+    }
+}
+
+/// A restart changes no more than a pod setting does.
+fn change(subject: &Subject<'_>, rolled: Option<&Value>, wishes: PodWishes<'_>) -> Change {
+    let Some(rolled) = rolled else { return Change::Image };
+    if children::image_digest(rolled).as_ref() != Some(wishes.image) {
+        return Change::Image;
+    }
+    let same_licence = PodWishes { licence_secret: children::licence_secret(rolled), ..wishes };
+    let only_licence = same_licence.licence_secret != wishes.licence_secret
+        && children::grants(rolled, subject, same_licence);
+    if only_licence { Change::Licence } else { Change::Pod }
 }
 
 fn image(

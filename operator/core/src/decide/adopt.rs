@@ -1,17 +1,19 @@
 //! What is believed: the durable copy, rebuilt where it is missing, and the relay's words, where it may be believed.
 
 use paramant_protocol::control::RelayState;
+use serde_json::Value;
 
 use super::Pass;
 use crate::children;
 use crate::covers::covers;
+use crate::digest::Digest;
 use crate::durable::{Durable, Volume};
 use crate::kept::Kept;
 use crate::log_check::Continuity;
 use crate::observation::Report;
 use crate::pod::PodView;
 use crate::situation::Hold;
-use crate::target::Desired;
+use crate::target;
 
 impl Pass<'_> {
     /// A relay made again over what an earlier one left continues its log, its key and its rejections, not its template; and
@@ -23,11 +25,16 @@ impl Pass<'_> {
             durable.identity = None;
             durable.control_key = None;
             durable.volume = None;
+            durable.data = None;
         }
         if durable.relay_uid.as_deref().is_some_and(|earlier| earlier != uid) {
             durable.template = None;
             durable.last_good = None;
             durable.directives = None;
+            durable.approved = None;
+            durable.hurried = None;
+            durable.failed = None;
+            durable.closes = None;
             // Whose log it is must be judged again: a copy of that relay may have come up in the meantime.
             durable.identity = None;
         }
@@ -92,23 +99,37 @@ impl Pass<'_> {
     }
 
     /// The rolled template, where none is remembered: of a StatefulSet that exists it is what that has; nothing runs yet
-    /// otherwise, and it is what the spec wants.
-    pub(super) fn adopt_template(&self, durable: &mut Durable, desired: &Desired) {
+    /// otherwise, and it is what the spec wants, as soon as that may run.
+    pub(super) fn adopt_template(&self, durable: &mut Durable, wanted: Option<&Value>, may_install: bool) {
+        let installed = wanted.filter(|_| may_install);
         match (&durable.template, self.seen.children.stateful_set.as_deref()) {
             (None, Some(live)) => {
                 let live = children::live_template(live);
-                let same = desired.template().filter(|wanted| covers(wanted, &live));
-                durable.template = Some(same.cloned().unwrap_or(live));
+                let same = wanted.filter(|wanted| covers(wanted, &live));
+                let live = same.cloned().unwrap_or(live);
+                durable.last_good = durable.last_good.take().or_else(|| self.good_before(&live));
+                durable.template = Some(live);
             }
-            (None, None) => durable.template = desired.template().cloned(),
+            (None, None) => durable.template = installed.cloned(),
             // Applying never succeeded, or somebody removed a StatefulSet that never served.
             (Some(_), None) if durable.last_good.is_none() && self.seen.children.pods.is_empty() => {
-                if let Some(wanted) = desired.template() {
-                    durable.template = Some(wanted.clone());
+                if let Some(installed) = installed {
+                    durable.template = Some(installed.clone());
                 }
             }
             (Some(_), _) => {}
         }
+    }
+
+    /// What was good last, as status says it: what lives, or that with another image. A roll whose memory is lost must still be
+    /// able to go back.
+    fn good_before(&self, live: &Value) -> Option<Value> {
+        let good = self.before.update.as_ref()?.last_good.as_ref()?;
+        let good: Digest = good.as_str().parse().ok()?;
+        if children::image_digest(live).as_ref() == Some(&good) {
+            return Some(live.clone());
+        }
+        Some(target::with_image(&self.subject, self.seen, live, &good))
     }
 
     /// The relay's own words, if this pod said them with the pinned key.

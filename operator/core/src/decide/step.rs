@@ -13,7 +13,8 @@ use crate::children;
 use crate::decision::{DeletedKind, Deletion};
 use crate::digest::Digest;
 use crate::drain;
-use crate::durable::{Durable, LogHighWater, Rejection};
+use crate::durable::{Closes, Durable, LogHighWater, Rejection};
+use crate::gate::Gates;
 use crate::log_check::Continuity;
 use crate::machine::{self, Act, Facts, PodFact, Probe, Roll, Step, Timing};
 use crate::observation::Report;
@@ -27,11 +28,13 @@ use crate::target::Desired;
 const MARK_AGE: SignedDuration = SignedDuration::from_hours(1);
 
 impl Pass<'_> {
+    #[allow(clippy::too_many_arguments, reason = "each is another thing the machine looks at")]
     pub(super) fn facts(
         &self,
         durable: &Durable,
         desired: &Desired,
         rules: &Rules,
+        gates: Gates,
         pod: &PodView<'_>,
         believed: Option<&RelayState>,
         continuity: &Continuity,
@@ -53,16 +56,24 @@ impl Pass<'_> {
         let grace =
             rolled.and_then(|template| template.pointer("/spec/terminationGracePeriodSeconds")?.as_u64());
         Facts {
-            rolled: rolled_digest,
             desired: desired.target().cloned(),
             last_good: durable.last_good.as_ref().map(Digest::of_json),
             rejected,
-            gates: rules.gates(),
+            gates,
+            closes: self.closes(durable, desired, rules, &roll, rolled_digest.as_ref()),
             pod: pod.fact(live, sealed),
-            drain: drain::progress(self.report(pod), pod.uid(), rules, &roll, self.now),
+            drain: drain::progress(
+                self.report(pod),
+                pod.uid(),
+                &self.patience(durable, rules),
+                &roll,
+                self.now,
+            ),
             probe: probe(self.report(pod), pod, believed, continuity),
             refused: refused.map(|refused| refused.message.clone()),
+            rolled: rolled_digest,
             timing: Timing {
+                drain: rules.deadline,
                 health: rules.health,
                 settle: rules.settle,
                 grace: Duration::from_secs(grace.unwrap_or(600)),
@@ -78,15 +89,20 @@ impl Pass<'_> {
         next: &Roll,
         facts: &Facts,
         desired: &Desired,
+        rules: &Rules,
         pod: &PodView<'_>,
         believed: Option<&RelayState>,
         durable: &mut Durable,
     ) -> Option<Deletion> {
-        self.reject(stored, next, facts, durable);
+        self.reject(stored, next, facts, rules, durable);
         // The first template that serves is the first good one.
-        let first_good = durable.last_good.is_none() && matches!(facts.pod, PodFact::New { .. });
-        if first_good && pod.ready && believed.is_some() && facts.probe == Probe::Pass {
-            durable.last_good.clone_from(&durable.template);
+        let first_good = durable.last_good.is_none() && next.step == Step::Idle;
+        let serves = matches!(facts.pod, PodFact::New { .. }) && pod.ready && facts.probe == Probe::Pass;
+        if first_good && serves && believed.is_some() {
+            durable.confirm();
+        }
+        if stored.step == Step::Replacing {
+            self.obey_hurry(stored, durable);
         }
         if stored != next {
             return None;
@@ -98,6 +114,9 @@ impl Pass<'_> {
                     (desired.template(), desired.target() == stored.target.as_ref())
                 {
                     durable.template = Some(template.clone());
+                    let closes = stored.target.as_ref().zip(facts.closes);
+                    durable.closes =
+                        closes.map(|(target, at)| Closes { template: target.template.clone(), at });
                 }
                 None
             }
@@ -106,7 +125,7 @@ impl Pass<'_> {
                 None
             }
             Act::Confirm => {
-                durable.last_good.clone_from(&durable.template);
+                durable.confirm();
                 None
             }
             Act::Delete { uid } => {
@@ -117,9 +136,12 @@ impl Pass<'_> {
 
     /// Whatever is being rolled back has failed; remembering it twice is remembering it once. The image is blamed only if a
     /// pod was made with it: a template that no StatefulSet took says nothing against it.
-    fn reject(&self, stored: &Roll, next: &Roll, facts: &Facts, durable: &mut Durable) {
+    fn reject(&self, stored: &Roll, next: &Roll, facts: &Facts, rules: &Rules, durable: &mut Durable) {
         let (Step::RollingBack, Some(target)) = (next.step, &next.target) else { return };
         if facts.last_good.as_ref() == Some(&target.template) {
+            return;
+        }
+        if durable.fail(&target.template, next.since) < rules.max_attempts {
             return;
         }
         let good_image = durable.last_good.as_ref().and_then(children::image_digest);

@@ -33,7 +33,27 @@ pub enum PodFact {
         serving: bool,
         /// Since when it is not ready, if it is not.
         unready_since: Option<Timestamp>,
+        /// Its container has ended at least once.
+        restarted: bool,
     },
+}
+
+impl Facts {
+    /// The spec asks for what was good last, and something else is rolled.
+    pub fn wants_back(&self) -> bool {
+        let desired = self.desired.as_ref().map(|desired| &desired.template);
+        desired.is_some() && desired == self.last_good.as_ref() && self.has_way_back()
+    }
+
+    /// Something else than the rolled template was good before.
+    pub fn has_way_back(&self) -> bool {
+        self.last_good.is_some() && self.last_good != self.rolled
+    }
+
+    /// The window in which this roll began has closed, and it had to be over.
+    pub fn overran(&self, now: Timestamp) -> bool {
+        self.closes.is_some_and(|closes| now >= closes)
+    }
 }
 
 impl PodFact {
@@ -82,6 +102,8 @@ pub struct Timing {
     pub settle: Duration,
     /// The pod's termination grace.
     pub grace: Duration,
+    /// How long a drain waits for what is in flight.
+    pub drain: Duration,
 }
 
 /// Everything the machine looks at.
@@ -105,6 +127,8 @@ pub struct Facts {
     pub probe: Probe,
     /// The API server refuses the StatefulSet with the rolled template, and says why.
     pub refused: Option<String>,
+    /// When the window closes in which this roll began, if it must be over by then.
+    pub closes: Option<Timestamp>,
     /// How long things may take.
     pub timing: Timing,
 }

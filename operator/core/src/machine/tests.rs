@@ -8,24 +8,24 @@ use serde_json::json;
 use super::*;
 use crate::gate::{Gate, Gates};
 
-fn digest(n: u8) -> Digest {
+pub(super) fn digest(n: u8) -> Digest {
     Digest::of_json(&json!(n))
 }
 
-fn target(n: u8) -> Target {
+pub(super) fn target(n: u8) -> Target {
     Target { template: digest(n), image: digest(n) }
 }
 
-fn at(seconds: i64) -> Timestamp {
+pub(super) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_000_000 + seconds).unwrap()
 }
 
-fn closed(reason: &'static str) -> Gate {
+pub(super) fn closed(reason: &'static str) -> Gate {
     Gate::Closed { reason, message: "later".into(), until: Some(at(500)) }
 }
 
 /// 1 runs and is good; nothing else is wanted.
-fn rest() -> Facts {
+pub(super) fn rest() -> Facts {
     Facts {
         rolled: Some(digest(1)),
         desired: Some(target(1)),
@@ -36,7 +36,9 @@ fn rest() -> Facts {
         drain: DrainProgress::Running,
         probe: Probe::Wait,
         refused: None,
+        closes: None,
         timing: Timing {
+            drain: Duration::from_secs(1800),
             health: Duration::from_secs(60),
             settle: Duration::from_secs(300),
             grace: Duration::from_secs(600),
@@ -55,18 +57,18 @@ fn written(pod: PodFact) -> Facts {
 }
 
 fn healthy(uid: &str) -> PodFact {
-    PodFact::New { uid: uid.into(), serving: true, unready_since: None }
+    PodFact::New { uid: uid.into(), serving: true, unready_since: None, restarted: false }
 }
 
 fn unready(uid: &str, since: i64) -> PodFact {
-    PodFact::New { uid: uid.into(), serving: false, unready_since: Some(at(since)) }
+    PodFact::New { uid: uid.into(), serving: false, unready_since: Some(at(since)), restarted: false }
 }
 
 fn old(uid: &str) -> PodFact {
     PodFact::Old { uid: uid.into(), serving: true, terminating: false }
 }
 
-fn in_step(step: Step) -> Roll {
+pub(super) fn in_step(step: Step) -> Roll {
     let victim = matches!(step, Step::Replacing | Step::RollingBack).then(|| "p1".to_owned());
     let target = (step != Step::Idle).then(|| target(2));
     Roll { step, target, victim, since: at(0), failure: None }
@@ -353,14 +355,89 @@ fn with_nothing_to_go_back_to_a_failure_rests() {
     assert_eq!(step(Step::Probing, &same, 60), Step::Idle, "a restart that fails has no other release");
 }
 
+/// In this step, with these facts, at that time: when to look again.
+fn again(step: Step, facts: &Facts, now: i64) -> Option<Timestamp> {
+    wake(&in_step(step), facts, at(now))
+}
+
 #[test]
 fn a_roll_is_looked_at_again_when_its_time_is_up() {
-    assert_eq!(wake(&in_step(Step::Probing), &written(unready("p2", 0))), Some(at(60)));
-    assert_eq!(wake(&in_step(Step::Settling), &written(healthy("p2"))), Some(at(300)));
-    assert_eq!(wake(&in_step(Step::Settling), &written(unready("p2", 100))), Some(at(160)));
-    let facts = Facts { gates: Gates { window: closed("W"), ..Gates::OPEN }, ..wanted() };
-    assert_eq!(wake(&in_step(Step::WaitingForWindow), &facts), Some(at(500)));
-    assert_eq!(wake(&Roll::idle(at(0)), &rest()), None);
+    let waits = |gates| Facts { gates, ..wanted() };
+    let draining = wanted();
+    let unready = written(unready("p2", 100));
+    for (step, facts, time_is_up) in [
+        (Step::Verifying, waits(Gates { verification: closed("V"), ..Gates::OPEN }), 500),
+        (Step::WaitingForApproval, waits(Gates { approval: closed("A"), ..Gates::OPEN }), 500),
+        (Step::WaitingForWindow, waits(Gates { window: closed("W"), ..Gates::OPEN }), 500),
+        (Step::Draining, draining, 1800),
+        (Step::Replacing, written(old("p1")), 660),
+        (Step::Probing, unready.clone(), 60),
+        (Step::Settling, written(healthy("p2")), 300),
+        (Step::Settling, unready.clone(), 160),
+        (Step::RollingBack, unready, 60),
+    ] {
+        assert_eq!(again(step, &facts, 0), Some(at(time_is_up)), "{step:?}");
+        assert_eq!(again(step, &facts, time_is_up), None, "{step:?}: what is over brings nothing any more");
+        let closes = Facts { closes: Some(at(30)), ..facts };
+        let ends = matches!(step, Step::Draining | Step::Replacing | Step::Probing);
+        assert_eq!(again(step, &closes, 0), Some(at(if ends { 30 } else { time_is_up })), "{step:?}");
+    }
+    assert_eq!(again(Step::Idle, &rest(), 0), None);
+}
+
+#[test]
+fn a_process_that_ends_while_it_is_watched_has_failed() {
+    let restarted = PodFact::New { uid: "p2".into(), serving: true, unready_since: None, restarted: true };
+    let facts = Facts { probe: Probe::Pass, ..written(restarted) };
+    for from in [Step::Probing, Step::Settling] {
+        let roll = next(&in_step(from), &facts, at(1));
+        assert_eq!(roll.step, Step::RollingBack, "{from:?}");
+        assert!(roll.failure.unwrap().contains("ended"));
+    }
+    assert_eq!(act(&in_step(Step::Settling), &facts, at(300)), Act::Hold, "and is never confirmed");
+}
+
+#[test]
+fn with_nothing_to_go_back_to_a_healthy_pod_is_at_rest_at_once() {
+    let passing = Facts { probe: Probe::Pass, ..written(healthy("p2")) };
+    assert_eq!(step(Step::Probing, &passing, 1), Step::Settling);
+    for last_good in [None, Some(digest(2))] {
+        assert_eq!(step(Step::Probing, &Facts { last_good, ..passing.clone() }, 1), Step::Idle);
+    }
+}
+
+#[test]
+fn asking_for_the_last_good_release_ends_the_watch_and_rejects_nothing() {
+    for from in [Step::Probing, Step::Settling] {
+        let facts = Facts { desired: Some(target(1)), ..written(healthy("p2")) };
+        let roll = next(&in_step(from), &facts, at(1));
+        assert_eq!((roll.step, roll.target, roll.failure), (Step::RollingBack, Some(target(1)), None));
+        assert_eq!(roll.victim.as_deref(), Some("p2"));
+    }
+}
+
+#[test]
+fn what_must_be_over_when_its_window_closes_goes_back_then() {
+    let closing = |facts: Facts| Facts { closes: Some(at(30)), ..facts };
+    let draining = closing(wanted());
+    assert_eq!(step(Step::Draining, &draining, 29), Step::Draining);
+    assert_eq!(step(Step::Draining, &draining, 30), Step::WaitingForWindow, "nothing was touched");
+    assert_eq!(step(Step::Replacing, &draining, 30), Step::Verifying, "nor here");
+    for (from, pod) in [
+        (Step::Replacing, old("p1")),
+        (Step::Replacing, PodFact::Absent),
+        (Step::Replacing, PodFact::Unknown),
+        (Step::Probing, unready("p2", 0)),
+    ] {
+        let facts = closing(written(pod));
+        assert_ne!(step(from, &facts, 29), Step::RollingBack, "{from:?} {:?}", facts.pod);
+        let roll = next(&in_step(from), &facts, at(30));
+        assert_eq!((roll.step, roll.failure), (Step::RollingBack, None), "{from:?} {:?}", facts.pod);
+        assert_eq!(roll.target.unwrap().template, digest(1), "nothing is rejected for it");
+    }
+    let passing = Facts { probe: Probe::Pass, ..closing(written(healthy("p2"))) };
+    assert_eq!(step(Step::Probing, &passing, 30), Step::Settling, "it was over in time");
+    assert_eq!(step(Step::Settling, &passing, 30), Step::Settling);
 }
 
 fn gates() -> impl Strategy<Value = Gate> {
@@ -381,8 +458,14 @@ fn pods() -> impl Strategy<Value = PodFact> {
             serving,
             terminating
         }),
-        (uid, any::<bool>(), proptest::option::of(0_i64..1000))
-            .prop_map(|(uid, serving, since)| PodFact::New { uid, serving, unready_since: since.map(at) }),
+        (uid, any::<bool>(), proptest::option::of(0_i64..1000), any::<bool>()).prop_map(
+            |(uid, serving, since, restarted)| PodFact::New {
+                uid,
+                serving,
+                unready_since: since.map(at),
+                restarted
+            }
+        ),
     ]
 }
 
@@ -419,6 +502,7 @@ fn facts() -> impl Strategy<Value = Facts> {
                 drain,
                 probe,
                 refused,
+                closes: None,
                 timing: rest().timing,
             },
         )
@@ -492,6 +576,6 @@ fn time_never_overflows() {
     let roll = Roll { since: Timestamp::MAX, ..in_step(Step::Settling) };
     let facts = Facts { timing: Timing { settle: Duration::MAX, ..rest().timing }, ..written(healthy("p2")) };
     assert_eq!(next(&roll, &facts, Timestamp::MIN).step, Step::Settling);
-    assert_eq!(wake(&roll, &facts), Some(Timestamp::MAX));
+    assert_eq!(wake(&roll, &facts, Timestamp::MIN), Some(Timestamp::MAX));
     assert!(SignedDuration::try_from(Duration::MAX).is_err(), "which is why");
 }

@@ -2,6 +2,7 @@
 //! registry and one relay process. It checks at every pass what must never happen, whatever the scenario.
 
 mod api_server;
+mod registry;
 mod workloads;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,13 +13,15 @@ use paramant_crds::relay::Step;
 use paramant_crds::{ParamantRelay, ParamantRelayStatus};
 use paramant_operator_core::children::seal_of;
 use paramant_operator_core::covers;
-use paramant_operator_core::release::Inspection;
+use paramant_operator_core::release::TrustedKey;
 use paramant_operator_core::{
     Children, Context, CourierChildren, Decision, DeletedKind, Event, Observation, Referenced, Refused,
     Report, Resolution, Rival, decide,
 };
 use paramant_protocol::control::{Directives, DirectivesMark, RelayState};
 use serde_json::{Value, json};
+
+pub(crate) use self::registry::Registry;
 
 pub(crate) const NAME: &str = "health";
 pub(crate) const NAMESPACE: &str = "transfers";
@@ -57,6 +60,10 @@ pub(crate) enum Fault {
     IsNotThere,
     NeverReady,
     LosesTheLog,
+    /// It starts and serves, and its process ends after 50 s; the kubelet starts it again.
+    DiesAfterAWhile,
+    /// No pod can be made: a quota, an admission policy.
+    MakesNoPod,
 }
 
 /// How the API server answers an apply.
@@ -78,6 +85,7 @@ pub(crate) struct Cluster {
     pub(crate) faults: BTreeMap<String, Fault>,
     pub(crate) tags: BTreeMap<String, String>,
     pub(crate) resolution: Resolution,
+    pub(crate) registry: Registry,
     pub(crate) report: Option<Report>,
     pub(crate) process: Option<Process>,
     pub(crate) context: Context,
@@ -85,6 +93,12 @@ pub(crate) struct Cluster {
     pub(crate) events: Vec<Event>,
     pub(crate) steps: Vec<Step>,
     pub(crate) uploads: u64,
+    /// Files that nobody has fetched yet.
+    pub(crate) unclaimed: u64,
+    /// The schema that the volume was committed to.
+    pub(crate) committed: u32,
+    /// How many writes the operator still does before it is killed.
+    pub(crate) writes_left: Option<usize>,
     pub(crate) rivals: Vec<Rival>,
     pub(crate) unschedulable: bool,
     pub(crate) sent: Option<Directives>,
@@ -113,6 +127,7 @@ impl Cluster {
             faults: BTreeMap::new(),
             tags: BTreeMap::new(),
             resolution: Resolution::Pending,
+            registry: Registry::default(),
             report: None,
             process: None,
             context: Context {
@@ -122,13 +137,16 @@ impl Cluster {
                 metrics_from: Vec::new(),
                 gateway_api: true,
                 token_keys: Some("{\"keys\":[]}".into()),
-                release_keys: Vec::new(),
+                release_keys: vec![TrustedKey { name: "release".into(), pem: "PEM".into() }],
                 allow_unsigned_default: false,
             },
             deeds: Vec::new(),
             events: Vec::new(),
             steps: Vec::new(),
             uploads: 0,
+            unclaimed: 0,
+            committed: 0,
+            writes_left: None,
             rivals: Vec::new(),
             unschedulable: false,
             sent: None,
@@ -271,7 +289,7 @@ impl Cluster {
                 None => Report::Unknown,
             }),
             resolution: self.resolution.clone(),
-            inspection: Inspection::Pending,
+            inspection: self.registry.inspection(),
             refused: self.refused.clone(),
             directives_refused: self.directives_refused.clone(),
             rivals: self.rivals.clone(),
@@ -303,6 +321,15 @@ impl Cluster {
             );
         }
         assert!(decision.delete.len() <= 1, "at most one act at a time");
+        if let Some(to) =
+            decision.directives.as_ref().and_then(|said| said.commit_schema).filter(|to| *to > self.committed)
+        {
+            let resting = decision.status.update.as_ref().and_then(|update| update.step) == Some(Step::Idle);
+            assert!(resting, "a schema is committed only at rest: {to}");
+            let settled = decision.status.update.as_ref().and_then(|update| update.last_good.clone());
+            let runs = decision.status.image.as_ref().and_then(|image| image.current.clone());
+            assert_eq!(settled, runs, "and only for what ran well");
+        }
         for intent in decision.apply.iter().chain(&decision.state) {
             let kind = intent["kind"].as_str().unwrap();
             let known = [
@@ -352,7 +379,13 @@ impl Cluster {
 
     pub(crate) fn act(&mut self, decision: Decision) {
         let status = serde_json::to_value(&decision.status).unwrap();
+        if let Some(question) = decision.inspect {
+            self.registry.ask(question);
+        }
         if decision.status != self.status() {
+            if !self.lives() {
+                return;
+            }
             self.relay["status"] = status;
             self.deeds.push(Deed::Status);
             let step = self.step();
@@ -361,6 +394,9 @@ impl Cluster {
             }
         }
         if let Some(state) = decision.state {
+            if !self.lives() {
+                return;
+            }
             self.apply(state);
             self.deeds.push(Deed::State);
         }
@@ -377,6 +413,9 @@ impl Cluster {
         }
         let mut failed = Vec::new();
         for intent in decision.apply {
+            if !self.lives() {
+                return;
+            }
             let kind = intent["kind"].as_str().unwrap().to_owned();
             let name = intent["metadata"]["name"].as_str().unwrap().to_owned();
             match (self.answers)(&intent) {
@@ -398,6 +437,9 @@ impl Cluster {
         for deletion in decision.delete {
             if failed.iter().any(|kind| kind == deletion.kind.waits_for()) {
                 continue;
+            }
+            if !self.lives() {
+                return;
             }
             self.deeds.push(Deed::Delete(deletion.kind, deletion.name.clone()));
             let kind = match deletion.kind {
@@ -433,6 +475,18 @@ impl Cluster {
             };
         }
         self.events.extend(decision.events);
+    }
+
+    /// Whether the operator lives to do one more write.
+    fn lives(&mut self) -> bool {
+        match &mut self.writes_left {
+            None => true,
+            Some(0) => false,
+            Some(left) => {
+                *left -= 1;
+                true
+            }
+        }
     }
 
     /// Passes and ticks until three passes in a row do nothing.

@@ -21,14 +21,29 @@ fn rejected(cluster: &Cluster) -> Vec<String> {
 
 #[test]
 fn an_image_that_fails_is_rolled_back_rejected_and_tried_again_only_when_named() {
-    for fault in [Fault::Crashes, Fault::IsNotThere, Fault::NeverReady, Fault::LosesTheLog] {
+    for (fault, says) in [
+        (Fault::Crashes, "ended in the new pod"),
+        (Fault::IsNotThere, "not healthy within 60 s"),
+        (Fault::NeverReady, "not healthy within 60 s"),
+        (Fault::LosesTheLog, "log"),
+        (Fault::DiesAfterAWhile, "ended in the new pod"),
+        (Fault::MakesNoPod, "no new pod was created"),
+    ] {
         let mut cluster = Cluster::serving();
         cluster.faults.insert(digest(2), fault);
         cluster.edit(|spec| spec["image"] = json!(image(2)));
         cluster.until(Step::RollingBack);
         assert_eq!(cluster.phase(), "RollingBack", "{fault:?}");
+        assert!(cluster.message().contains(says), "{fault:?}: {}", cluster.message());
+        assert!(
+            cluster.events.iter().any(|event| event.reason == "RollingBack" && event.message.contains(says))
+        );
         cluster.settle();
         assert_eq!(cluster.pod_image(), image(1), "{fault:?}");
+        if fault == Fault::MakesNoPod {
+            assert!(rejected(&cluster).is_empty(), "no pod ran with it, so the image is not blamed");
+            continue;
+        }
         assert_eq!(rejected(&cluster), [digest(2)]);
         assert_eq!(cluster.condition("Ready").0, "True", "the last good one serves");
         assert_eq!(cluster.condition("UpdateBlocked"), ("True".into(), "RejectedDigest".into()));

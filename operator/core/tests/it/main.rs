@@ -1,17 +1,22 @@
 //! One relay against a small make-believe cluster: decide, act, look again, until nothing changes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod approvals;
 mod cluster;
 mod converge;
 mod couriers;
 mod directives;
 mod faults;
 mod fence;
+mod killed;
 mod lost;
+mod memory;
 mod mounts;
 mod not_taken;
 mod properties;
 mod refusals;
+mod schema;
 mod signatures;
 mod status;
 mod takeover;
+mod verified;

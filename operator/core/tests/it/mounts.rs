@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use kube_cel::{AdmissionRequest, GroupVersionResource, VapEvaluator, VapExpression};
+use paramant_operator_core::release::{Inspection, Release, TrustedKey, Verdict};
 use paramant_operator_core::{Children, Context, Observation, Referenced, Report, Resolution, decide};
 use serde_json::{Value, json};
 
@@ -97,7 +98,7 @@ fn workloads(relay: &Value) -> Vec<Value> {
         "metadata": { "name": "acme", "namespace": "transfers" }, "spec": { "secretRef": { "name": "acme-license" } },
     });
     let named = relay["spec"].get("licenseRef").is_some();
-    let seen = Observation {
+    let mut seen = Observation {
         relay: serde_json::from_value::<paramant_crds::ParamantRelay>(relay.clone()).unwrap().into(),
         policy: Referenced::Unreferenced,
         license: match named {
@@ -109,6 +110,7 @@ fn workloads(relay: &Value) -> Vec<Value> {
         children: Children::default(),
         report: Report::Unknown,
         resolution: Resolution::Pending,
+        inspection: Inspection::Pending,
         refused: None,
         directives_refused: None,
         rivals: Vec::new(),
@@ -120,7 +122,14 @@ fn workloads(relay: &Value) -> Vec<Value> {
         metrics_from: Vec::new(),
         gateway_api: false,
         token_keys: Some("{}".into()),
+        release_keys: vec![TrustedKey { name: "release".into(), pem: "PEM".into() }],
+        allow_unsigned_default: false,
     };
+    // The first template is made once its image is known to be signed.
+    if let Some(asked) = decide(&seen, &context, Timestamp::now()).inspect {
+        let signature = Verdict::Verified { key: "release".into() };
+        seen.inspection = Inspection::Answered { asked, release: Release::default(), signature };
+    }
     let made = decide(&seen, &context, Timestamp::now()).apply;
     made.into_iter().filter(|it| it["kind"] == "StatefulSet" || it["kind"] == "Deployment").collect()
 }

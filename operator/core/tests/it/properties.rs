@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use jiff::{SignedDuration, Timestamp};
+use paramant_operator_core::release::{Release, Verdict};
 use paramant_operator_core::{Children, Context, Observation, Report, Resolution, decide};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -35,6 +36,16 @@ enum Happening {
     Time(u32),
     Passes(u32),
     PassWithoutTick,
+    /// The registry is away, or slow.
+    Registry(bool, u32),
+    Signature(u8, bool),
+    /// A schema of a release, and who can read it.
+    Labels(u8, u32),
+    Policy(Option<Value>),
+    Approve(u8),
+    UpdateNow(u8),
+    /// The operator dies after so many writes, and another one leads.
+    Killed(usize),
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -44,6 +55,16 @@ fn happening() -> impl Strategy<Value = Happening> {
         Just(Some(Fault::IsNotThere)),
         Just(Some(Fault::NeverReady)),
         Just(Some(Fault::LosesTheLog)),
+        Just(Some(Fault::DiesAfterAWhile)),
+        Just(Some(Fault::MakesNoPod)),
+    ];
+    let policy = prop_oneof![
+        Just(None),
+        Just(Some(json!({"mode": "Manual", "applies": {"image": "Now", "pod": "Now"}}))),
+        Just(Some(json!({"mode": "Approval", "maxAttempts": 2}))),
+        Just(Some(json!({
+            "mode": "Window", "overrun": "RollBack", "windows": [{"start": "00:00", "duration": "30m"}],
+        }))),
     ];
     prop_oneof![
         (1_u8..4).prop_map(Happening::Image),
@@ -84,6 +105,13 @@ fn happening() -> impl Strategy<Value = Happening> {
         (1_u32..4000).prop_map(Happening::Time),
         (1_u32..12).prop_map(Happening::Passes),
         Just(Happening::PassWithoutTick),
+        (any::<bool>(), 0_u32..4).prop_map(|(away, slow)| Happening::Registry(away, slow)),
+        (1_u8..4, any::<bool>()).prop_map(|(n, signed)| Happening::Signature(n, signed)),
+        (1_u8..4, 1_u32..4).prop_map(|(n, schema)| Happening::Labels(n, schema)),
+        policy.prop_map(Happening::Policy),
+        (1_u8..4).prop_map(Happening::Approve),
+        (1_u8..4).prop_map(Happening::UpdateNow),
+        (0_usize..4).prop_map(Happening::Killed),
     ]
 }
 
@@ -137,6 +165,41 @@ fn happen(cluster: &mut Cluster, what: Happening) {
         Happening::PassWithoutTick => {
             cluster.pass();
         }
+        Happening::Registry(away, slow) => (cluster.registry.away, cluster.registry.slow) = (away, slow),
+        Happening::Signature(n, true) => {
+            cluster.registry.verdicts.remove(&digest(n));
+        }
+        Happening::Signature(n, false) => {
+            let refused = Verdict::Refused { kind: "Unsigned", reason: "it is not signed".into() };
+            cluster.registry.verdicts.insert(digest(n), refused);
+        }
+        Happening::Labels(n, schema) => {
+            let min_reader = Some(schema.saturating_sub(1).max(1));
+            let version = Some(format!("1.{schema}.0"));
+            cluster
+                .registry
+                .releases
+                .insert(digest(n), Release { version, schema: Some(schema), min_reader });
+        }
+        Happening::Policy(updates) => {
+            cluster.relay["spec"]["policyRef"] = json!({"name": "production"});
+            cluster.policy = updates.map(|updates| json!({
+                "apiVersion": "paramant.app/v1alpha1", "kind": "ParamantPolicy",
+                "metadata": {"name": "production", "namespace": "transfers", "uid": "pol", "generation": 1},
+                "spec": {"updates": updates},
+            }));
+        }
+        Happening::Approve(n) => {
+            cluster.edit(|spec| spec["update"] = json!({"approve": {"digest": digest(n)}}));
+        }
+        Happening::UpdateNow(n) => cluster.annotate("paramant.app/update-now", &digest(n)),
+        Happening::Killed(after) => {
+            cluster.writes_left = Some(after);
+            cluster.pass();
+            cluster.writes_left = None;
+            cluster.context.epoch += 1;
+            cluster.registry.forget();
+        }
     }
 }
 
@@ -147,11 +210,14 @@ fn heal(cluster: &mut Cluster) {
     cluster.uploads = 0;
     cluster.report = None;
     cluster.answers = |_| Answer::Taken;
+    (cluster.registry.away, cluster.registry.slow) = (false, 0);
+    cluster.registry.verdicts.clear();
     cluster.annotate("paramant.app/paused", "false");
     cluster.edit(|spec| {
         spec["image"] = json!(image(9));
         spec["drain"] = Value::Null;
         spec["update"] = Value::Null;
+        spec["policyRef"] = Value::Null;
     });
     for _ in 0..14 {
         cluster.run(5);

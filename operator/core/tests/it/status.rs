@@ -21,7 +21,7 @@ fn an_install_and_a_roll_tell_their_story_in_events() {
     cluster.settle();
     let story: Vec<&str> =
         reasons(&cluster).into_iter().filter(|reason| !["Drained", "Serving"].contains(reason)).collect();
-    assert_eq!(story, ["Verifying", "Draining", "Replacing", "Probing", "Settling"]);
+    assert_eq!(story, ["Verifying", "UpdateAvailable", "Draining", "Replacing", "Probing", "Settling"]);
     assert!(cluster.events.iter().all(|event| event.type_ == EventType::Normal));
 }
 
@@ -147,4 +147,67 @@ fn a_stateful_set_that_fails_for_no_fault_of_its_own_fails_no_roll() {
     seen.refused = Some(Refused { kind, name, sealed: None, message });
     let next = decide(&seen, &cluster.context, cluster.now).status.update.unwrap();
     assert_eq!(next.step, Some(Step::Replacing));
+}
+
+#[test]
+fn a_first_installation_never_looks_like_an_update() {
+    for arrives in 0..20 {
+        // All of one manifest, the relay first: licence and policy are seen a moment later.
+        let mut cluster = Cluster::with(json!({
+            "image": image(1), "licenseRef": {"name": "acme"}, "policyRef": {"name": "production"},
+        }));
+        let policy = json!({
+            "apiVersion": "paramant.app/v1alpha1", "kind": "ParamantPolicy",
+            "metadata": {"name": "production", "namespace": "transfers", "uid": "pol", "generation": 1},
+            "spec": {},
+        });
+        if arrives % 2 == 0 {
+            cluster.policy = Some(policy.clone());
+        }
+        for second in 0..60 {
+            if second == arrives {
+                if cluster.phase() == "Ready" {
+                    // From here on it is a change of what serves.
+                    return;
+                }
+                cluster.policy = Some(policy.clone());
+                cluster.license = Some(json!({
+                    "apiVersion": "paramant.app/v1alpha1", "kind": "ParamantLicense",
+                    "metadata": {"name": "acme", "namespace": "transfers", "uid": "lic", "generation": 1},
+                    "spec": {"secretRef": {"name": "acme-license"}},
+                }));
+            }
+            cluster.pass();
+            cluster.tick();
+            let phase = cluster.phase();
+            assert!(["Pending", "Installing", "Ready"].contains(&phase), "{arrives}, {second}: {phase}");
+            let step = cluster.step();
+            assert!(step != Step::Settling, "there is nothing to go back to: {arrives}, {second}");
+        }
+        assert_eq!((cluster.phase(), cluster.step()), ("Ready", Step::Idle), "{arrives}");
+    }
+    panic!("it never was ready while the licence was away");
+}
+
+#[test]
+fn an_update_is_available_while_the_spec_wants_an_image_that_does_not_run() {
+    let mut cluster = Cluster::serving();
+    assert_eq!(cluster.condition("UpdateAvailable"), ("False".into(), "UpToDate".into()));
+    cluster.edit(|spec| spec["pod"] = json!({"labels": {"a": "b"}}));
+    cluster.until(Step::Settling);
+    assert_eq!(cluster.condition("UpdateAvailable").0, "False", "a setting is no release");
+    cluster.wait(310);
+    cluster.settle();
+    cluster.faults.insert(digest(2), Fault::Crashes);
+    cluster.edit(|spec| spec["image"] = json!(image(2)));
+    cluster.pass();
+    assert_eq!(cluster.condition("UpdateAvailable").0, "True");
+    cluster.until(Step::RollingBack);
+    cluster.settle();
+    assert_eq!(cluster.condition("UpdateAvailable").0, "True", "it failed, and is wanted all the same");
+    cluster.edit(|spec| spec["image"] = json!(image(1)));
+    cluster.settle();
+    assert_eq!(cluster.condition("UpdateAvailable").0, "False");
+    let told = cluster.events.iter().filter(|event| event.reason == "UpdateAvailable").count();
+    assert_eq!(told, 2, "once when it was wanted, once when it was wanted again after it failed");
 }

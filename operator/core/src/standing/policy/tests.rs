@@ -74,7 +74,7 @@ fn a_policy_that_was_never_accepted_lets_nothing_be_replaced() {
     let policy = policy(json!({"drain": {"active": true, "deadline": "soon"}}), json!({}));
     let rules = Rules::of(&crate::Referenced::Found(policy.into()), NOW);
     assert!(rules.drain, "a drain works all the same");
-    assert!(!rules.gates().approval.is_open());
+    assert!(!rules.suspension().is_open());
 }
 
 /// Saturday night in Amsterdam, and a freeze at the turn of the year.

@@ -4,8 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 use paramant_operator_core::Digest;
 use paramant_operator_core::children::RELAY_LABEL;
 use paramant_protocol::control::{
-    AdminReport, CONTROL_SCHEMA, DirectivesMark, DrainReport, DrainSource, DrainState, FenceReport,
-    IdentityReport, LicenseReport, LicenseSource, LogReport, RelayState,
+    AdminReport, CONTROL_SCHEMA, DataReport, DirectivesMark, DrainReport, DrainSource, DrainState,
+    FenceReport, IdentityReport, LicenseReport, LicenseSource, LogReport, RelayState,
 };
 use serde_json::{Value, json};
 
@@ -46,7 +46,9 @@ impl Cluster {
             claim["status"] = json!({"phase": "Bound", "capacity": {"storage": "10Gi"}});
             self.objects.insert(("PersistentVolumeClaim".into(), "data-health-0".into()), claim);
         }
-        if self.get("Pod", "health-0").is_none() {
+        let digest = set["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap();
+        let digest = digest.split_once('@').map_or("", |(_, digest)| digest);
+        if self.get("Pod", "health-0").is_none() && self.faults.get(digest) != Some(&Fault::MakesNoPod) {
             let mut pod = set["spec"]["template"].clone();
             pod["metadata"]["name"] = json!("health-0");
             pod["metadata"]["uid"] = json!(self.next_uid());
@@ -61,6 +63,7 @@ impl Cluster {
         let now = self.now.to_string();
         let unschedulable = self.unschedulable;
         let faults = self.faults.clone();
+        let (clock, committed, schema) = (self.now, self.committed, self.registry.schemas());
         let Some(pod) = self.get_mut("Pod", "health-0") else { return };
         let image = pod["spec"]["containers"][0]["image"].as_str().unwrap().to_owned();
         let digest = image.split_once('@').map_or("", |(_, digest)| digest).to_owned();
@@ -77,7 +80,12 @@ impl Cluster {
             ]});
             return;
         }
-        let fault = faults.get(&digest).copied();
+        // A release that cannot read what is on the volume does not start.
+        let reads = schema.get(&digest).is_none_or(|schema| *schema >= committed);
+        let fault = faults.get(&digest).copied().or((!reads).then_some(Fault::Crashes));
+        let created: Option<Timestamp> =
+            pod["metadata"]["creationTimestamp"].as_str().and_then(|at| at.parse().ok());
+        let age = created.map_or(0, |created| clock.duration_since(created).as_secs());
         let ready = !matches!(fault, Some(Fault::Crashes | Fault::IsNotThere | Fault::NeverReady));
         let before = pod["status"]["conditions"].clone();
         let state = match fault {
@@ -90,6 +98,7 @@ impl Cluster {
                 "state": {"waiting": {"reason": "ErrImagePull", "message": "rpc error: code = NotFound desc = x: not found"}},
                 "restartCount": 0,
             }),
+            Some(Fault::DiesAfterAWhile) if age >= 50 => json!({"state": {"running": {}}, "restartCount": 1}),
             _ => json!({"state": {"running": {}}, "restartCount": 0}),
         };
         let mut container = json!({"name": "relay", "image": image, "imageID": "", "ready": ready});
@@ -118,13 +127,23 @@ impl Cluster {
         let state = self.get("ConfigMap", "health-state");
         let seen = state.and_then(|state| state["data"]["logHighWater"].as_str());
         let lost = self.faults.get(&digest) == Some(&Fault::LosesTheLog) && seen.is_some();
-        let (now, uploads) = (self.now, self.uploads);
+        let (now, uploads, unclaimed) = (self.now, self.uploads, self.unclaimed);
         let process = self.process.get_or_insert_with(|| Process {
             pod_uid,
             directives: None,
             state: relay_state(now),
         });
         process.state.log.size = if lost { 3 } else { 7 };
+        let release = self.registry.releases.get(&digest).cloned().unwrap_or_default();
+        if let Some(version) = release.version {
+            process.state.version = version;
+        }
+        let commit = process.directives.as_ref().and_then(|held| held.commit_schema).unwrap_or_default();
+        process.state.data = release.schema.map(|schema| {
+            self.committed = self.committed.max(commit.min(schema));
+            DataReport { schema, min_reader: self.committed.max(1), committed: self.committed }
+        });
+        process.state.drain.unclaimed = unclaimed;
         let Some(directives) = &process.directives else { return };
         process.state.directives = Some(DirectivesMark {
             relay_uid: directives.relay_uid.clone(),

@@ -1,0 +1,143 @@
+//! The three gates of the machine for what is wanted now, and the person's words that open them.
+
+use jiff::Timestamp;
+use paramant_crds::annotation::UPDATE_NOW;
+use paramant_crds::policy::Overrun;
+use paramant_protocol::control::RelayState;
+
+use super::Pass;
+use super::verify::InForce;
+use crate::children;
+use crate::digest::Digest;
+use crate::drain::Patience;
+use crate::durable::Durable;
+use crate::gate::{Gate, Gates};
+use crate::machine::{Roll, Step, Target};
+use crate::rules::{Asked, Rules};
+use crate::target::Desired;
+
+impl Pass<'_> {
+    /// Sees the approval and the annotation as they are now, before anything is judged by them.
+    pub(super) fn hear(&self, durable: &mut Durable, rules: &Rules, keys: &InForce) {
+        // Under a policy that is not in force nobody knows which keys an approval is about.
+        if rules.suspended.is_none() {
+            let wish = self.subject.spec.update.as_ref().and_then(|update| update.approve.as_ref());
+            let digest = wish.and_then(|wish| wish.digest.as_str().parse::<Digest>().ok());
+            let wish = digest.as_ref().zip(wish).map(|(digest, wish)| (digest, wish.sequence));
+            durable.approve(wish, &keys.fingerprint);
+        }
+        if self.update_now().is_none() {
+            durable.hurried = None;
+        }
+    }
+
+    /// The gates between the rolled template and the wanted one.
+    pub(super) fn gates(
+        &self,
+        durable: &Durable,
+        desired: &Desired,
+        rules: &Rules,
+        keys: &InForce,
+        believed: Option<&RelayState>,
+    ) -> Gates {
+        let Desired::Known { target, change, .. } = desired else { return Gates::OPEN };
+        let good = durable.last_good.as_ref().map(Digest::of_json);
+        let rolled = durable.template.as_ref().map(Digest::of_json);
+        if good.as_ref() == Some(&target.template) && rolled != good {
+            // The way back is open at any hour.
+            return Gates::OPEN;
+        }
+        let hurried = self.hurries(target, durable);
+        let tier = believed.map(|state| state.license.tier.as_str());
+        let known = self.before.license.as_ref().and_then(|license| license.tier.as_deref());
+        let asked = Asked {
+            change: *change,
+            image: &target.image,
+            version: durable.verified(&target.image).and_then(|it| it.release.version.as_deref()),
+            written: hurried || self.is_written(&target.image),
+            tier: tier.or(known),
+            trust: &keys.fingerprint,
+            approved: durable.approved.as_ref(),
+            relay: (self.subject.namespace, self.subject.name),
+        };
+        Gates {
+            verification: self.verification(durable, desired, rules, keys, believed),
+            approval: rules.approval_gate(&asked),
+            window: match hurried {
+                true => Gate::Open,
+                false => rules.window_gate(*change, self.now, rules.step()),
+            },
+        }
+    }
+
+    /// Whether the first template may be written: there is no window and no approval to what serves nobody yet.
+    pub(super) fn may_install(
+        &self,
+        durable: &Durable,
+        desired: &Desired,
+        rules: &Rules,
+        keys: &InForce,
+    ) -> bool {
+        self.verification(durable, desired, rules, keys, None).is_open()
+    }
+
+    /// When the window closes in which a roll began, under a policy that wants it to be over by then.
+    pub(super) fn closes(
+        &self,
+        durable: &Durable,
+        desired: &Desired,
+        rules: &Rules,
+        roll: &Roll,
+        rolled: Option<&Digest>,
+    ) -> Option<Timestamp> {
+        if rules.overrun == Overrun::Finish {
+            return None;
+        }
+        let written = roll.target.as_ref().is_some_and(|target| rolled == Some(&target.template));
+        match roll.step {
+            Step::Draining | Step::Replacing if !written => {
+                rules.window_closes(desired.change()?, roll.since)
+            }
+            Step::Replacing | Step::Probing => {
+                durable.closes.as_ref().filter(|it| Some(&it.template) == rolled).map(|it| it.at)
+            }
+            _ => None,
+        }
+    }
+
+    /// How long a drain may wait for what.
+    pub(super) fn patience(&self, durable: &Durable, rules: &Rules) -> Patience {
+        let longest =
+            self.subject.spec.limits.as_ref().and_then(|limits| limits.max_ttl.as_ref()?.duration());
+        Patience::of(rules, self.in_memory(durable), longest)
+    }
+
+    /// The pod that runs keeps files in its memory.
+    pub(super) fn in_memory(&self, durable: &Durable) -> bool {
+        let running = durable.template.as_ref().and_then(children::static_settings);
+        running.is_some_and(|it| it.payload == "Memory")
+    }
+
+    /// The word that opened the window has had its effect.
+    pub(super) fn obey_hurry(&self, stored: &Roll, durable: &mut Durable) {
+        if let Some(target) = stored.target.as_ref().filter(|target| self.hurries(target, durable)) {
+            durable.hurried = Some(target.image.clone());
+        }
+    }
+
+    fn hurries(&self, target: &Target, durable: &Durable) -> bool {
+        self.update_now().is_some_and(|now| now == target.image && durable.hurried.as_ref() != Some(&now))
+    }
+
+    fn update_now(&self) -> Option<Digest> {
+        self.seen.relay.metadata.annotations.as_ref()?.get(UPDATE_NOW)?.trim().parse().ok()
+    }
+
+    /// A person wrote this digest into the spec as what shall run.
+    fn is_written(&self, image: &Digest) -> bool {
+        let spec = self.subject.spec;
+        let named = spec.image.parts().and_then(|parts| parts.digest);
+        let pinned = spec.update.as_ref().and_then(|update| update.pin.as_ref());
+        [named.as_ref(), pinned].into_iter().flatten().any(|it| it.as_str() == image.as_str())
+    }
+}

@@ -1,0 +1,171 @@
+//! Has a person agreed to this image?
+//!
+//! A digest that a person wrote (in `spec.image`, as a pin, as `update-now`) approves itself; under an approval policy a tag
+//! needs `spec.update.approve.digest`. An approval is for one digest under the keys it was first seen under: when a tag means
+//! another digest, or other keys count, it is void. Changes that keep the image need no approval. Pure.
+
+use paramant_crds::policy::Mode;
+
+use super::Rules;
+use crate::change::Change;
+use crate::digest::Digest;
+use crate::durable::Approved;
+use crate::gate::Gate;
+
+/// What is asked about.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// What changes.
+    pub change: Change,
+    /// The image that would run.
+    pub image: &'a Digest,
+    /// Its release, if it says so.
+    pub version: Option<&'a str>,
+    /// A person wrote this very digest.
+    pub written: bool,
+    /// The tier of the licence in force.
+    pub tier: Option<&'a str>,
+    /// The fingerprint of the keys in force.
+    pub trust: &'a Digest,
+    /// The approval in the spec.
+    pub approved: Option<&'a Approved>,
+    /// The relay's namespace and name, for the command a person may copy.
+    pub relay: (&'a str, &'a str),
+}
+
+impl Rules {
+    /// Whether a person, or the policy in their name, agreed.
+    pub fn approval_gate(&self, asked: &Asked<'_>) -> Gate {
+        let suspension = self.suspension();
+        if !suspension.is_open() || asked.change != Change::Image || asked.written || !self.asks(asked.tier) {
+            return suspension;
+        }
+        match asked.approved {
+            Some(it) if it.digest == *asked.image && it.sequence.is_some() => waits(format!(
+                "spec.update.approve names the sequence of an offer, and spec.image was not offered: leave the sequence out: {}",
+                patch(asked.relay, &approve(asked.image, true))
+            )),
+            Some(it) if it.digest == *asked.image && it.trust == *asked.trust => Gate::Open,
+            Some(it) if it.digest == *asked.image => waits(format!(
+                "the approval of {} is void, because other verification keys count since it was given: withdraw it, and give it again: {}; {}",
+                asked.image.short(),
+                patch(asked.relay, r#"{"spec":{"update":{"approve":null}}}"#),
+                patch(asked.relay, &approve(asked.image, false))
+            )),
+            _ => waits(format!(
+                "{} waits for approval: {}",
+                asked.version.map_or_else(
+                    || asked.image.short().to_owned(),
+                    |version| { format!("release {version} ({})", asked.image.short()) }
+                ),
+                patch(asked.relay, &approve(asked.image, false))
+            )),
+        }
+    }
+
+    fn asks(&self, tier: Option<&str>) -> bool {
+        match self.mode {
+            Mode::Approval => true,
+            Mode::ByTier => tier == Some("Enterprise"),
+            Mode::Manual | Mode::Window => false,
+        }
+    }
+}
+
+fn waits(message: String) -> Gate {
+    Gate::Closed { reason: "AwaitingApproval", message, until: None }
+}
+
+fn approve(image: &Digest, without_sequence: bool) -> String {
+    let sequence = if without_sequence { r#","sequence":null"# } else { "" };
+    format!(r#"{{"spec":{{"update":{{"approve":{{"digest":"{image}"{sequence}}}}}}}}}"#)
+}
+
+fn patch((namespace, name): (&str, &str), patch: &str) -> String {
+    format!(
+        "kubectl -n {namespace} patch prelay {name} --type merge --field-manager=paramant-admin -p '{patch}'"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use jiff::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+    use crate::observation::Referenced;
+
+    fn digest(n: u8) -> Digest {
+        Digest::of_json(&json!(n))
+    }
+
+    fn rules(mode: Mode) -> Rules {
+        let rules = Rules::of(&Referenced::Unreferenced, Timestamp::UNIX_EPOCH);
+        Rules { mode, ..rules }
+    }
+
+    fn ask<'a>(image: &'a Digest, trust: &'a Digest) -> Asked<'a> {
+        Asked {
+            change: Change::Image,
+            image,
+            version: None,
+            written: false,
+            tier: None,
+            trust,
+            approved: None,
+            relay: ("transfers", "health"),
+        }
+    }
+
+    #[test]
+    fn only_a_policy_that_asks_holds_a_tag_back() {
+        let (image, trust) = (digest(1), digest(9));
+        for (mode, tier, open) in [
+            (Mode::Manual, Some("Enterprise"), true),
+            (Mode::Window, Some("Enterprise"), true),
+            (Mode::Approval, None, false),
+            (Mode::ByTier, Some("Enterprise"), false),
+            (Mode::ByTier, Some("Pro"), true),
+            (Mode::ByTier, Some("Community"), true),
+            (Mode::ByTier, None, true),
+        ] {
+            let gate = rules(mode).approval_gate(&Asked { tier, ..ask(&image, &trust) });
+            assert_eq!(gate.is_open(), open, "{mode:?} {tier:?}");
+        }
+    }
+
+    #[test]
+    fn what_keeps_the_image_and_what_a_person_wrote_needs_no_approval() {
+        let (image, trust) = (digest(1), digest(9));
+        let rules = rules(Mode::Approval);
+        for change in [Change::Pod, Change::Licence] {
+            assert!(rules.approval_gate(&Asked { change, ..ask(&image, &trust) }).is_open());
+        }
+        assert!(rules.approval_gate(&Asked { written: true, ..ask(&image, &trust) }).is_open());
+    }
+
+    #[test]
+    fn an_approval_is_for_one_digest_under_the_keys_it_was_given_under() {
+        let (image, trust) = (digest(1), digest(9));
+        let rules = rules(Mode::Approval);
+        let with = |digest: Digest, sequence, trust: Digest| Approved { digest, sequence, trust };
+        for (approved, open, says) in [
+            (with(digest(1), None, digest(9)), true, ""),
+            (with(digest(2), None, digest(9)), false, "waits for approval"),
+            (with(digest(1), None, digest(8)), false, "void"),
+            (with(digest(1), Some(7), digest(9)), false, "not offered"),
+        ] {
+            let gate = rules.approval_gate(&Asked { approved: Some(&approved), ..ask(&image, &trust) });
+            assert_eq!(gate.is_open(), open, "{approved:?}");
+            if let Some((reason, message)) = gate.blocked() {
+                assert_eq!(reason, "AwaitingApproval");
+                assert!(message.contains(says), "{message}");
+                let command = format!(
+                    r#"kubectl -n transfers patch prelay health --type merge --field-manager=paramant-admin -p '{{"spec":{{"update":{{"approve":{{"digest":"{image}""#
+                );
+                assert!(message.contains(&command), "{message}");
+            }
+        }
+    }
+}
