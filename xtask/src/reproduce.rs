@@ -8,6 +8,7 @@ use crate::arguments::Arguments;
 use crate::build::{Build, OPERATOR, Program, RELAY};
 use crate::cache::{Cache, make_directory};
 use crate::failure::{Doing, Result, fail};
+use crate::images::labels;
 use crate::images::layer::{File, Image};
 use crate::packages;
 use crate::run::Run;
@@ -87,6 +88,7 @@ fn digest(cache: &Cache, folder: &Path, target: &Path, program: &Program) -> Res
         files: vec![File { from: folder.join(program.binary), to: format!("/{}", program.binary) }],
         entrypoint: format!("/{}", program.binary),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        labels: labels::of(&folder.join(program.binary)),
     };
     let to = target.join(format!("{}.image", program.binary));
     image.push(cache, &format!("oci:{}", to.display()), true)

@@ -28,6 +28,8 @@ pub(crate) struct Image {
     pub(crate) files: Vec<File>,
     pub(crate) entrypoint: String,
     pub(crate) version: String,
+    /// Labels besides those that every image has.
+    pub(crate) labels: Vec<(&'static str, String)>,
 }
 
 impl Image {
@@ -63,6 +65,11 @@ impl Image {
             .arg("--label")
             .arg(format!("org.opencontainers.image.version={}", self.version))
             .args(["--label", "org.opencontainers.image.licenses=Apache-2.0"])
+            .args(
+                self.labels
+                    .iter()
+                    .flat_map(|(name, value)| ["--label".to_owned(), format!("{name}={value}")]),
+            )
             .arg(container)
             .done()?;
         let local = format!("localhost/paramant/{}", self.name);
