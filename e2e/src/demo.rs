@@ -122,10 +122,12 @@ pub(crate) fn install_with(bed: &Bed, values: &[&str]) -> Result<()> {
     let mut arguments = vec!["upgrade", "--install", "paramant", &chart, "--namespace", SYSTEM];
     let image = format!("image.registry={registry},image.repository={name},image.digest={digest}");
     let plain = format!("registry.plainHttp[0]={registry}");
-    for value in [image.as_str(), plain.as_str()].into_iter().chain(values.iter().copied()) {
+    let ours = [image.as_str(), plain.as_str(), "verification.keys[0].name=test-bed"];
+    for value in ours.into_iter().chain(values.iter().copied()) {
         arguments.extend(["--set", value]);
     }
-    arguments.extend(["--wait", "--timeout", "180s"]);
+    let key = format!("verification.keys[0].pem={}", bed.release_key.display());
+    arguments.extend(["--set-file", &key, "--wait", "--timeout", "180s"]);
     bed.helm(&arguments)?;
     Ok(())
 }

@@ -1,14 +1,18 @@
 //! `cargo xtask images`: operator and relay as images on an empty base, pushed where the cluster pulls from.
-//! What a test needs beside them (a second version of each, one that crashes) is made here too. The digests are written to
-//! one JSON object in the cache, which the scenarios read. An image whose content is unchanged is not pushed again.
+//! What a test needs beside them (a second version of each, one that crashes, one that nobody signed) is made here too. All but
+//! the last are signed with the key of this cache, in the one form or the other. The digests are written to one JSON object
+//! in the cache, which the scenarios read. An image whose content is unchanged is neither pushed nor signed again.
 
+pub(crate) mod labels;
 pub(crate) mod layer;
+pub(crate) mod signing;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use self::layer::{File, Image};
+use self::signing::{Form, Signer};
 use crate::arguments::Arguments;
 use crate::build::{Build, OPERATOR, RELAY};
 use crate::cache::{Cache, make_directory};
@@ -55,7 +59,7 @@ pub(crate) fn list(cache: &Cache) -> PathBuf {
 /// Builds and pushes the images, and the test's variants if asked; returns where their digests are written.
 pub(crate) fn push(cache: &Cache, cluster: &Cluster, build: &Build, variants: bool) -> Result<PathBuf> {
     packages::ensure(cache)?;
-    let mut images = Images { cache, cluster, pushed: BTreeMap::new() };
+    let mut images = Images { cache, cluster, signer: Signer::new(cache)?, pushed: BTreeMap::new() };
     let programs = compile(cache, build, "compile operator and relay")?;
     let version = build.version.clone().unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned());
     images.program("paramant-operator", &programs.operator, &version)?;
@@ -113,24 +117,23 @@ pub(crate) fn is_rehearsed(relay: &Path, expected: bool) -> Result<()> {
     }
 }
 
-/// The labels by which the operator knows which data a relay reads: the relay itself says it.
-pub(crate) fn data_labels(relay: &Path) -> Result<Vec<(String, String)>> {
-    let said = Run::new(relay).arg("data-schema").output()?;
-    let number = |name: &str| {
-        let value = said.split_once(&format!("\"{name}\":")).map(|(_, rest)| rest.trim_start());
-        let digits = value.and_then(|value| value.split(|c: char| !c.is_ascii_digit()).next());
-        let digits = digits.filter(|digits| !digits.is_empty()).map(str::to_owned);
-        digits.ok_or_else(|| Failure(format!("{} says no {name}: {said}", relay.display())))
-    };
-    Ok(vec![
-        ("app.paramant.data.schema".to_owned(), number("schema")?),
-        ("app.paramant.data.min-reader".to_owned(), number("minReader")?),
-    ])
+/// A program under the name it has in the image.
+fn program_image(name: &'static str, from: &Path, version: &str) -> Image {
+    Image {
+        name,
+        title: name,
+        files: vec![File { from: from.to_path_buf(), to: format!("/{name}") }],
+        entrypoint: format!("/{name}"),
+        version: version.to_owned(),
+        labels: labels::of(from),
+        environment: Vec::new(),
+    }
 }
 
 struct Images<'a> {
     cache: &'a Cache,
     cluster: &'a Cluster,
+    signer: Signer,
     pushed: BTreeMap<String, String>,
 }
 
@@ -145,7 +148,8 @@ impl Images<'_> {
             labels: Vec::new(),
             environment: Vec::new(),
         };
-        self.push("crash", "crash", crash)?;
+        self.push("crash", "crash", crash, Some(Form::Classic))?;
+        self.unsigned(current, build)?;
         // Really built as another version: what an operator compiles in must not reach a relay's template.
         let mut key = format!("{} {}", self.content(&current.operator)?, self.content(&current.relay)?);
         for source in REHEARSAL {
@@ -158,17 +162,25 @@ impl Images<'_> {
             compile(self.cache, &build, "compile operator and relay as another version")?;
             self.cache.made("next-version", &key)?;
         }
-        self.program_as("paramant-relay-next", "paramant-relay", &next.relay, NEXT)?;
+        self.program_as("paramant-relay-next", "paramant-relay", &next.relay, NEXT, Form::Bundle)?;
         for (listed, version, fault) in BROKEN {
-            let mut image = self.image("paramant-relay", &next.relay, version)?;
+            let mut image = program_image("paramant-relay", &next.relay, version);
             image.environment.push((REHEARSED.to_owned(), fault.to_owned()));
-            self.push(listed, "paramant-relay", image)?;
+            self.push(listed, "paramant-relay", image, Some(Form::Classic))?;
         }
-        self.program_as("paramant-operator-next", "paramant-operator", &next.operator, NEXT)
+        self.program_as("paramant-operator-next", "paramant-operator", &next.operator, NEXT, Form::Bundle)
+    }
+
+    /// The relay once more, with another digest and nobody's signature.
+    fn unsigned(&mut self, current: &Programs, build: &Build) -> Result<()> {
+        let version = build.version.as_deref().unwrap_or(env!("CARGO_PKG_VERSION"));
+        let mut image = program_image("paramant-relay", &current.relay, version);
+        image.labels.push(("org.opencontainers.image.description", "not signed".to_owned()));
+        self.push("paramant-relay-unsigned", "paramant-relay", image, None)
     }
 
     fn program(&mut self, name: &'static str, from: &Path, version: &str) -> Result<()> {
-        self.program_as(name, name, from, version)
+        self.program_as(name, name, from, version, Form::Classic)
     }
 
     /// Pushes a program under the name it has in the image, listed as `listed`.
@@ -178,51 +190,47 @@ impl Images<'_> {
         name: &'static str,
         from: &Path,
         version: &str,
+        form: Form,
     ) -> Result<()> {
-        let image = self.image(name, from, version)?;
-        self.push(listed, name, image)
+        self.push(listed, name, program_image(name, from, version), Some(form))
     }
 
-    fn image(&self, name: &'static str, from: &Path, version: &str) -> Result<Image> {
-        let labels = if name == RELAY.binary { data_labels(from)? } else { Vec::new() };
-        Ok(Image {
-            name,
-            title: name,
-            files: vec![File { from: from.to_path_buf(), to: format!("/{name}") }],
-            entrypoint: format!("/{name}"),
-            version: version.to_owned(),
-            labels,
-            environment: Vec::new(),
-        })
-    }
-
-    fn push(&mut self, listed: &'static str, name: &str, image: Image) -> Result<()> {
+    fn push(&mut self, listed: &'static str, name: &str, image: Image, form: Option<Form>) -> Result<()> {
         let repository = format!("{}/{name}", self.cluster.registry);
         let mut key = format!("{repository} {} {}", image.version, image.entrypoint);
-        for (name, value) in image.labels.iter().chain(&image.environment) {
+        for (name, value) in &image.labels {
+            key.push_str(&format!(" {name}={value}"));
+        }
+        for (name, value) in &image.environment {
             key.push_str(&format!(" {name}={value}"));
         }
         for file in &image.files {
             key.push_str(&format!(" {}", self.content(&file.from)?));
         }
-        let reference = step(&format!("image {listed}"), |evidence| {
+        let digest = step(&format!("image {listed}"), |evidence| {
             let known = self.cache.root().join("keys").join(format!("image-{listed}.digest"));
             if self.cache.is_current(&format!("image-{listed}"), &key)
                 && let Ok(digest) = fs::read_to_string(&known)
                 && self.cluster.has_image(name, &digest)
             {
                 evidence.say(format!("{digest} (unchanged)"));
-                return Ok(format!("{repository}@{digest}"));
+                return Ok(digest);
             }
-            let tag = image.version.replace('+', "-");
+            let mut tag = image.version.replace('+', "-");
+            if form.is_none() {
+                tag.push_str("-unsigned");
+            }
             let digest =
                 image.push(self.cache, &format!("docker://{repository}:{tag}"), self.cluster.plain_http)?;
             fs::write(&known, &digest).doing(|| format!("write {}", known.display()))?;
             self.cache.made(&format!("image-{listed}"), &key)?;
             evidence.say(digest.clone());
-            Ok(format!("{repository}@{digest}"))
+            Ok(digest)
         })?;
-        self.pushed.insert(listed.to_owned(), reference);
+        if let Some(form) = form {
+            self.signer.sign(self.cache, self.cluster, name, &digest, form)?;
+        }
+        self.pushed.insert(listed.to_owned(), format!("{repository}@{digest}"));
         Ok(())
     }
 

@@ -36,8 +36,11 @@ const BROWSER: &[Package] = &[
     Package { name: "chromium", proof: Proof::Program("chromium") },
     Package { name: "chromium-driver", proof: Proof::Program("chromedriver") },
 ];
-/// For the tests of the workspace: the log's makes single system calls fail.
-const FOR_TESTS: &[Package] = &[Package { name: "strace", proof: Proof::Program("strace") }];
+/// For the tests of the workspace: the log's make single system calls fail, the operator's ask a real registry.
+const FOR_TESTS: &[Package] = &[
+    Package { name: "strace", proof: Proof::Program("strace") },
+    Package { name: "docker-registry", proof: Proof::Program("docker-registry") },
+];
 
 /// What judges the alerts, and runs the health scripts for Argo CD.
 const FOR_MANIFESTS: &[Package] = &[

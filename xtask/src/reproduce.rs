@@ -8,8 +8,9 @@ use crate::arguments::Arguments;
 use crate::build::{Build, OPERATOR, Program, RELAY};
 use crate::cache::{Cache, make_directory};
 use crate::failure::{Doing, Result, fail};
+use crate::images::is_rehearsed;
+use crate::images::labels;
 use crate::images::layer::{File, Image};
-use crate::images::{data_labels, is_rehearsed};
 use crate::packages;
 use crate::run::Run;
 use crate::step::step;
@@ -93,7 +94,7 @@ fn digest(cache: &Cache, folder: &Path, target: &Path, program: &Program) -> Res
         files: vec![File { from: from.clone(), to: format!("/{}", program.binary) }],
         entrypoint: format!("/{}", program.binary),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        labels: if relay { data_labels(&from)? } else { Vec::new() },
+        labels: labels::of(&from),
         environment: Vec::new(),
     };
     let to = target.join(format!("{}.image", program.binary));

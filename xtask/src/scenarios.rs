@@ -64,6 +64,7 @@ impl Ready {
             .env("PARAMANT_BINARIES", debug_folder(cache))
             .env("PARAMANT_SDK_PYTHON", &self.python)
             .env("PARAMANT_IMAGES", &self.images)
+            .env("PARAMANT_RELEASE_KEY", images::signing::public_key(cache))
             .env("PARAMANT_REGISTRY", &self.cluster.registry)
             .env(
                 "PARAMANT_PLAIN_HTTP_REGISTRIES",

@@ -100,6 +100,7 @@ impl Ladder<'_> {
             tools::judges(ladder.cache)?;
             tools::published(ladder.cache, tools::LITEWITNESS)?;
             tools::published(ladder.cache, tools::TOXIPROXY)?;
+            tools::published(ladder.cache, tools::COSIGN)?;
             python = Some(sdk::python(ladder.cache)?);
             match packages::ensure_for_tests(ladder.cache) {
                 // A test that lacks its program says so; only CI may not do without.

@@ -54,6 +54,10 @@ pub(crate) const TOXIPROXY: Published = Published {
     version: "v2.12.0",
 };
 
+/// Signs images, and judges signatures beside the operator. Newer ones ask for a newer Go.
+pub(crate) const COSIGN: Published =
+    Published { name: "cosign", package: "github.com/sigstore/cosign/v2/cmd/cosign", version: "v2.6.2" };
+
 /// Load for a log, of the makers of Tessera.
 pub(crate) const HAMMER: Published = Published {
     name: "hammer",
@@ -65,7 +69,7 @@ pub(crate) const HAMMER: Published = Published {
 pub(crate) fn all(cache: &Cache) -> Result<()> {
     kubernetes(cache)?;
     helm(cache)?;
-    for tool in [KUBECONFORM, KUSTOMIZE, KUBE_SCORE, LITEWITNESS, KWOK, TOXIPROXY, HAMMER] {
+    for tool in [KUBECONFORM, KUSTOMIZE, KUBE_SCORE, LITEWITNESS, KWOK, TOXIPROXY, HAMMER, COSIGN] {
         published(cache, tool)?;
     }
     judges(cache)

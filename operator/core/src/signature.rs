@@ -129,7 +129,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Whether all keys have signed: no further proof says anything new.
+    /// Whether all keys have signed, or none is trusted: no further proof says anything new.
     pub fn is_done(&self) -> bool {
         self.signed.iter().all(|signed| *signed)
     }

@@ -28,8 +28,8 @@ pub(crate) struct Image {
     pub(crate) files: Vec<File>,
     pub(crate) entrypoint: String,
     pub(crate) version: String,
-    /// More labels, besides title, version and licence.
-    pub(crate) labels: Vec<(String, String)>,
+    /// Labels besides those that every image has.
+    pub(crate) labels: Vec<(&'static str, String)>,
     /// Variables that its process finds set.
     pub(crate) environment: Vec<(String, String)>,
 }

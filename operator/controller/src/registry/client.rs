@@ -300,14 +300,19 @@ fn fault(error: &reqwest::Error) -> Fault {
     if error.is_timeout() {
         return Fault::Slow;
     }
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let tls = cause.downcast_ref::<rustls::Error>().or_else(|| inner.and_then(|e| e.downcast_ref()));
-        if let Some(rustls::Error::InvalidCertificate(_)) = tls {
-            return Fault::Untrusted;
-        }
-        source = cause.source();
+    match tls_error(error) {
+        Some(rustls::Error::InvalidCertificate(_)) => Fault::Untrusted,
+        _ => Fault::Unreachable,
     }
-    Fault::Unreachable
+}
+
+/// An I/O error is not the source of what it was made of, and they come inside each other.
+fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    if let Some(found) = error.downcast_ref::<rustls::Error>() {
+        return Some(found);
+    }
+    match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        Some(inner) => tls_error(inner),
+        None => tls_error(error.source()?),
+    }
 }

@@ -14,7 +14,7 @@ use paramant_operator::registry::LookupError;
 use paramant_operator::registry::access::Access;
 use paramant_operator::registry::examine::{Examine as _, RegistryExamine};
 use paramant_operator::registry::lookup::{Lookup as _, RegistryLookup};
-use paramant_operator_core::release::{Inspect, Release, Trust, Verdict};
+use paramant_operator_core::release::{Inspect, Release, Trust, TrustedKey, Verdict};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -58,10 +58,12 @@ impl Fake {
         access: Arc<Access>,
         manifest: &[u8],
     ) -> Result<(Release, Verdict), LookupError> {
+        let pem = include_str!("../../../core/tests/signatures/release.pub").to_owned();
+        let key = TrustedKey { name: "release".to_owned(), pem };
         let question = Inspect {
             repository: format!("{}/paramant/relay", self.host),
             digest: digest_of(manifest),
-            trust: Trust { allow_unsigned: true, ..Trust::default() },
+            trust: Trust { keys: vec![key], allow_unsigned: true, ..Trust::default() },
         };
         RegistryExamine::new(access).examine(&question).await
     }
