@@ -102,13 +102,10 @@ impl Bundle {
 
     /// Writes it: an archive where the name ends in `.tar.gz`, a directory otherwise. Readable by its owner only.
     pub(crate) fn write(&self, to: &Path) -> Result<(), NotWritten> {
-        let name = to.to_string_lossy();
-        if name.ends_with(".tar.gz") || name.ends_with(".tgz") {
+        check(to)?;
+        if is_archive(to) {
             let file = create(to)?;
             return self.archive(file, to).map_err(|error| NotWritten::Io { path: to.to_owned(), error });
-        }
-        if to.extension().is_some() && !name.ends_with('/') {
-            return Err(NotWritten::Form(to.to_owned()));
         }
         directory(to)?;
         for (path, bytes) in self.files() {
@@ -142,6 +139,23 @@ impl Bundle {
         }
         archive.into_inner()?.finish()?.sync_all()
     }
+}
+
+/// Whether a bundle can be written there.
+pub(crate) fn check(to: &Path) -> Result<(), NotWritten> {
+    if to.symlink_metadata().is_ok() {
+        return Err(NotWritten::Exists(to.to_owned()));
+    }
+    // A name that ends in something else, such as .zip, is a wish that is not granted.
+    if is_archive(to) || to.extension().is_none() || to.to_string_lossy().ends_with('/') {
+        return Ok(());
+    }
+    Err(NotWritten::Form(to.to_owned()))
+}
+
+fn is_archive(to: &Path) -> bool {
+    let name = to.to_string_lossy();
+    name.ends_with(".tar.gz") || name.ends_with(".tgz")
 }
 
 fn create(path: &Path) -> Result<File, NotWritten> {

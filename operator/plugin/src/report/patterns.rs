@@ -40,7 +40,7 @@ impl Patterns {
         let assignment = format!(
             r#"(?i)([a-z0-9_.-]*(?:{SECRET_NAMES})[a-z0-9_.-]*)(\\*["']?[ \t]*(?:=|:|=>)[ \t]*)(\\+"[^"\\]*\\+"|"(?:[^"\\]|\\.)*"|'[^']*'|[^\s"',;&{{\[\\][^\r\n,;&}}\]"'\\]*)"#
         );
-        let sources: [(Class, &str); 14] = [
+        let sources: [(Class, &str); 13] = [
             (Class::Pem, r"-----BEGIN ([A-Z0-9 ]+)-----[\s\S]*?(?:-----END [A-Z0-9 ]+-----|\z)"),
             (Class::Credential, r"eyJ[A-Za-z0-9_-]{6,}(?:\.[A-Za-z0-9_-]*){0,2}"),
             // This product's: API keys, licences, invitations, tickets, sessions, admin tokens.
@@ -65,8 +65,6 @@ impl Patterns {
             (Class::Ipv4, r"\d{1,3}(?:\.\d{1,3}){3}"),
             // An image's digest is told from a key by what stands before it.
             (Class::Blob, r"(?:sha256[:-])?[A-Za-z0-9+/_-]{32,}={0,2}"),
-            // Base32 in lower case, or letters only, behind nothing that says what it is, cannot be told from a word.
-            (Class::Blob, r"\b[A-Z2-7]{26,}\b"),
         ];
         let compiled = sources.into_iter().map(|(class, source)| Ok((class, Regex::new(source)?)));
         Ok(Self(compiled.collect::<Result<_, regex::Error>>()?))

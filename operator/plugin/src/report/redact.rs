@@ -4,6 +4,7 @@
 //! for one bundle and kept nowhere.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
 
 use regex::{Captures, Regex};
 use serde_json::{Map, Value};
@@ -106,7 +107,7 @@ impl Redactor {
                 Class::Url => self.url(part(1), part(2)),
                 Class::Mail => self.mark("mail", whole),
                 Class::Ipv4 => self.ipv4(whole),
-                Class::Ipv6 => self.ipv6(whole),
+                Class::Ipv6 => self.ipv6(text, found.get(0).map_or(0..0, |found| found.range())),
                 Class::Blob if may_be_a_key(whole) => self.mark("blob", whole),
                 Class::Blob => whole.to_owned(),
             }
@@ -121,7 +122,7 @@ impl Redactor {
         }
         let open = value.len() - value.trim_start_matches(['\\', '"', '\'']).len();
         let close = value.len() - value.trim_end_matches(['\\', '"', '\'']).len();
-        let quotes = |range: std::ops::Range<usize>| value.get(range).unwrap_or_default();
+        let quotes = |range: Range<usize>| value.get(range).unwrap_or_default();
         if open + close >= value.len() {
             return format!("{name}{between}{}", self.mark("secret", value));
         }
@@ -157,18 +158,24 @@ impl Redactor {
         }
     }
 
-    /// The run may have caught a colon of the sentence around it.
-    fn ipv6(&self, text: &str) -> String {
-        let inner = text.trim_end_matches(':');
-        let tries =
-            [text, inner, text.strip_prefix(':').unwrap_or(text), inner.strip_prefix(':').unwrap_or(inner)];
-        let found = tries.into_iter().find_map(|it| Some((it, it.parse::<Ipv6Addr>().ok()?)));
-        match found {
-            Some((it, address)) if !address.is_unspecified() && !address.is_loopback() => {
-                text.replacen(it, &self.mark("address", it), 1)
+    /// The run may have caught a colon of the sentence around it, or lie inside a word, as in the path of a Rust module.
+    fn ipv6(&self, text: &str, run: Range<usize>) -> String {
+        let whole = text.get(run.clone()).unwrap_or_default();
+        let colon_before = usize::from(whole.starts_with(':'));
+        let colon_after = usize::from(whole.ends_with(':'));
+        let is_of_a_word = |c: char| c.is_alphanumeric() || c == '_';
+        for (skip, cut) in [(0, 0), (0, colon_after), (colon_before, 0), (colon_before, colon_after)] {
+            let inner = run.start + skip..run.end.saturating_sub(cut);
+            let Some(it) = text.get(inner.clone()) else { continue };
+            let Ok(address) = it.parse::<Ipv6Addr>() else { continue };
+            let before = text.get(..inner.start).and_then(|before| before.chars().next_back());
+            let after = text.get(inner.end..).and_then(|after| after.chars().next());
+            let stands_alone = !before.is_some_and(is_of_a_word) && !after.is_some_and(is_of_a_word);
+            if stands_alone && !address.is_unspecified() && !address.is_loopback() {
+                return whole.replacen(it, &self.mark("address", it), 1);
             }
-            _ => text.to_owned(),
         }
+        whole.to_owned()
     }
 
     /// An object without what must not leave.
@@ -186,7 +193,7 @@ impl Redactor {
             Value::Array(items) => self.items(name, items),
             Value::Bool(_) | Value::Null => value.clone(),
             _ if names_a_secret(name) => Value::String(self.mark("secret", &value.to_string())),
-            Value::String(text) if PUBLISHED.contains(&name) && is_hash(text) => value.clone(),
+            Value::String(text) if is_published(name, text) => value.clone(),
             Value::String(text) => Value::String(self.text(text)),
             Value::Number(_) => value.clone(),
         }
@@ -261,6 +268,12 @@ impl Redactor {
             Value::Number(number) => Value::String(self.mark("value", &number.to_string())),
         }
     }
+}
+
+/// A log's own name ends in the relay's fingerprint.
+fn is_published(name: &str, text: &str) -> bool {
+    let digits = if name == "origin" { text.trim_start_matches("paramant-relay/") } else { text };
+    (name == "origin" || PUBLISHED.contains(&name)) && is_hash(digits)
 }
 
 fn is_hash(text: &str) -> bool {

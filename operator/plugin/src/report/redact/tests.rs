@@ -20,6 +20,8 @@ fn what_helps_stays_readable() {
         "the log is at http://health.transfers.svc:80/log/checkpoint",
         "automountServiceAccountToken: false",
         "{\"secretName\":\"acme-license\",\"optional\":true}",
+        "{\"target\":\"paramant_relay::log_service::guard\",\"at\":\"std::fmt::d::e::a1\"}",
+        "digest sha256:2222222222222222222222222222222222222222222222222222222222222222",
         "v1.33.1+k3s1 linux/amd64 sessionAffinity: None",
     ] {
         assert_eq!(redactor.text(line), line);
@@ -112,7 +114,7 @@ fn an_object_keeps_its_shape() {
             "name": "relay", "image": "r.example/relay:1", "args": ["--data", "/data", "--admin-token", "swordfish"],
             "env": [{ "name": "MODE", "value": "swordfish" }, { "name": "POD", "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } } }],
         }], "automountServiceAccountToken": false },
-        "status": { "log": { "root": root, "size": 7 }, "password": 123456 },
+        "status": { "log": { "root": root, "origin": format!("paramant-relay/{root}"), "size": 7 }, "password": 123456 },
     });
     let shown = redactor.object(&object);
     assert_eq!(shown["metadata"]["managedFields"], json!(null));
