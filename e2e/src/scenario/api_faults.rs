@@ -141,7 +141,7 @@ fn scale(bed: &Bed, replicas: &str) -> Result<()> {
 struct Operator {
     command: Command,
     process: Child,
-    _kubeconfig: tempfile::NamedTempFile,
+    _files: [tempfile::NamedTempFile; 2],
 }
 
 impl Operator {
@@ -153,6 +153,9 @@ impl Operator {
         );
         std::fs::write(kubeconfig.path(), text)?;
         let registry = fixture.bed.image("paramant-relay")?.split('/').next().unwrap_or_default().to_owned();
+        let keys = tempfile::NamedTempFile::new()?;
+        let key = std::fs::read_to_string(&fixture.bed.release_key)?;
+        std::fs::write(keys.path(), format!("# test-bed\n{key}"))?;
         let mut command = Command::new(fixture.bed.binary("paramant-operator"));
         command
             .env_remove("KUBERNETES_SERVICE_HOST")
@@ -162,11 +165,12 @@ impl Operator {
             .env("POD_NAME", "api-faults")
             .env("PARAMANT_HTTP_ADDR", "127.0.0.1:0")
             .env("PARAMANT_PLAIN_HTTP_REGISTRIES", registry)
+            .env("PARAMANT_RELEASE_KEYS_FILE", keys.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let process = command.spawn().context("cannot start paramant-operator")?;
-        Ok(Operator { command, process, _kubeconfig: kubeconfig })
+        Ok(Operator { command, process, _files: [kubeconfig, keys] })
     }
 
     /// Starts it again if it ended: an operator that lost its Lease ends on purpose.

@@ -227,7 +227,7 @@ impl Inner {
         let acted = self.act(key, &seen, &decision).await;
         // The status is stored, so this transition will not be seen again: it is told whatever became of the acts.
         if transition {
-            self.announce(key, &seen.relay, &decision.events).await;
+            self.announce(&key.clone().into(), &*seen.relay, &decision.events).await;
         }
         acted?;
         Ok(Outcome::Requeue(jittered(decision.requeue)))
@@ -239,7 +239,7 @@ impl Inner {
         self.inspector.forget(key);
         self.expectations.forget(key);
         self.refusals.forget(key);
-        self.told.forget(key);
+        self.told.forget(&key.clone().into());
         for former in self.rivalries.end(key) {
             self.queue.wake(former, Wake::Now);
         }

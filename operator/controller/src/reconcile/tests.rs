@@ -219,8 +219,8 @@ async fn an_event_says_what_kubectl_describe_shows_and_is_not_repeated() {
         reason: "ImageNotFound".to_owned(),
         message: "spec.image names no image that can be had".to_owned(),
     };
-    inner.announce(&key, &seen.relay, std::slice::from_ref(&event)).await;
-    inner.announce(&key, &seen.relay, std::slice::from_ref(&event)).await;
+    inner.announce(&key.clone().into(), &*seen.relay, std::slice::from_ref(&event)).await;
+    inner.announce(&key.clone().into(), &*seen.relay, std::slice::from_ref(&event)).await;
     let asked = api.asked();
     assert_eq!(asked.len(), 1, "{asked:#?}");
     let (path, body) = (&asked[0].path, &asked[0].body);
@@ -241,6 +241,29 @@ async fn an_event_says_what_kubectl_describe_shows_and_is_not_repeated() {
         assert_eq!(body.pointer(pointer).and_then(Value::as_str), Some(wanted), "{pointer} in {body}");
     }
     assert!(body["eventTime"].is_string(), "{body}");
+}
+
+#[tokio::test]
+async fn a_policy_that_is_not_accepted_says_so_in_an_event() {
+    let policy = json!({
+        "apiVersion": "paramant.app/v1alpha1", "kind": "ParamantPolicy",
+        "metadata": { "name": "production", "namespace": "n", "generation": 1, "resourceVersion": "1" },
+        "spec": { "drain": { "deadline": "soon" } },
+    });
+    let stored = policy.clone();
+    let api = FakeApi::new(move |asked| match asked.path.contains("/events") {
+        true => (201, asked.body.clone()),
+        false => (200, stored.clone()),
+    });
+    let reconciler = reconciler(api.client.clone());
+    let stores = Stores::holding(Vec::new(), vec![serde_json::from_value(policy).unwrap()]);
+    reconciler.inner.world.add(Scope::Cluster, stores);
+    reconciler.run(Subject::Policy(RelayKey::new("n", "production"))).await;
+    let asked = api.asked();
+    let event = &asked.iter().find(|it| it.path.contains("/events")).expect("an Event was written").body;
+    assert_eq!((&event["type"], &event["reason"]), (&json!("Warning"), &json!("Contradiction")));
+    assert_eq!(event["regarding"]["kind"], "ParamantPolicy");
+    assert!(event["note"].as_str().unwrap().contains("no policy is in force"), "{event}");
 }
 
 /// A reconciler that leads, watches one relay, and has told it something.

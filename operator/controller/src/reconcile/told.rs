@@ -10,22 +10,22 @@ use std::time::Duration;
 use paramant_operator_core::Event;
 use tokio::time::Instant;
 
-use crate::key::RelayKey;
+use crate::key::Subject;
 
 /// A pod that crashes and recovers passes twice in a minute; what is still so after this is worth another line.
 const QUIET: Duration = Duration::from_secs(600);
 /// More different things than a relay says in ten minutes; the oldest go first.
 const MOST: usize = 32;
 
-/// What was told of each relay.
+/// What was told of each object.
 #[derive(Debug, Default)]
-pub(super) struct Told(Mutex<BTreeMap<RelayKey, Vec<(Event, Instant)>>>);
+pub(super) struct Told(Mutex<BTreeMap<Subject, Vec<(Event, Instant)>>>);
 
 impl Told {
     /// Whether this is news, and from now on it is not.
-    pub(super) fn is_news(&self, key: &RelayKey, event: &Event) -> bool {
+    pub(super) fn is_news(&self, subject: &Subject, event: &Event) -> bool {
         let mut all = self.lock();
-        let told = all.entry(key.clone()).or_default();
+        let told = all.entry(subject.clone()).or_default();
         told.retain(|(_, at)| at.elapsed() < QUIET);
         if told.iter().any(|(earlier, _)| earlier == event) {
             return false;
@@ -37,11 +37,11 @@ impl Told {
         true
     }
 
-    pub(super) fn forget(&self, key: &RelayKey) {
-        self.lock().remove(key);
+    pub(super) fn forget(&self, subject: &Subject) {
+        self.lock().remove(subject);
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<RelayKey, Vec<(Event, Instant)>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Subject, Vec<(Event, Instant)>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -51,6 +51,7 @@ mod tests {
     use paramant_operator_core::EventType;
 
     use super::*;
+    use crate::key::RelayKey;
 
     fn event(reason: &str, message: &str) -> Event {
         Event { type_: EventType::Warning, reason: reason.to_owned(), message: message.to_owned() }
@@ -58,7 +59,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_relay_that_goes_back_and_forth_says_each_thing_once_in_ten_minutes() {
-        let (told, key) = (Told::default(), RelayKey::new("n", "health"));
+        let (told, key) = (Told::default(), Subject::from(RelayKey::new("n", "health")));
         let (down, up) = (event("CrashLoopBackOff", "it keeps ending"), event("Serving", "it serves"));
         let mut news = 0;
         for _ in 0..30 {
@@ -72,10 +73,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn other_words_and_other_relays_are_news_and_memory_has_an_end() {
-        let (told, key) = (Told::default(), RelayKey::new("n", "health"));
+        let (told, key) = (Told::default(), Subject::from(RelayKey::new("n", "health")));
         assert!(told.is_news(&key, &event("Blocked", "one reason")));
         assert!(told.is_news(&key, &event("Blocked", "another reason")));
-        assert!(told.is_news(&RelayKey::new("n", "other"), &event("Blocked", "one reason")));
+        assert!(told.is_news(&RelayKey::new("n", "other").into(), &event("Blocked", "one reason")));
         for n in 0..MOST {
             assert!(told.is_news(&key, &event("Counted", &n.to_string())));
         }
