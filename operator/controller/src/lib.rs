@@ -11,6 +11,7 @@ pub mod backoff;
 pub mod control;
 #[cfg(test)]
 mod fake_api;
+pub mod first_pass;
 pub mod health;
 pub mod key;
 pub mod leader;

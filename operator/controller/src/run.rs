@@ -12,7 +12,7 @@ use kube::Client;
 use kube::api::Api;
 use paramant_operator_core::Context;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::authority::leaf::Leaves;
@@ -20,7 +20,9 @@ use crate::authority::{self, Authority};
 use crate::backoff::jittered;
 use crate::control::ControlPlane;
 use crate::control::keys::{ClusterKeys, TokenKeys};
+use crate::first_pass::FirstPass;
 use crate::health::{Health, Weight};
+use crate::key::Subject;
 use crate::leader::Identity;
 use crate::leader::election::{Election, Lost};
 use crate::metrics::Metrics;
@@ -68,6 +70,7 @@ pub enum Error {
 
 /// Runs until told to end.
 pub async fn run(settings: Settings) -> Result<(), Error> {
+    let began = Instant::now();
     let metrics = Metrics::new()?;
     let freshness = Freshness::default();
     let health = Health::new(freshness.clone());
@@ -106,7 +109,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     };
     let mut take_part = tokio::spawn(take_part);
 
-    let work = Work { settings, client, health, metrics, queue, leadership, control };
+    let work = Work { began, settings, client, health, metrics, queue, leadership, control };
     let outcome = tokio::select! {
         () = work.until(&stop) => None,
         ended = &mut take_part => Some(ended),
@@ -127,6 +130,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
 
 /// What the working part of the process is made of.
 struct Work {
+    began: Instant,
     settings: Settings,
     client: Client,
     health: Health,
@@ -141,6 +145,7 @@ impl Work {
     async fn until(self, stop: &CancellationToken) {
         let (world, fit) = (World::default(), Fit::default());
         let scopes = Scope::all(&self.settings.namespaces);
+        let first_pass = FirstPass::new(self.began, scopes.len(), world.clone(), self.metrics.clone());
         let prepared = tokio::select! {
             prepared = self.prepare(&scopes, &fit) => prepared,
             () = stop.cancelled() => return,
@@ -161,9 +166,16 @@ impl Work {
             reconciler = self.lead(world) => reconciler,
             () = stop.cancelled() => return,
         };
-        let reconcile = |subject| {
-            let (reconciler, fit) = (reconciler.clone(), fit.clone());
-            async move { if fit.holds() { reconciler.run(subject).await } else { Outcome::Gone } }
+        let reconcile = |subject: Subject| {
+            let (reconciler, fit, first_pass) = (reconciler.clone(), fit.clone(), first_pass.clone());
+            async move {
+                if !fit.holds() {
+                    return Outcome::Gone;
+                }
+                let outcome = reconciler.run(subject.clone()).await;
+                first_pass.passed(subject);
+                outcome
+            }
         };
         let running = self.queue.run(&self.metrics, stop.clone(), reconcile);
         let overrun = async {

@@ -195,6 +195,14 @@ impl World {
         scopes.values().filter(|stores| stores.filled()).flat_map(Stores::subjects).collect()
     }
 
+    /// How many subjects there are, once every scope of the process is filled.
+    pub fn count(&self, scopes: usize) -> Option<usize> {
+        let known = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let filled: Vec<_> = known.values().filter(|stores| stores.filled()).collect();
+        let sizes = filled.iter().map(|it| it.relays.len() + it.policies.len() + it.licenses.len());
+        (filled.len() == scopes).then(|| sizes.sum())
+    }
+
     /// Every relay in every filled scope.
     pub fn relays(&self) -> Vec<Arc<ParamantRelay>> {
         let scopes = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
