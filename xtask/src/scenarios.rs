@@ -22,7 +22,7 @@ pub(crate) enum For {
     Demo,
     /// Tests, with judges and variants of the images.
     Tests,
-    /// Figures of a release build, or of one for development.
+    /// Figures of images of a release build, or of one for development. What measures them is always the latter.
     Bench {
         /// Which.
         release: bool,
@@ -59,7 +59,7 @@ pub(crate) fn prepare(cache: &Cache, choice: Choice, purpose: For) -> Result<Rea
     // Last, because the variants above leave programs of another version behind.
     let programs = step("compile the programs that scenarios run", |_| {
         let names: Vec<_> = PROGRAMS.iter().map(|name| program(name)).collect();
-        build.programs(cache.checkout(), &cache.target(), &cache.log("compile-programs"), &names)
+        Build::default().programs(cache.checkout(), &cache.target(), &cache.log("compile-programs"), &names)
     })?;
     Ok(Ready { cluster, images, python, programs })
 }

@@ -74,7 +74,7 @@ impl Metrics {
                 "From the moment an object is due to the start of its reconcile.",
             )
             .namespace("paramant_operator")
-            .buckets(vec![0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 30.0]),
+            .buckets(vec![0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0]),
         )?;
         registry.register(Box::new(queue_wait.clone()))?;
         let first_pass = Gauge::with_opts(

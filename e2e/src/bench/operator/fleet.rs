@@ -2,8 +2,8 @@
 //!
 //! StatefulSets, claims, Services and tokens are made by the cluster's own controllers, pods are scheduled by its scheduler.
 //! Volumes are prepared and bound by name. Pods get addresses of a network that this machine calls its own for as long as the
-//! fleet lives, so that the operator's connections arrive at the stand-in. Everything is taken down again when this is dropped or
-//! [`Fleet::remove`] is called, and a fleet begins by taking down what another one left.
+//! fleet lives, so that the operator's connections arrive at the stand-in. KWOK and the route end with the fleet, the objects
+//! by [`Fleet::remove`]; and a fleet begins by taking down what another one left.
 
 use std::{
     process::{Child, Command, Stdio},
@@ -46,8 +46,34 @@ pub(super) struct Fleet<'a> {
     bed: &'a Bed,
     pub(super) client: Client,
     pub(super) stand_in: StandIn,
-    kwok: Child,
+    kwok: Kwok,
     made: usize,
+    _route: Route,
+}
+
+/// The process that plays the nodes; it ends with this.
+struct Kwok(Child);
+
+impl Drop for Kwok {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+/// The pods' network is this machine's own for as long as this lives.
+struct Route;
+
+impl Route {
+    fn add() -> Result<Self> {
+        route("add").map(|()| Self)
+    }
+}
+
+impl Drop for Route {
+    fn drop(&mut self) {
+        route("del").ok();
+    }
 }
 
 /// The name of a relay.
@@ -59,20 +85,25 @@ impl<'a> Fleet<'a> {
     /// Prepares nodes, KWOK and stand-in; no relay yet.
     pub(super) async fn new(bed: &'a Bed, client: Client) -> Result<Self> {
         remove_all(&client).await?;
-        route("add")?;
+        let route = Route::add()?;
         let stand_in = StandIn::start(client.clone(), NAMESPACE).await?;
         let log = std::fs::File::create(std::env::temp_dir().join("paramant-kwok.log"))?;
         let kwok = Command::new(bed.programs.join("kwok"))
             .arg("--kubeconfig")
             .arg(bed.kubeconfig())
-            .args(["--manage-all-nodes=false", "--node-ip=10.215.255.1", "--cidr=10.215.0.1/16"])
+            .args([
+                "--manage-all-nodes=false",
+                "--node-ip=10.215.255.1",
+                "--cidr=10.215.0.1/16",
+                "--node-lease-duration-seconds=40",
+            ])
             .arg(format!("--manage-nodes-with-label-selector={LABEL}={FLEET}"))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
             .context("cannot start kwok")?;
-        let fleet = Fleet { bed, client: client.clone(), stand_in, kwok, made: 0 };
+        let fleet = Fleet { bed, client: client.clone(), stand_in, kwok: Kwok(kwok), made: 0, _route: route };
         create(
             &Api::<Namespace>::all(client.clone()),
             json!({ "metadata": { "name": NAMESPACE, "labels": { LABEL: FLEET } } }),
@@ -133,7 +164,7 @@ impl<'a> Fleet<'a> {
             if ready >= total {
                 return Ok(());
             }
-            if let Some(status) = self.kwok.try_wait()? {
+            if let Some(status) = self.kwok.0.try_wait()? {
                 bail!("kwok ended with {status}");
             }
             if Instant::now() > deadline {
@@ -179,22 +210,8 @@ impl<'a> Fleet<'a> {
     }
 
     /// Takes everything down.
-    pub(super) async fn remove(mut self) -> Result<()> {
-        let removed = remove_all(&self.client).await;
-        self.end();
-        removed
-    }
-
-    fn end(&mut self) {
-        self.kwok.kill().ok();
-        self.kwok.wait().ok();
-        route("del").ok();
-    }
-}
-
-impl Drop for Fleet<'_> {
-    fn drop(&mut self) {
-        self.end();
+    pub(super) async fn remove(self) -> Result<()> {
+        remove_all(&self.client).await
     }
 }
 
@@ -278,6 +295,7 @@ async fn remove_all(client: &Client) -> Result<()> {
     Api::<PersistentVolume>::all(client.clone()).delete_collection(&now, &ours).await?;
     Api::<StorageClass>::all(client.clone()).delete_collection(&now, &ours).await?;
     Api::<Node>::all(client.clone()).delete_collection(&now, &ours).await?;
+    // One that was killed could not take it away.
     route("del").ok();
     Ok(())
 }
