@@ -31,11 +31,20 @@ const STORM: Duration = Duration::from_secs(20);
 const REGISTRY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(10, 215, 255, 2)), 5055);
 
 pub(super) async fn run(fleet: &Fleet<'_>, bed: &Bed, log: &Path, count: usize) -> Result<()> {
-    hung_relays(fleet, log, count).await?;
-    hung_registry(fleet, log, count).await?;
-    forbidden_watch(fleet, bed, log, count).await?;
-    frozen(fleet, log, count).await?;
-    storm(fleet, bed, log, count).await
+    // One that fails does not hide the others.
+    let outcomes = [
+        ("ten hung relays", hung_relays(fleet, log, count).await),
+        ("a hung registry", hung_registry(fleet, log, count).await),
+        ("a forbidden watch", forbidden_watch(fleet, bed, log, count).await),
+        ("a frozen API server", frozen(fleet, log, count).await),
+        ("a storm of 429", storm(fleet, bed, log, count).await),
+    ];
+    let failed: Vec<String> = outcomes
+        .iter()
+        .filter_map(|(fault, outcome)| Some(format!("{fault}: {:#}", outcome.as_ref().err()?)))
+        .collect();
+    anyhow::ensure!(failed.is_empty(), "{}", failed.join("; "));
+    Ok(())
 }
 
 async fn healthy(fleet: &Fleet<'_>, log: &Path, count: usize, fault: &str) -> Result<()> {
@@ -129,7 +138,7 @@ async fn forbidden_watch(fleet: &Fleet<'_>, bed: &Bed, log: &Path, count: usize)
 }
 
 /// The chart's role for the kinds the operator watches.
-const ROLE: &str = "paramant-operator";
+const ROLE: &str = "paramant-operator-relays";
 
 /// Answers every packet of the operator's connections to the API server with a reset, for as long as it takes to cut all.
 fn cut(address: &str) -> Result<()> {
@@ -193,7 +202,7 @@ apiVersion: flowcontrol.apiserver.k8s.io/v1
 kind: FlowSchema
 metadata: { name: paramant-bench-storm, labels: { paramant.app/bench: storm } }
 spec:
-  matchingPrecedence: 1
+  matchingPrecedence: 2
   priorityLevelConfiguration: { name: paramant-bench-storm }
   rules:
     - subjects: [ { kind: ServiceAccount, serviceAccount: { name: paramant-operator, namespace: paramant-system } } ]
