@@ -72,6 +72,11 @@ impl Bed {
         })
     }
 
+    /// An administrator's kubeconfig.
+    pub(crate) fn kubeconfig(&self) -> &std::path::Path {
+        &self.kubeconfig
+    }
+
     /// One of our own programs.
     pub(crate) fn binary(&self, name: &str) -> PathBuf {
         self.binaries.join(name)

@@ -183,7 +183,7 @@ impl Ladder<'_> {
 
     fn cluster(&mut self, choice: Choice, names: &[String]) {
         // No line of its own: each part of it prints one.
-        let ready = match scenarios::prepare(self.cache, choice, true) {
+        let ready = match scenarios::prepare(self.cache, choice, scenarios::For::Tests) {
             Ok(ready) => ready,
             Err(failure) => return self.lost("preparing the cluster", &failure),
         };

@@ -45,7 +45,8 @@ pub(crate) const KUSTOMIZE: Published =
 pub(crate) const LITEWITNESS: Published =
     Published { name: "litewitness", package: "filippo.io/torchwood/cmd/litewitness", version: "v0.9.0" };
 /// Thousands of fake nodes and pods against a real API server, for the operator's numbers.
-const KWOK: Published = Published { name: "kwok", package: "sigs.k8s.io/kwok/cmd/kwok", version: "v0.7.0" };
+pub(crate) const KWOK: Published =
+    Published { name: "kwok", package: "sigs.k8s.io/kwok/cmd/kwok", version: "v0.7.0" };
 
 /// Lines that cut, delay and shred what passes.
 pub(crate) const TOXIPROXY: Published = Published {

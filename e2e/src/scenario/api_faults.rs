@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 use hyper::Method;
 
 use self::faulty::{Fault, Line};
-use super::fixture::Fixture;
+use super::{fixture::Fixture, operator};
 use crate::{
     bed::Bed,
     demo::{SYSTEM, patch_drain},
@@ -55,9 +55,9 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     let fixture = Fixture::new(bed, "api-faults")?;
     let relay = fixture.relay("health")?;
     let before = super::template::pod(&fixture)?;
-    scale(bed, "0")?;
+    operator::scale(bed, 0)?;
     let healed = with_faults(&fixture, &relay);
-    scale(bed, "1")?;
+    operator::scale(bed, 1)?;
     let healed = healed?;
     if before.uid != super::template::pod(&fixture)?.uid {
         bail!("the relay's pod was replaced");
@@ -114,27 +114,6 @@ fn drained(fixture: &Fixture<'_>, relay: &Relay, operator: &mut Operator, limit:
 fn probe() -> String {
     use sha2::{Digest as _, Sha256};
     hex::encode(Sha256::digest(b"\x02probe"))
-}
-
-fn scale(bed: &Bed, replicas: &str) -> Result<()> {
-    let wanted = format!("--replicas={replicas}");
-    bed.kubectl(&["-n", SYSTEM, "scale", "deployment/paramant-operator", &wanted])?;
-    if replicas == "0" {
-        let gone = [
-            "-n",
-            SYSTEM,
-            "wait",
-            "--for=delete",
-            "pod",
-            "-l",
-            "app.kubernetes.io/name=paramant-operator",
-            "--timeout=60s",
-        ];
-        bed.kubectl(&gone).map(drop)
-    } else {
-        bed.kubectl(&["-n", SYSTEM, "rollout", "status", "deployment/paramant-operator", "--timeout=120s"])
-            .map(drop)
-    }
 }
 
 /// An operator on this machine that looks after the scenario's namespace alone.

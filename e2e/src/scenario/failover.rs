@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-use super::{fixture::Fixture, operator, operator_away::signal};
+use super::{fixture::Fixture, operator};
 use crate::{
-    bed::Bed, demo::SYSTEM, demo::patch_drain, process::wait_for, relay::Relay, steps::Seen, steps::seen,
+    bed::Bed, demo::SYSTEM, demo::patch_drain, host::operator_in, host::signal, process::wait_for,
+    relay::Relay, steps::Seen, steps::seen,
 };
 
 /// From a crash to the first directive of the next leader; operator.md's number.
@@ -54,7 +55,7 @@ fn fail_over(fixture: &Fixture<'_>, relay: &Relay) -> Result<(Duration, Duration
     serves(relay, Duration::from_secs(20))?;
 
     // Frozen, not ended: it believes that it leads when it thaws, with a drain of its own on its way.
-    let frozen = Frozen::freeze(&operator::pid(&second)?)?;
+    let frozen = Frozen::freeze(&operator_in(&second)?)?;
     let began = Instant::now();
     patch_drain(bed, &fixture.namespace, "health", "true")?;
     relay.wait_refusing(AFTER_CRASH + Duration::from_secs(30))?;

@@ -13,14 +13,11 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::{
-    fixture::Fixture,
-    operator_away::{operator_pid, signal},
-    rights::OPERATOR,
-};
+use super::{fixture::Fixture, rights::OPERATOR};
 use crate::{
     audit_log,
     bed::Bed,
+    host::{operator_pid, signal},
     process::wait_for,
     relay::random_blob,
     steps::{Seen, seen},

@@ -1,6 +1,6 @@
 //! The operator as a scenario meets it: its pods, which of them leads, and what its pages say.
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -73,21 +73,4 @@ fn rolled_out(bed: &Bed) -> Result<()> {
         let there = found.lines().count();
         Ok(if u64::try_from(there).is_ok_and(|there| there == wanted) { Ok(()) } else { Err(found) })
     })
-}
-
-/// The process of one of the operator's pods on this machine, by the name the pod has inside.
-pub(super) fn pid(pod: &str) -> Result<String> {
-    let is = |pid: &String| {
-        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        let named = format!("POD_NAME={pod}");
-        command.starts_with(b"/paramant-operator")
-            && environment.split(|byte| *byte == 0).any(|entry| entry == named.as_bytes())
-    };
-    fs::read_dir("/proc")?
-        .filter_map(Result::ok)
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .filter(|pid| pid.bytes().all(|byte| byte.is_ascii_digit()))
-        .find(is)
-        .with_context(|| format!("no process of pod {pod} on this machine"))
 }

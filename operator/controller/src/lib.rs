@@ -12,6 +12,7 @@ pub mod census;
 pub mod control;
 #[cfg(test)]
 mod fake_api;
+pub mod first_pass;
 pub mod health;
 pub mod key;
 pub mod leader;

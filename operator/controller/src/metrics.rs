@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::core::{Collector, Desc};
 use prometheus::{
-    Encoder as _, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder as _, Gauge, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 /// All metrics of one process.
@@ -20,6 +21,10 @@ pub struct Metrics {
     pub reconcile_seconds: Histogram,
     /// `paramant_operator_queue_length`: keys that are due or running.
     pub queue_length: IntGauge,
+    /// `paramant_operator_queue_wait_seconds`: from the moment an object is due to the start of its reconcile.
+    pub queue_wait: Histogram,
+    /// `paramant_operator_first_pass_seconds`: from the start of the process to the end of the first pass over everything.
+    pub first_pass: Gauge,
     /// `paramant_operator_watch_errors_total{kind}`.
     pub watch_errors: IntCounterVec,
     /// `paramant_operator_watch_age_seconds{collection}`: since the watch last heard anything.
@@ -62,6 +67,21 @@ impl Metrics {
                 .namespace("paramant_operator")
                 .buckets(vec![0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0]),
         ))?;
+        let queue_wait = builder.add(Histogram::with_opts(
+            HistogramOpts::new(
+                "queue_wait_seconds",
+                "From the moment an object is due to the start of its reconcile.",
+            )
+            .namespace("paramant_operator")
+            .buckets(vec![0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0]),
+        ))?;
+        let first_pass = builder.add(Gauge::with_opts(
+            Opts::new(
+                "first_pass_seconds",
+                "From the start of the process to the end of the first pass over every object; 0 until then.",
+            )
+            .namespace("paramant_operator"),
+        ))?;
         let build = builder.add(IntGaugeVec::new(
             Opts::new("build_info", "Always 1; the label says which release runs.")
                 .namespace("paramant_operator"),
@@ -72,6 +92,8 @@ impl Metrics {
             reconciles: counter("reconciles_total", "Reconciles by outcome.", &["outcome"])?,
             reconcile_seconds,
             queue_length: gauge("queue_length", "Relays that are due or being reconciled.")?,
+            queue_wait,
+            first_pass,
             watch_errors: counter("watch_errors_total", "Watch errors by kind.", &["kind"])?,
             watch_age,
             writes: counter("writes_total", "Writes to the API server.", &["kind", "verb"])?,

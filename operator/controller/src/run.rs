@@ -14,7 +14,7 @@ use paramant_operator_core::Context;
 use paramant_operator_core::release::TrustedKey;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::authority::leaf::Leaves;
@@ -24,7 +24,9 @@ use crate::backoff::jittered;
 use crate::census::Census;
 use crate::control::ControlPlane;
 use crate::control::keys::{ClusterKeys, TokenKeys};
+use crate::first_pass::FirstPass;
 use crate::health::{Health, Weight};
+use crate::key::Subject;
 use crate::leader::Identity;
 use crate::leader::election::{Election, Lost};
 use crate::metrics::Metrics;
@@ -79,6 +81,7 @@ pub enum Error {
 
 /// Runs until told to end.
 pub async fn run(settings: Settings) -> Result<(), Error> {
+    let began = Instant::now();
     let metrics = Metrics::new()?;
     let release_keys = release_keys::load(settings.release_keys_file.as_deref())?;
     let freshness = Freshness::default();
@@ -120,7 +123,8 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     };
     let mut take_part = tokio::spawn(take_part);
 
-    let work = Work { settings, release_keys, client, health, metrics, queue, leadership, world, reconciler };
+    let work =
+        Work { began, settings, release_keys, client, health, metrics, queue, leadership, world, reconciler };
     let outcome = tokio::select! {
         () = work.until(&stop) => None,
         ended = &mut take_part => Some(ended),
@@ -141,6 +145,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
 
 /// What the working part of the process is made of.
 struct Work {
+    began: Instant,
     settings: Settings,
     release_keys: Vec<TrustedKey>,
     client: Client,
@@ -158,6 +163,7 @@ impl Work {
     async fn until(self, stop: &CancellationToken) {
         let (world, fit) = (self.world.clone(), Fit::default());
         let scopes = Scope::all(&self.settings.namespaces);
+        let first_pass = FirstPass::new(self.began, scopes.len(), world.clone(), self.metrics.clone());
         let prepared = tokio::select! {
             prepared = self.prepare(&scopes, &fit) => prepared,
             () = stop.cancelled() => return,
@@ -178,9 +184,16 @@ impl Work {
             reconciler = self.lead(world) => reconciler,
             () = stop.cancelled() => return,
         };
-        let reconcile = |subject| {
-            let (reconciler, fit) = (reconciler.clone(), fit.clone());
-            async move { if fit.holds() { reconciler.run(subject).await } else { Outcome::Gone } }
+        let reconcile = |subject: Subject| {
+            let (reconciler, fit, first_pass) = (reconciler.clone(), fit.clone(), first_pass.clone());
+            async move {
+                if !fit.holds() {
+                    return Outcome::Gone;
+                }
+                let outcome = reconciler.run(subject.clone()).await;
+                first_pass.passed(subject);
+                outcome
+            }
         };
         let running = self.queue.run(&self.metrics, stop.clone(), reconcile);
         let overrun = async {

@@ -3,7 +3,7 @@
 //! It carries the URI a relay looks for and may be used for nothing but client authentication. A relay that read the
 //! authority's certificate needs nothing else, so replacing the leaf touches no relay.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan as _};
@@ -11,6 +11,7 @@ use paramant_protocol::control::OPERATOR_URI;
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, SanType,
 };
+use rustls::ClientConfig;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -29,6 +30,8 @@ pub struct Leaf {
     pub chain: Vec<CertificateDer<'static>>,
     /// PKCS #8.
     pub key: PrivateKeyDer<'static>,
+    /// TLS settings with this leaf, made when first needed and shared by all connections.
+    pub settings: OnceLock<Arc<ClientConfig>>,
 }
 
 /// Makes leaves and keeps the current one.
@@ -92,6 +95,7 @@ fn make(authority: &Authority, now: Timestamp) -> Result<Leaf, Error> {
     Ok(Leaf {
         chain: vec![certificate.der().clone()],
         key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
+        settings: OnceLock::new(),
     })
 }
 

@@ -62,7 +62,8 @@ pub(super) async fn run(relay: Arc<Relay>) {
             }
             continue;
         };
-        let outcome = deliver(&relay, &delivery).await;
+        // In a box of its own, as in `follow`: most of the time there is nothing to deliver.
+        let outcome = Box::pin(deliver(&relay, &delivery)).await;
         let wait = match &outcome {
             Ok(true) => {
                 let mut known = relay.known();

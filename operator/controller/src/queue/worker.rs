@@ -67,7 +67,7 @@ impl Queue {
     {
         let mut running: JoinSet<(Subject, Outcome)> = JoinSet::new();
         loop {
-            let next = self.fill(&mut running, &reconcile);
+            let next = self.fill(&mut running, metrics, &reconcile);
             metrics.queue_length.set(i64::try_from(self.lengths().0).unwrap_or(i64::MAX));
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -82,14 +82,22 @@ impl Queue {
     }
 
     /// Starts what is due and there is room for. Returns when to look again, if there is room at all.
-    fn fill<F, R>(&self, running: &mut JoinSet<(Subject, Outcome)>, reconcile: &F) -> Option<Instant>
+    fn fill<F, R>(
+        &self,
+        running: &mut JoinSet<(Subject, Outcome)>,
+        metrics: &Metrics,
+        reconcile: &F,
+    ) -> Option<Instant>
     where
         F: Fn(Subject) -> R,
         R: Future<Output = Outcome> + Send + 'static,
     {
         let mut schedule = self.lock();
         while schedule.running() < CONCURRENCY {
-            let Some(key) = schedule.start(Instant::now()) else { return schedule.next_due() };
+            let (now, due) = (Instant::now(), schedule.next_due());
+            let Some(key) = schedule.start(now) else { return due };
+            let waited = due.map(|due| now.saturating_duration_since(due)).unwrap_or_default();
+            metrics.queue_wait.observe(waited.as_secs_f64());
             let work = reconcile(key.clone());
             running.spawn(async move {
                 // A task of its own, so that a panic is caught here and still carries its key.
