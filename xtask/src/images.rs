@@ -116,13 +116,17 @@ pub(crate) fn is_rehearsed(relay: &Path, expected: bool) -> Result<()> {
 /// The labels by which the operator knows which data a relay reads: the relay itself says it.
 pub(crate) fn data_labels(relay: &Path) -> Result<Vec<(String, String)>> {
     let said = Run::new(relay).arg("data-schema").output()?;
+    let labels = labels(&said);
+    labels.ok_or_else(|| Failure(format!("{} data-schema said {said}", relay.display())))
+}
+
+fn labels(said: &str) -> Option<Vec<(String, String)>> {
     let number = |name: &str| {
-        let value = said.split_once(&format!("\"{name}\":")).map(|(_, rest)| rest.trim_start());
-        let digits = value.and_then(|value| value.split(|c: char| !c.is_ascii_digit()).next());
-        let digits = digits.filter(|digits| !digits.is_empty()).map(str::to_owned);
-        digits.ok_or_else(|| Failure(format!("{} says no {name}: {said}", relay.display())))
+        let (_, value) = said.split_once(&format!("\"{name}\":"))?;
+        let digits = value.split(|c: char| !c.is_ascii_digit()).next()?;
+        (!digits.is_empty()).then(|| digits.to_owned())
     };
-    Ok(vec![
+    Some(vec![
         ("app.paramant.data.schema".to_owned(), number("schema")?),
         ("app.paramant.data.min-reader".to_owned(), number("minReader")?),
     ])
@@ -240,5 +244,20 @@ impl Images<'_> {
         let lines: Vec<String> =
             self.pushed.iter().map(|(name, reference)| format!("  \"{name}\": \"{reference}\"")).collect();
         format!("{{\n{}\n}}\n", lines.join(",\n"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_what_the_relay_says() {
+        let label = |name: &str, value: &str| (format!("app.paramant.data.{name}"), value.to_owned());
+        let labelled = labels("{\"schema\":13,\"minReader\":12}");
+        assert_eq!(labelled, Some(vec![label("schema", "13"), label("min-reader", "12")]));
+        for said in ["", "{\"schema\":13}", "{\"schema\":-1,\"minReader\":1}", "0.1.0"] {
+            assert_eq!(labels(said), None, "{said}");
+        }
     }
 }
