@@ -3,11 +3,10 @@
 
 use std::fmt::Write as _;
 
-use jiff::Timestamp;
 use kube_cel::{AdmissionRequest, GroupVersionResource, VapEvaluator, VapExpression};
-use paramant_operator_core::release::{Inspection, Release, TrustedKey, Verdict};
-use paramant_operator_core::{Children, Context, Observation, Referenced, Report, Resolution, decide};
 use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, image};
 
 /// The fence, as the chart renders it.
 struct Fence(Vec<VapExpression>);
@@ -79,67 +78,41 @@ fn without_optionals(expression: &str) -> String {
     plain + rest
 }
 
-fn relay(spec: Value) -> Value {
-    let mut relay = json!({
-        "apiVersion": "paramant.app/v1alpha1", "kind": "ParamantRelay",
-        "metadata": { "name": "health", "namespace": "transfers", "uid": "u-1", "generation": 1 },
-        "spec": { "image": format!("r.example/relay@sha256:{}", "a".repeat(64)) },
-    });
-    for (key, value) in spec.as_object().unwrap() {
-        relay["spec"][key] = value.clone();
-    }
-    relay
+/// A relay that was given everything it can mount, in a cluster that is at rest, and the workloads made for it.
+struct Made {
+    relay: Value,
+    workloads: Vec<Value>,
 }
 
-/// The workloads the operator makes for a relay.
-fn workloads(relay: &Value) -> Vec<Value> {
-    let license = json!({
-        "apiVersion": "paramant.app/v1alpha1", "kind": "ParamantLicense",
-        "metadata": { "name": "acme", "namespace": "transfers" }, "spec": { "secretRef": { "name": "acme-license" } },
-    });
-    let named = relay["spec"].get("licenseRef").is_some();
-    let mut seen = Observation {
-        relay: serde_json::from_value::<paramant_crds::ParamantRelay>(relay.clone()).unwrap().into(),
-        policy: Referenced::Unreferenced,
-        license: match named {
-            true => Referenced::Found(
-                serde_json::from_value::<paramant_crds::ParamantLicense>(license).unwrap().into(),
-            ),
-            false => Referenced::Unreferenced,
-        },
-        children: Children::default(),
-        report: Report::Unknown,
-        resolution: Resolution::Pending,
-        inspection: Inspection::Pending,
-        refused: None,
-        directives_refused: None,
-        rivals: Vec::new(),
-    };
-    let context = Context {
-        ca_bundle_pem: String::new(),
-        epoch: 1,
-        operator_namespace: "paramant-system".to_owned(),
-        metrics_from: Vec::new(),
-        gateway_api: false,
-        token_keys: Some("{}".into()),
-        release_keys: vec![TrustedKey { name: "release".into(), pem: "PEM".into() }],
-        allow_unsigned_default: false,
-    };
-    // The first template is made once its image is known to be signed.
-    if let Some(asked) = decide(&seen, &context, Timestamp::now()).inspect {
-        let signature = Verdict::Verified { key: "release".into() };
-        seen.inspection = Inspection::Answered { asked, release: Release::default(), signature };
+impl Made {
+    fn of(spec: Value) -> Self {
+        let mut cluster = Cluster::with(spec);
+        if cluster.relay["spec"].get("licenseRef").is_some() {
+            cluster.license = Some(json!({
+                "apiVersion": "paramant.app/v1alpha1", "kind": "ParamantLicense",
+                "metadata": { "name": "acme", "namespace": "transfers" },
+                "spec": { "secretRef": { "name": "acme-license" } },
+            }));
+        }
+        let workloads = cluster.pass().apply.into_iter().chain(cluster.pass().apply);
+        let mut workloads: Vec<Value> =
+            workloads.filter(|it| it["kind"] == "StatefulSet" || it["kind"] == "Deployment").collect();
+        workloads.dedup();
+        Self { relay: cluster.relay, workloads }
     }
-    let made = decide(&seen, &context, Timestamp::now()).apply;
-    made.into_iter().filter(|it| it["kind"] == "StatefulSet" || it["kind"] == "Deployment").collect()
-}
 
-fn full() -> Value {
-    relay(json!({
-        "licenseRef": { "name": "acme" },
-        "admin": { "tokenSecretRef": { "name": "health-admin", "key": "token" } },
-        "webhooks": { "hosts": ["hooks.acme.example"], "egress": { "cidrs": ["203.0.113.0/24"] } },
-    }))
+    fn with_everything() -> Self {
+        Self::of(json!({
+            "image": image(1),
+            "licenseRef": { "name": "acme" },
+            "admin": { "tokenSecretRef": { "name": "health-admin", "key": "token" } },
+            "webhooks": { "hosts": ["hooks.acme.example"], "egress": { "cidrs": ["203.0.113.0/24"] } },
+        }))
+    }
+
+    fn only(&self, kind: &str) -> Value {
+        self.workloads.iter().find(|it| it["kind"] == kind).unwrap().clone()
+    }
 }
 
 #[test]
@@ -147,10 +120,10 @@ fn what_the_operator_makes_passes_the_fence() {
     let fence = Fence::new();
     assert!(fence.0.len() >= 9, "the rules are read");
     let mut judged = 0;
-    for relay in [relay(json!({})), full()] {
-        for object in workloads(&relay) {
-            assert_eq!(fence.against(&object, None, &relay), [""; 0], "{object:#}");
-            assert_eq!(fence.against(&object, Some(&object), &relay), [""; 0]);
+    for made in [Made::of(json!({ "image": image(1) })), Made::with_everything()] {
+        for object in &made.workloads {
+            assert_eq!(fence.against(object, None, &made.relay), [""; 0], "{object:#}");
+            assert_eq!(fence.against(object, Some(object), &made.relay), [""; 0]);
             judged += 1;
         }
     }
@@ -159,13 +132,13 @@ fn what_the_operator_makes_passes_the_fence() {
 
 #[test]
 fn what_somebody_who_took_over_its_account_would_try_does_not() {
-    let (fence, relay) = (Fence::new(), full());
-    let made = workloads(&relay).into_iter().find(|it| it["kind"] == "StatefulSet").unwrap();
+    let (fence, all) = (Fence::new(), Made::with_everything());
+    let (relay, made) = (&all.relay, all.only("StatefulSet"));
     let refused = |what: &str, change: &dyn Fn(&mut Value), said: &str| {
         let mut object = made.clone();
         change(&mut object["spec"]["template"]["spec"]);
         assert_ne!(object, made, "{what}");
-        let against = fence.against(&object, None, &relay);
+        let against = fence.against(&object, None, relay);
         assert!(against.iter().any(|it| it.contains(said)), "{what}: {against:?}");
     };
     fn volumes(pod: &mut Value) -> &mut Vec<Value> {
@@ -232,15 +205,15 @@ fn what_somebody_who_took_over_its_account_would_try_does_not() {
 
 #[test]
 fn a_secret_that_is_mounted_already_may_stay_while_a_change_waits_and_a_courier_mounts_none() {
-    let (fence, relay) = (Fence::new(), full());
-    let made = workloads(&relay).into_iter().find(|it| it["kind"] == "StatefulSet").unwrap();
+    let (fence, all) = (Fence::new(), Made::with_everything());
+    let (relay, made) = (&all.relay, all.only("StatefulSet"));
     let mut renamed = relay.clone();
     renamed["spec"]["admin"]["tokenSecretRef"]["name"] = json!("next-admin");
     assert_eq!(fence.against(&made, Some(&made), &renamed), [""; 0]);
     assert!(!fence.against(&made, None, &renamed).is_empty(), "made anew it is judged by the spec of now");
-    let mut courier = workloads(&relay).into_iter().find(|it| it["kind"] == "Deployment").unwrap();
+    let mut courier = all.only("Deployment");
     let secret = json!({ "name": "admin", "secret": { "secretName": "health-admin", "optional": true } });
     let volumes = courier["spec"]["template"]["spec"]["volumes"].as_array_mut().unwrap();
     volumes.push(secret);
-    assert!(fence.against(&courier, None, &relay).iter().any(|it| it.contains("into a courier")));
+    assert!(fence.against(&courier, None, relay).iter().any(|it| it.contains("into a courier")));
 }
