@@ -110,7 +110,8 @@ fn toggle_as(fixture: &Fixture<'_>, manager: &str) -> Result<()> {
 }
 
 fn drains(fixture: &Fixture<'_>, wanted: &str) -> Result<()> {
-    let found = fixture.field("prelay/health", "/spec/drain")?.to_string();
+    let found = fixture.field("prelay/health", "/spec/drain")?;
+    let wanted: Value = serde_json::from_str(wanted)?;
     ensure!(found == wanted, "spec.drain is {found}, expected {wanted}");
     Ok(())
 }
