@@ -147,7 +147,7 @@ fn cut(address: &str) -> Result<()> {
         process::run(command.args(["-f", "-"]), Some(input), Duration::from_secs(10))?.success("nft")
     };
     nft(&format!(
-        "table ip paramant-bench {{ chain input {{ type filter hook input priority 0; ip saddr {address} tcp dport 6443 reject with tcp reset; }} }}"
+        "table ip paramant-bench {{\n chain input {{\n  type filter hook input priority 0;\n  ip saddr {address} tcp dport 6443 reject with tcp reset\n }}\n}}\n"
     ))?;
     std::thread::sleep(Duration::from_secs(3));
     nft("delete table ip paramant-bench").map(drop)
@@ -171,12 +171,17 @@ async fn storm(fleet: &Fleet<'_>, bed: &Bed, log: &Path, count: usize) -> Result
     bed.apply(STORM_MANIFEST)?;
     let outcome = async {
         tokio::time::sleep(Duration::from_secs(3)).await;
-        // A change in the storm, which is carried out after it.
-        fleet.touch(BROKEN, "storm").await?;
+        // Changes in the storm, which are carried out after it.
+        for number in BROKEN..(2 * BROKEN).min(fleet.len()) {
+            fleet.touch(number, "storm").await?;
+        }
         tokio::time::sleep(STORM).await;
         let requests = audit_log::since(log, mark)?;
         let refused = requests.iter().filter(|it| it.user == OPERATOR && it.code == 429).count();
-        anyhow::ensure!(refused > 0, "no request of the operator was answered with 429");
+        let others = requests.iter().filter(|it| it.user == OPERATOR && it.code != 429);
+        let others: Vec<String> =
+            others.map(|it| format!("{} {} {}", it.verb, it.resource, it.code)).take(10).collect();
+        anyhow::ensure!(refused > 0, "no request of the operator was answered with 429, but: {others:?}");
         line::print("operator-requests-refused-in-storm", refused as f64 / STORM.as_secs_f64(), "1/s", None);
         Ok(())
     }
