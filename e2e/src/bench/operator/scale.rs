@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use super::{
     CHANGE_GOAL, MEMORY_GOAL, START_GOAL, changes, faults,
     fleet::{Fleet, NAMESPACE},
-    metric, operator_pods, replicas,
+    metric, operator_pods, quiet, replicas,
 };
 use crate::{
     audit_log::{self, Request},
@@ -98,6 +98,7 @@ async fn measure(
     silence(fleet, bed, log, total).await?;
     let start = restart(bed, total).await?;
     line::print_at_most("operator-cold-start-to-first-pass", start, "s", START_GOAL);
+    quiet(bed).await?;
     let used = memory(bed)?;
     line::print_at_most("operator-memory-after-cold-start", used.resident, "MiB", MEMORY_GOAL);
     line::print_at_most("operator-memory-peak-of-cold-start", used.peak, "MiB", MEMORY_GOAL);
