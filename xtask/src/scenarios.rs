@@ -41,7 +41,7 @@ pub(crate) struct Ready {
 
 /// Makes everything ready.
 pub(crate) fn prepare(cache: &Cache, choice: Choice, purpose: For) -> Result<Ready> {
-    let build = Build { release: purpose == For::Bench { release: true }, version: None };
+    let build = Build { release: purpose == For::Bench { release: true }, ..Build::default() };
     packages::ensure(cache)?;
     let cluster = cluster::ensure(cache, choice)?;
     tools::helm(cache)?;

@@ -114,6 +114,22 @@ fn metric(address: &str, name: &str) -> Result<Option<f64>> {
     Ok(sum)
 }
 
+/// Waits until nothing is due, twice in a row; answers how long that took.
+async fn quiet(bed: &Bed) -> Result<std::time::Duration> {
+    let (began, mut calm) = (std::time::Instant::now(), 0);
+    while calm < 2 {
+        let address = operator_pods(bed)?.first().map(|(_, address)| address.clone()).unwrap_or_default();
+        let state = page(&address, "debug/state").unwrap_or_default();
+        let state: serde_json::Value = serde_json::from_str(&state).unwrap_or_default();
+        calm = if state["leader"] == true && state["queue"]["due"] == 0 { calm + 1 } else { 0 };
+        if began.elapsed() > std::time::Duration::from_secs(240) {
+            bail!("the operator is still busy after 4 minutes: {}", state["queue"]);
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    }
+    Ok(began.elapsed())
+}
+
 /// A page of the operator's own port.
 fn page(address: &str, path: &str) -> Result<String> {
     // A client of its own thread: this is called from asynchronous code, too.

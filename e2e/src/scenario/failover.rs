@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 
 use super::{fixture::Fixture, operator};
 use crate::{
-    bed::Bed, demo::SYSTEM, demo::patch_drain, host::operator_in, host::signal, process::wait_for,
+    bed::Bed, demo::SYSTEM, demo::patch_drain, host::Frozen, host::operator_in, process::wait_for,
     relay::Relay, steps::Seen, steps::seen,
 };
 
@@ -55,7 +55,7 @@ fn fail_over(fixture: &Fixture<'_>, relay: &Relay) -> Result<(Duration, Duration
     serves(relay, Duration::from_secs(20))?;
 
     // Frozen, not ended: it believes that it leads when it thaws, with a drain of its own on its way.
-    let frozen = Frozen::freeze(&operator_in(&second)?)?;
+    let frozen = Frozen::new(operator_in(&second)?)?;
     let began = Instant::now();
     patch_drain(bed, &fixture.namespace, "health", "true")?;
     relay.wait_refusing(AFTER_CRASH + Duration::from_secs(30))?;
@@ -99,20 +99,4 @@ fn serves(relay: &Relay, limit: Duration) -> Result<()> {
 fn restarts(bed: &Bed, pod: &str) -> Result<u64> {
     let pod = bed.get(SYSTEM, &format!("pod/{pod}"))?;
     Ok(pod["status"]["containerStatuses"][0]["restartCount"].as_u64().unwrap_or_default())
-}
-
-/// A process that is stopped until this is dropped.
-struct Frozen(String);
-
-impl Frozen {
-    fn freeze(pid: &str) -> Result<Self> {
-        signal(pid, "STOP")?;
-        Ok(Frozen(pid.to_owned()))
-    }
-}
-
-impl Drop for Frozen {
-    fn drop(&mut self) {
-        signal(&self.0, "CONT").ok();
-    }
 }

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use super::{
     CHANGE_GOAL, MEMORY_GOAL, START_GOAL, changes, faults,
     fleet::{Fleet, NAMESPACE},
-    metric, operator_pods, replicas,
+    metric, operator_pods, quiet, replicas,
 };
 use crate::{
     audit_log::{self, Request},
@@ -98,6 +98,7 @@ async fn measure(
     silence(fleet, bed, log, total).await?;
     let start = restart(bed, total).await?;
     line::print_at_most("operator-cold-start-to-first-pass", start, "s", START_GOAL);
+    quiet(bed).await?;
     let used = memory(bed)?;
     line::print_at_most("operator-memory-after-cold-start", used.resident, "MiB", MEMORY_GOAL);
     line::print_at_most("operator-memory-peak-of-cold-start", used.peak, "MiB", MEMORY_GOAL);
@@ -200,14 +201,16 @@ fn queue_waits(bed: &Bed) -> Result<()> {
     let (_, address) = pods.first().context("no operator runs")?;
     let text = super::page(address, "metrics")?;
     let all = metric(address, "paramant_operator_queue_wait_seconds_count")?.unwrap_or(0.0);
-    // The smallest bound below which 99 of 100 lie.
+    // The smallest bound below which 99 of 100 lie; the last one is no number.
     let bound = text.lines().find_map(|line| {
         let rest = line.strip_prefix("paramant_operator_queue_wait_seconds_bucket{le=\"")?;
         let (bound, count) = rest.split_once("\"} ")?;
         (count.parse::<f64>().ok()? >= all * 0.99).then(|| bound.parse::<f64>().ok()).flatten()
     });
     line::print("operator-passes", all, "", None);
-    line::print("operator-queue-wait-p99-below", bound.unwrap_or(f64::NAN), "s", None);
+    if let Some(bound) = bound {
+        line::print("operator-queue-wait-p99-below", bound, "s", None);
+    }
     Ok(())
 }
 

@@ -1,14 +1,17 @@
-//! A store of children as they came over the wire: JSON, decoded each time it is read.
+//! A store of children as they came over the wire: JSON, deflated, decoded each time it is read.
 //!
-//! Decoded, a StatefulSet is sixteen kilobytes, most of them room for fields nobody set (a volume can be of thirty kinds); as
-//! JSON it is four. A pass reads a dozen children of one relay, which takes less time than one request, and a thousand relays
-//! have ten thousand children that nobody reads most of the time (adr/0059). Written by one watch stream; reading never waits
-//! for it longer than one insertion takes.
+//! Decoded, an object is mostly room for fields nobody set (a volume can be of thirty kinds). A pass reads a dozen children of
+//! one relay, which takes less time than one request, and a thousand relays have ten thousand children that nobody reads most of
+//! the time (adr/0059). Written by one watch stream; reading never waits for it longer than one insertion takes.
 
 use std::collections::BTreeMap;
+use std::io::{BufWriter, Read as _};
 use std::marker::PhantomData;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use flate2::Compression;
+use flate2::read::DeflateDecoder;
+use flate2::write::DeflateEncoder;
 use kube::Resource;
 use kube::runtime::watcher::Event;
 use paramant_operator_core::children::RELAY_LABEL;
@@ -35,7 +38,7 @@ type Objects = BTreeMap<RelayKey, Object>;
 struct Object {
     /// The relay it was made for.
     relay: Option<Box<str>>,
-    json: Box<[u8]>,
+    deflated: Box<[u8]>,
 }
 
 impl<K> Clone for Packed<K> {
@@ -117,12 +120,16 @@ fn key<K: Resource>(object: &K) -> Option<RelayKey> {
 
 fn pack<K: Resource + Serialize>(object: &K) -> Option<(RelayKey, Object)> {
     let relay = object.meta().labels.as_ref().and_then(|labels| labels.get(RELAY_LABEL));
-    let json = serde_json::to_vec(object).ok()?.into_boxed_slice();
-    Some((key(object)?, Object { relay: relay.map(|name| name.as_str().into()), json }))
+    let mut writer = BufWriter::new(DeflateEncoder::new(Vec::new(), Compression::fast()));
+    serde_json::to_writer(&mut writer, object).ok()?;
+    let deflated = writer.into_inner().ok()?.finish().ok()?.into_boxed_slice();
+    Some((key(object)?, Object { relay: relay.map(|name| name.as_str().into()), deflated }))
 }
 
 fn unpack<K: DeserializeOwned>(object: &Object) -> Option<K> {
-    serde_json::from_slice(&object.json).ok()
+    let mut json = Vec::new();
+    DeflateDecoder::new(&*object.deflated).read_to_end(&mut json).ok()?;
+    serde_json::from_slice(&json).ok()
 }
 
 #[cfg(test)]
