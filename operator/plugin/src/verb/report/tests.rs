@@ -321,3 +321,23 @@ async fn a_relay_that_is_not_there_is_no_bundle() {
     let said = format!("{:#}", api.run("x report health -o /nowhere/x.tar.gz").await.unwrap_err());
     assert!(said.contains("there is no relay health in namespace transfers"), "{said}");
 }
+
+/// What may stand right before and after a secret.
+const NEIGHBOURS: [&str; 9] = [" ", "\n", "\t", "\"", "'", "(", ",", ";", "|"];
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn whatever_stands_around_a_secret_it_is_hidden(
+        before in "(\\PC|[a-z:=/@.\"-]){0,16}", after in "(\\PC|[a-z:=/@.\"-]){0,16}",
+        left in 0..NEIGHBOURS.len(), right in 0..NEIGHBOURS.len(),
+    ) {
+        let redactor = Redactor::new().unwrap();
+        for canary in canaries() {
+            let text = format!("{before}{}{}{}{after}", NEIGHBOURS[left], canary.planted, NEIGHBOURS[right]);
+            let shown = redactor.text(&text);
+            proptest::prop_assert!(!shown.contains(&canary.secret), "{}: {text:?} became {shown:?}", canary.class);
+        }
+    }
+}
