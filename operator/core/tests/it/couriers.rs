@@ -135,10 +135,18 @@ fn a_witness_that_no_relay_could_read_is_told_before_anything_is_made() {
     assert!(cluster.get("Deployment", COURIER).is_none());
 }
 
-const CA: &str = "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n";
+/// A certificate authority of one's own.
+fn ca() -> &'static str {
+    static CA: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    CA.get_or_init(|| {
+        let mut params = rcgen::CertificateParams::default();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem()
+    })
+}
 
 fn webhooks() -> Value {
-    json!({ "hosts": ["hooks.example"], "caBundle": CA, "egress": { "cidrs": ["203.0.113.0/24"] } })
+    json!({ "hosts": ["hooks.example"], "caBundle": ca(), "egress": { "cidrs": ["203.0.113.0/24"] } })
 }
 
 #[test]
@@ -169,7 +177,7 @@ fn a_relay_with_webhooks_has_a_courier_of_their_own_beside_that_to_witnesses() {
     let settings: Value = serde_saphyr::from_str(settings.as_str().unwrap()).unwrap();
     assert_eq!(
         settings["webhooks"],
-        json!({ "hosts": ["hooks.example"], "caBundle": CA, "reach": "Courier" })
+        json!({ "hosts": ["hooks.example"], "caBundle": ca(), "reach": "Courier" })
     );
 
     cluster.deeds.clear();
