@@ -26,10 +26,10 @@ impl Inner {
     pub(super) async fn policy(&self, key: &RelayKey) -> Result<Outcome, Stopped> {
         let Some(stores) = self.world.of(&key.namespace) else { return Ok(Outcome::Gone) };
         let Some(policy) = stores.policy(key, &key.name) else { return Ok(Outcome::Gone) };
-        let relays = naming(&stores, key, triggers::policy_of).len();
+        let relays = naming(&stores, key, triggers::policy_of);
+        let relays: Vec<&ParamantRelay> = relays.iter().map(AsRef::as_ref).collect();
         let now = Timestamp::now();
-        let relays = u32::try_from(relays).unwrap_or(u32::MAX);
-        let (next, edge) = standing::policy_status(&policy, relays, now);
+        let (next, edge) = standing::policy_status(&policy, &relays, now);
         self.write_status(key, &*policy, policy.status.as_ref(), &next).await?;
         Ok(Outcome::Requeue(until(edge, now).unwrap_or(REQUEUE).min(jittered(REQUEUE))))
     }
