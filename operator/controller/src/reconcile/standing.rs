@@ -29,10 +29,10 @@ impl Inner {
             self.told.forget(&Subject::Policy(key.clone()));
             return Ok(Outcome::Gone);
         };
-        let relays = naming(&stores, key, triggers::policy_of).len();
+        let relays = naming(&stores, key, triggers::policy_of);
+        let relays: Vec<&ParamantRelay> = relays.iter().map(AsRef::as_ref).collect();
         let now = Timestamp::now();
-        let relays = u32::try_from(relays).unwrap_or(u32::MAX);
-        let (next, edge) = standing::policy_status(&policy, relays, now);
+        let (next, edge) = standing::policy_status(&policy, &relays, now);
         if self.write_status(key, &*policy, policy.status.as_ref(), &next).await? {
             let before =
                 policy.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();

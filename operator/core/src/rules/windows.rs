@@ -139,3 +139,6 @@ fn said(at: Timestamp, schedule: &Schedule) -> String {
         None => at.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,35 +1,44 @@
 //! The whole next status of a policy, and when it will be another one.
 //!
-//! What it says of the time ahead stands still between two edges: see [`crate::window::Outlook`].
+//! What it says of the time ahead stands still between two edges: see [`crate::window::Outlook`]. A relay that no window suits
+//! is told of here and does not unseat the policy, which is in force for others too.
+
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use paramant_crds::condition::{ACCEPTED, REACHABLE};
-use paramant_crds::policy::AcceptedPolicy;
-use paramant_crds::{ParamantPolicy, ParamantPolicySpec, ParamantPolicyStatus};
+use paramant_crds::policy::{AcceptedPolicy, OnDeadline};
+use paramant_crds::relay::Payload;
+use paramant_crds::{ParamantPolicy, ParamantPolicySpec, ParamantPolicyStatus, ParamantRelay};
 use serde_json::Value;
 
 use super::say_stalled;
 use crate::acceptance;
+use crate::change::Change;
 use crate::conditions::{Conditions, Truth};
+use crate::gate::Gate;
 use crate::rules::Rules;
 use crate::status::whole_seconds;
 use crate::window::Outlook;
 
-/// The next status of a policy that this many relays name, and when to look at it again if nothing else happens.
+/// How long a file may wait for its receiver where a relay's spec does not say.
+const LONGEST_WAIT: Duration = Duration::from_secs(168 * 60 * 60);
+
+/// The next status of a policy that these relays name, and when to look at it again if nothing else happens.
 pub fn policy_status(
     policy: &ParamantPolicy,
-    relays: u32,
+    relays: &[&ParamantRelay],
     now: Timestamp,
 ) -> (ParamantPolicyStatus, Option<Timestamp>) {
     let before = policy.status.clone().unwrap_or_default();
     let generation = policy.metadata.generation;
     let mut conditions = Conditions::after(&before.conditions, generation, whole_seconds(now));
-    let (accepted, rules) = match acceptance::judge(policy, now) {
+    let (accepted, in_force) = match acceptance::judge(policy, now) {
         Ok(rules) => {
             conditions.say(ACCEPTED, true, "Accepted", "the policy is in force");
             say_stalled(&mut conditions, None);
-            (in_force(&policy.spec, generation).or(before.accepted), Some(rules))
+            (recorded(&policy.spec, generation).or(before.accepted), Some((policy.spec.clone(), rules)))
         }
         Err(objection) => {
             let former = match &before.accepted {
@@ -39,16 +48,19 @@ pub fn policy_status(
             let message = format!("{}; {former}", objection.message);
             conditions.say(ACCEPTED, false, objection.reason, message.clone());
             say_stalled(&mut conditions, Some((objection.reason, message)));
-            let rules = before.accepted.as_ref().and_then(|it| it.parse().ok());
-            (before.accepted, rules.as_ref().map(Rules::from_spec))
+            let spec = before.accepted.as_ref().and_then(|it| it.parse().ok());
+            let in_force = spec.map(|spec| (spec.clone(), Rules::from_spec(&spec)));
+            (before.accepted, in_force)
         }
     };
-    let outlook = rules.as_ref().and_then(|rules| Some(rules.schedule().ok()?.outlook(now, rules.step())));
-    say_reachable(&mut conditions, outlook.as_ref());
+    let rules = in_force.as_ref().map(|(_, rules)| rules);
+    let outlook = rules.and_then(|rules| Some(rules.schedule().ok()?.outlook(now, rules.step())));
+    let unsuited = in_force.as_ref().and_then(|(spec, rules)| unsuited(spec, rules, relays, now));
+    say_reachable(&mut conditions, outlook.as_ref(), unsuited);
     let status = ParamantPolicyStatus {
         observed_generation: generation,
         accepted,
-        relays: Some(relays),
+        relays: Some(u32::try_from(relays.len()).unwrap_or(u32::MAX)),
         conditions: conditions.finish(),
         next_window: outlook.and_then(|outlook| outlook.next_window).map(Time),
         reachable_minutes_32d: outlook.map(|outlook| outlook.reachable_minutes),
@@ -56,15 +68,43 @@ pub fn policy_status(
     (status, outlook.and_then(|outlook| outlook.edge))
 }
 
-fn in_force(spec: &ParamantPolicySpec, generation: Option<i64>) -> Option<AcceptedPolicy> {
+fn recorded(spec: &ParamantPolicySpec, generation: Option<i64>) -> Option<AcceptedPolicy> {
     match (serde_json::to_value(spec), generation) {
         (Ok(Value::Object(spec)), Some(generation)) => Some(AcceptedPolicy { generation, spec }),
         _ => None,
     }
 }
 
+/// The first relay whose files in memory may wait for their receivers longer than any window is: none would ever do.
+fn unsuited(
+    spec: &ParamantPolicySpec,
+    rules: &Rules,
+    relays: &[&ParamantRelay],
+    now: Timestamp,
+) -> Option<String> {
+    let accept_loss = spec.updates.as_ref().and_then(|updates| updates.accept_loss).unwrap_or_default();
+    if accept_loss && rules.on_deadline == OnDeadline::Proceed {
+        return None;
+    }
+    let in_memory = relays.iter().filter(|relay| {
+        relay.spec.storage.as_ref().and_then(|storage| storage.payload) == Some(Payload::Memory)
+    });
+    let unsuited = in_memory.filter_map(|relay| {
+        let limits = relay.spec.limits.as_ref();
+        let wait = limits.and_then(|limits| limits.max_ttl.as_ref()?.duration()).unwrap_or(LONGEST_WAIT);
+        let step = rules.deadline.max(wait).saturating_add(rules.health);
+        let never = matches!(rules.window_gate(Change::Image, now, step), Gate::Never { .. });
+        never.then_some((relay.metadata.name.as_deref()?, wait.as_secs() / 60))
+    });
+    unsuited.min().map(|(name, minutes)| {
+        format!(
+            "the relay {name} keeps files in memory that wait up to {minutes} minutes for their receivers, longer than any window: lengthen a window, shorten that relay's spec.limits.maxTtl, or let them be lost by spec.drain.onDeadline: Proceed and spec.updates.acceptLoss: true"
+        )
+    })
+}
+
 /// Whether the rules in force let anything start in the time ahead. No sentence here names how much of it is left.
-fn say_reachable(conditions: &mut Conditions<'_>, outlook: Option<&Outlook>) {
+fn say_reachable(conditions: &mut Conditions<'_>, outlook: Option<&Outlook>, unsuited: Option<String>) {
     let Some(outlook) = outlook else {
         conditions.say(REACHABLE, Truth::Unknown, "NotAccepted", "no policy is in force");
         return;
@@ -74,6 +114,9 @@ fn say_reachable(conditions: &mut Conditions<'_>, outlook: Option<&Outlook>) {
         |next| format!("the next one that does opens at {next}"),
     );
     match (outlook.admits, outlook.reachable_minutes) {
+        (true, _) if unsuited.is_some() => {
+            conditions.say(REACHABLE, false, "TooShortForMemory", unsuited.unwrap_or_default())
+        }
         (true, _) => conditions.say(REACHABLE, true, "Reachable", "an update can start within 32 days"),
         (false, 0) => conditions.say(
             REACHABLE,

@@ -23,7 +23,7 @@ fn at(text: &str) -> Timestamp {
 }
 
 fn status_at(policy: &ParamantPolicy, now: Timestamp) -> ParamantPolicyStatus {
-    policy_status(policy, 0, now).0
+    policy_status(policy, &[], now).0
 }
 
 fn policy(spec: Value, status: Value) -> ParamantPolicy {
@@ -37,12 +37,15 @@ fn policy(spec: Value, status: Value) -> ParamantPolicy {
 #[test]
 fn a_policy_without_a_contradiction_is_in_force_and_its_status_rests() {
     let mut policy = policy(json!({"drain": {"deadline": "10m"}}), json!({"observedGeneration": -1}));
-    let status = policy_status(&policy, 3, NOW).0;
+    let status = policy_status(&policy, &[&relay(), &relay(), &relay()], NOW).0;
     assert_eq!((status.observed_generation, status.relays), (Some(2), Some(3)));
     assert_eq!(status.accepted.as_ref().unwrap().generation, 2);
     assert_eq!(status.accepted.as_ref().unwrap().parse().unwrap(), policy.spec);
     policy.status = Some(status.clone());
-    assert_eq!(policy_status(&policy, 3, NOW + SignedDuration::from_hours(1)).0, status);
+    assert_eq!(
+        policy_status(&policy, &[&relay(), &relay(), &relay()], NOW + SignedDuration::from_hours(1)).0,
+        status
+    );
 }
 
 #[test]
@@ -77,6 +80,16 @@ fn a_policy_that_was_never_accepted_lets_nothing_be_replaced() {
     assert!(!rules.suspension().is_open());
 }
 
+fn relay() -> ParamantRelay {
+    let spec =
+        json!({"image": "r.example/a/b:1", "storage": {"payload": "Memory"}, "limits": {"maxTtl": "3h"}});
+    serde_json::from_value(json!({
+        "apiVersion": "paramant.app/v1alpha1", "kind": "ParamantRelay",
+        "metadata": {"name": "swift", "namespace": "n"}, "spec": spec,
+    }))
+    .unwrap()
+}
+
 /// Saturday night in Amsterdam, and a freeze at the turn of the year.
 fn weekly() -> Value {
     json!({"updates": {
@@ -90,17 +103,17 @@ fn weekly() -> Value {
 fn a_policy_says_when_its_next_window_opens_and_how_much_it_can_reach() {
     // Four Saturdays from the 28th of November on, of which the freeze takes two (the 26th of December, the 2nd of January).
     let policy = policy(weekly(), json!({}));
-    let (status, edge) = policy_status(&policy, 0, at("2026-11-26T18:00:00Z"));
+    let (status, edge) = policy_status(&policy, &[], at("2026-11-26T18:00:00Z"));
     assert_eq!(status.next_window, Some(Time(at("2026-11-28T01:00:00Z"))));
     assert_eq!(edge, Some(at("2026-11-28T01:00:00Z")));
     assert_eq!(status.reachable_minutes_32d, Some(4 * 240));
     assert_eq!(said(&status.conditions, "Reachable"), ("True", "Reachable"));
     // Inside the window the next one is a week off, and the edge is where this one closes.
-    let (status, edge) = policy_status(&policy, 0, at("2026-11-28T03:00:00Z"));
+    let (status, edge) = policy_status(&policy, &[], at("2026-11-28T03:00:00Z"));
     assert_eq!(status.next_window, Some(Time(at("2026-12-05T01:00:00Z"))));
     assert_eq!(edge, Some(at("2026-11-28T05:00:00Z")));
     // Before the freeze the next one is beyond it.
-    let (status, _) = policy_status(&policy, 0, at("2026-12-19T12:00:00Z"));
+    let (status, _) = policy_status(&policy, &[], at("2026-12-19T12:00:00Z"));
     assert_eq!(status.next_window, Some(Time(at("2027-01-09T01:00:00Z"))));
 }
 
@@ -111,7 +124,7 @@ fn a_status_changes_at_edges_and_midnights_only_and_a_pass_at_each_edge_misses_n
     let (mut allowed, mut changes) = (BTreeSet::new(), Vec::new());
     policy.status = Some(status_at(&policy, now));
     while now < end {
-        let (next, edge) = policy_status(&policy, 0, now);
+        let (next, edge) = policy_status(&policy, &[], now);
         allowed.extend(edge);
         if policy.status.as_ref() != Some(&next) {
             changes.push(now);
@@ -166,11 +179,11 @@ fn without_windows_only_exclusions_count() {
     let freeze =
         json!({"updates": {"exclusions": [{"from": "2026-12-20T00:00:00Z", "to": "2027-01-04T00:00:00Z"}]}});
     let policy = policy(freeze, json!({}));
-    let (status, edge) = policy_status(&policy, 0, at("2026-12-01T12:00:00Z"));
+    let (status, edge) = policy_status(&policy, &[], at("2026-12-01T12:00:00Z"));
     assert_eq!(status.next_window, Some(Time(at("2027-01-04T00:00:00Z"))));
     assert_eq!(edge, Some(at("2026-12-20T00:00:00Z")));
     assert_eq!(status.reachable_minutes_32d, Some((32 - 13) * 24 * 60));
-    let (status, edge) = policy_status(&policy, 0, at("2027-01-04T00:00:00Z"));
+    let (status, edge) = policy_status(&policy, &[], at("2027-01-04T00:00:00Z"));
     assert_eq!((status.next_window, edge), (None, None));
     assert_eq!(status.reachable_minutes_32d, Some(32 * 24 * 60));
 }
@@ -188,4 +201,31 @@ fn a_policy_that_is_not_accepted_shows_the_time_ahead_of_the_one_in_force() {
     let status = status_at(&policy(bad, json!({})), at("2026-11-26T18:00:00Z"));
     assert_eq!(said(&status.conditions, "Reachable"), ("Unknown", "NotAccepted"));
     assert_eq!((status.next_window, status.reachable_minutes_32d), (None, None));
+}
+
+#[test]
+fn a_relay_that_no_window_suits_is_named_and_the_policy_stays_in_force_for_others() {
+    let now = at("2026-11-26T18:00:00Z");
+    let said_of = |relay: &ParamantRelay, spec: Value| {
+        let status = policy_status(&policy(spec, json!({})), &[relay], now).0;
+        assert_eq!(said(&status.conditions, "Accepted"), ("True", "Accepted"));
+        let (truth, reason) = said(&status.conditions, "Reachable");
+        (truth.to_owned(), reason.to_owned(), message(&status.conditions, "Reachable").to_owned())
+    };
+    // Three hours and a minute fit into four.
+    assert_eq!(said_of(&relay(), weekly()).1, "Reachable");
+    let mut patient = relay();
+    patient.spec.limits.as_mut().unwrap().max_ttl = Some("4h".into());
+    let (truth, reason, sentence) = said_of(&patient, weekly());
+    assert_eq!((truth.as_str(), reason.as_str()), ("False", "TooShortForMemory"));
+    assert!(sentence.contains("the relay swift") && sentence.contains("240 minutes"), "{sentence}");
+    // Files on a disk do not mind, nor does a policy that may lose them, nor one without windows.
+    let mut on_disk = patient.clone();
+    on_disk.spec.storage.as_mut().unwrap().payload = Some(Payload::Disk);
+    assert_eq!(said_of(&on_disk, weekly()).1, "Reachable");
+    let mut lossy = weekly();
+    lossy["drain"] = json!({"onDeadline": "Proceed"});
+    lossy["updates"]["acceptLoss"] = json!(true);
+    assert_eq!(said_of(&patient, lossy).1, "Reachable");
+    assert_eq!(said_of(&patient, json!({})).1, "Reachable");
 }
