@@ -36,7 +36,8 @@ use crate::{clause, condition::conditions};
     derive = "PartialEq",
     doc = "A ParamantPolicy says when relays of its namespace may be updated, who must have signed, and what a vendor may ask.",
     printcolumn(name = "Mode", type_ = "string", json_path = ".spec.updates.mode"),
-    printcolumn(name = "Next-Window", type_ = "date", json_path = ".status.nextWindow"),
+    // Not a date: kubectl prints a date as an age, and one ahead as <invalid>.
+    printcolumn(name = "Next-Window", type_ = "string", json_path = ".status.nextWindow"),
     printcolumn(name = "Relays", type_ = "integer", json_path = ".status.relays"),
     printcolumn(name = "Drain", type_ = "boolean", json_path = ".spec.drain.active"),
     printcolumn(
@@ -76,10 +77,12 @@ pub struct ParamantPolicyStatus {
     /// The spec in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accepted: Option<AcceptedPolicy>,
-    /// When the next window opens.
+    /// When the next window opens that has room for an update (drain deadline and health timeout). The window that is open
+    /// now does not count; absent when none will open, or when nothing restricts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_window: Option<Time>,
-    /// How many minutes of the next 32 days are inside a window and outside every exclusion.
+    /// How many minutes of 32 days are inside a window and outside every exclusion. The days begin where a window or an
+    /// exclusion last began or ended, or at the last midnight in UTC, whichever was later: so the number rests in between.
     #[serde(rename = "reachableMinutes32d", skip_serializing_if = "Option::is_none")]
     pub reachable_minutes_32d: Option<u32>,
     /// How many relays refer to it.

@@ -52,7 +52,8 @@ use crate::{
     printcolumn(name = "Drain", type_ = "string", json_path = ".status.drain.state"),
     printcolumn(name = "Tier", type_ = "string", json_path = ".status.license.tier"),
     printcolumn(name = "Digest", type_ = "string", json_path = ".status.image.current", priority = 1),
-    printcolumn(name = "Next-Window", type_ = "date", json_path = ".status.update.nextWindow", priority = 1),
+    // Not a date: kubectl prints a date as an age, and one ahead as <invalid>.
+    printcolumn(name = "Next-Window", type_ = "string", json_path = ".status.update.nextWindow", priority = 1),
     printcolumn(
         name = "Reason",
         type_ = "string",

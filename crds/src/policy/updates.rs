@@ -36,11 +36,12 @@ pub struct Updates {
     /// ByTier when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
-    /// When a disruptive step may start.
+    /// When a disruptive step may start, in every mode; at any time outside the exclusions when absent. Windows that overlap or
+    /// adjoin are one. A step needs room for drain.deadline and healthTimeout before its window closes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
     pub windows: Vec<Window>,
-    /// When none may start, whatever the windows say.
+    /// When none may start, whatever the windows say, and whatever applies Now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
     pub exclusions: Vec<Exclusion>,
@@ -96,9 +97,9 @@ pub struct Window {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 7), extend("x-kubernetes-list-type" = "set"))]
     pub days: Vec<Day>,
-    /// When it opens.
+    /// When it opens. A time that the clocks skip that day moves forward by as much; of one that they show twice the first counts.
     pub start: StartTime,
-    /// How long it stays open, from 5m to 168h.
+    /// How long it stays open, from 5m to 168h of real time, also when the clocks change meanwhile.
     #[x_kube(validation = clause::WINDOW_RANGE)]
     pub duration: Span,
     /// The zone of `days` and `start`; UTC when absent.
@@ -154,7 +155,7 @@ pub struct Applies {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub enum Gate {
-    /// At once.
+    /// At once, unless an exclusion forbids it.
     Now,
     /// In the next window.
     Window,

@@ -5,6 +5,7 @@
 //! Everything it needs is handed in ([`observation`]), everything it wants is handed back ([`decision`]); the
 //! controller does the rest. Applying a decision and deciding again must come to rest: see `tests/`.
 
+pub mod acceptance;
 pub mod change;
 pub mod children;
 pub mod conditions;
@@ -31,6 +32,7 @@ pub mod status;
 pub mod target;
 pub mod validation;
 pub mod way_back;
+pub mod window;
 pub mod witnessing;
 
 pub use change::Change;

@@ -5,6 +5,7 @@
 
 mod approval;
 mod trust;
+mod windows;
 
 use std::time::Duration;
 
@@ -13,10 +14,10 @@ use paramant_crds::policy::{Mode, OnDeadline, Overrun, Verification};
 use paramant_crds::{ParamantPolicy, ParamantPolicySpec, Span};
 
 pub use self::approval::Asked;
-use crate::change::Change;
+use self::windows::Windows;
+use crate::acceptance;
 use crate::gate::Gate;
 use crate::observation::Referenced;
-use crate::validation;
 
 /// Effective values, each with the default api.md gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub struct Rules {
     pub accept_loss: bool,
     /// Whose signatures an image needs, where the policy says so.
     pub verification: Verification,
+    /// When changes may be rolled.
+    windows: Windows,
     /// Why no disruptive step may start, if none may.
     pub suspended: Option<Suspended>,
 }
@@ -70,26 +73,29 @@ pub enum Suspended {
 
 impl Rules {
     /// The rules that follow from a reference.
-    pub fn of(policy: &Referenced<ParamantPolicy>, _now: Timestamp) -> Self {
+    pub fn of(policy: &Referenced<ParamantPolicy>, now: Timestamp) -> Self {
         match policy {
             Referenced::Unreferenced => Self::from_spec(&ParamantPolicySpec::default()),
             Referenced::Missing { name } => Self {
                 suspended: Some(Suspended::Missing { name: name.clone() }),
                 ..Self::from_spec(&ParamantPolicySpec::default())
             },
-            Referenced::Found(policy) => Self::of_policy(policy),
+            Referenced::Found(policy) => Self::of_policy(policy, now),
         }
     }
 
-    fn of_policy(policy: &ParamantPolicy) -> Self {
-        let Some(problem) = validation::policy_problem(policy) else { return Self::from_spec(&policy.spec) };
+    fn of_policy(policy: &ParamantPolicy, now: Timestamp) -> Self {
+        let objection = match acceptance::judge(policy, now) {
+            Ok(rules) => return rules,
+            Err(objection) => objection,
+        };
         let accepted = policy.status.as_ref().and_then(|status| status.accepted.as_ref()?.parse().ok());
         match accepted {
             Some(spec) => Self::from_spec(&spec),
             None => Self {
                 suspended: Some(Suspended::NeverAccepted {
                     name: policy.metadata.name.clone().unwrap_or_default(),
-                    problem,
+                    problem: objection.message,
                 }),
                 // A drain it asks for is still honoured: refusing uploads is never the dangerous side.
                 ..Self::from_spec(&ParamantPolicySpec {
@@ -100,7 +106,8 @@ impl Rules {
         }
     }
 
-    fn from_spec(spec: &ParamantPolicySpec) -> Self {
+    /// The rules of this spec, whatever its policy's standing.
+    pub(crate) fn from_spec(spec: &ParamantPolicySpec) -> Self {
         let drain = spec.drain.clone().unwrap_or_default();
         let updates = spec.updates.clone().unwrap_or_default();
         let or = |span: &Option<Span>, default: u64| {
@@ -120,6 +127,7 @@ impl Rules {
             allow_no_rollback: updates.allow_no_rollback.unwrap_or_default(),
             accept_loss: updates.accept_loss.unwrap_or_default(),
             verification: spec.verification.clone().unwrap_or_default(),
+            windows: Windows::of(&updates),
             suspended: None,
         }
     }
@@ -143,26 +151,5 @@ impl Rules {
                 until: None,
             },
         }
-    }
-
-    /// How long a step of this policy takes at most, as far as it can be foreseen: a drain up to its deadline, then a new
-    /// pod up to its health timeout. What a window must still have room for.
-    pub fn step(&self) -> Duration {
-        self.deadline.saturating_add(self.health)
-    }
-
-    /// Whether a step of this kind and length may start now, by windows and exclusions alone.
-    pub fn window_gate(&self, _change: Change, _now: Timestamp, _step: Duration) -> Gate {
-        Gate::Open
-    }
-
-    /// When the next window opens in which a step may start.
-    pub fn next_window(&self, _now: Timestamp) -> Option<Timestamp> {
-        None
-    }
-
-    /// When the window closes that is open at this instant, for `overrun`: `None` when none closes.
-    pub fn window_closes(&self, _change: Change, _at: Timestamp) -> Option<Timestamp> {
-        None
     }
 }

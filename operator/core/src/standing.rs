@@ -4,56 +4,20 @@
 //! what the relays under it report, for the operator never reads its Secret. Both hold nothing that changes by the second.
 //! Pure; called by the controller for each object when it, or a relay that names it, changed.
 
+mod policy;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use paramant_crds::condition::{ACCEPTED, STALLED, VALID};
+use paramant_crds::condition::{STALLED, VALID};
 use paramant_crds::license::{LicensedRelay, LicensedState};
-use paramant_crds::policy::AcceptedPolicy;
 use paramant_crds::relay::LicenseSource;
-use paramant_crds::{
-    ParamantLicense, ParamantLicenseStatus, ParamantPolicy, ParamantPolicyStatus, ParamantRelay,
-};
-use serde_json::Value;
+use paramant_crds::{ParamantLicense, ParamantLicenseStatus, ParamantRelay};
 
+pub use self::policy::policy_status;
 use crate::conditions::Conditions;
 use crate::situation::Said;
 use crate::status::whole_seconds;
 use crate::validation;
-
-/// The next status of a policy that this many relays name.
-pub fn policy_status(policy: &ParamantPolicy, relays: u32, now: Timestamp) -> ParamantPolicyStatus {
-    let before = policy.status.clone().unwrap_or_default();
-    let generation = policy.metadata.generation;
-    let mut conditions = Conditions::after(&before.conditions, generation, whole_seconds(now));
-    let accepted = match validation::policy_problem(policy) {
-        None => {
-            conditions.say(ACCEPTED, true, "Accepted", "the policy is in force");
-            say_stalled(&mut conditions, None);
-            match (serde_json::to_value(&policy.spec), generation) {
-                (Ok(Value::Object(spec)), Some(generation)) => Some(AcceptedPolicy { generation, spec }),
-                _ => before.accepted,
-            }
-        }
-        Some(problem) => {
-            let in_force = match &before.accepted {
-                Some(accepted) => format!("generation {} stays in force", accepted.generation),
-                None => "no policy is in force, so nothing may be replaced".to_owned(),
-            };
-            let message = format!("{problem}; {in_force}");
-            conditions.say(ACCEPTED, false, "Contradiction", message.clone());
-            say_stalled(&mut conditions, Some(("Contradiction", message)));
-            before.accepted
-        }
-    };
-    ParamantPolicyStatus {
-        observed_generation: generation,
-        accepted,
-        relays: Some(relays),
-        conditions: conditions.finish(),
-        next_window: before.next_window,
-        reachable_minutes_32d: before.reachable_minutes_32d,
-    }
-}
 
 /// What kstatus reads as failed: only a person can help.
 fn say_stalled(conditions: &mut Conditions<'_>, said: Option<Said>) {
@@ -131,58 +95,15 @@ pub fn license_status(
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use paramant_crds::condition::Condition;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
-    fn policy(spec: Value, status: Value) -> ParamantPolicy {
-        serde_json::from_value(json!({
-            "apiVersion": "paramant.app/v1alpha1", "kind": "ParamantPolicy",
-            "metadata": {"name": "p", "namespace": "n", "generation": 2}, "spec": spec, "status": status,
-        }))
-        .unwrap()
-    }
-
-    #[test]
-    fn a_policy_without_a_contradiction_is_in_force_and_its_status_rests() {
-        let mut policy = policy(json!({"drain": {"deadline": "10m"}}), json!({"observedGeneration": -1}));
-        let status = policy_status(&policy, 3, NOW);
-        assert_eq!((status.observed_generation, status.relays), (Some(2), Some(3)));
-        assert_eq!(status.accepted.as_ref().unwrap().generation, 2);
-        assert_eq!(status.accepted.as_ref().unwrap().parse().unwrap(), policy.spec);
-        policy.status = Some(status.clone());
-        assert_eq!(policy_status(&policy, 3, NOW + jiff::SignedDuration::from_hours(1)), status);
-    }
-
-    #[test]
-    fn a_contradiction_keeps_the_last_accepted_spec_in_force() {
-        let bad = json!({"drain": {"deadline": "soon"}});
-        let accepted = json!({"accepted": {"generation": 1, "spec": {"drain": {"active": true}}}});
-        let policy = policy(bad, accepted);
-        let status = policy_status(&policy, 0, NOW);
-        assert_eq!(status.accepted.unwrap().generation, 1);
-        assert_eq!(
-            (status.conditions[0].status.as_str(), status.conditions[0].reason.as_str()),
-            ("False", "Contradiction")
-        );
-        let rules = crate::rules::Rules::of(&crate::Referenced::Found(policy.into()), NOW);
-        assert!(rules.drain && rules.suspended.is_none());
-    }
-
     fn said<'c>(conditions: &'c [Condition], type_: &str) -> (&'c str, &'c str) {
         let it = crate::conditions::find(conditions, type_).unwrap();
         (&it.status, &it.reason)
-    }
-
-    #[test]
-    fn a_contradiction_reads_as_failed_and_its_end_as_current() {
-        let bad = policy(json!({"drain": {"deadline": "soon"}}), json!({}));
-        let status = policy_status(&bad, 0, NOW);
-        assert_eq!(said(&status.conditions, "Stalled"), ("True", "Contradiction"));
-        let mended = policy(json!({}), serde_json::to_value(&status).unwrap());
-        assert_eq!(said(&policy_status(&mended, 0, NOW).conditions, "Stalled"), ("False", "NotStalled"));
     }
 
     #[test]
@@ -201,14 +122,6 @@ mod tests {
         assert!(stalled.message.contains("spec.telemetry"), "{}", stalled.message);
         let good = license(json!({"secretRef": {"name": "s"}}));
         assert_eq!(said(&license_status(&good, &[], NOW).conditions, "Stalled"), ("False", "NotStalled"));
-    }
-
-    #[test]
-    fn a_policy_that_was_never_accepted_lets_nothing_be_replaced() {
-        let policy = policy(json!({"drain": {"active": true, "deadline": "soon"}}), json!({}));
-        let rules = crate::rules::Rules::of(&crate::Referenced::Found(policy.into()), NOW);
-        assert!(rules.drain, "a drain works all the same");
-        assert!(!rules.suspension().is_open());
     }
 
     #[test]

@@ -19,16 +19,19 @@ use crate::triggers;
 
 /// Every change wakes these; this is for what was missed.
 const REQUEUE: Duration = Duration::from_secs(600);
+/// So long after an edge its policy is looked at.
+const LATE: Duration = Duration::from_millis(100);
 
 impl Inner {
     pub(super) async fn policy(&self, key: &RelayKey) -> Result<Outcome, Stopped> {
         let Some(stores) = self.world.of(&key.namespace) else { return Ok(Outcome::Gone) };
         let Some(policy) = stores.policy(key, &key.name) else { return Ok(Outcome::Gone) };
         let relays = naming(&stores, key, triggers::policy_of).len();
-        let next =
-            standing::policy_status(&policy, u32::try_from(relays).unwrap_or(u32::MAX), Timestamp::now());
+        let now = Timestamp::now();
+        let relays = u32::try_from(relays).unwrap_or(u32::MAX);
+        let (next, edge) = standing::policy_status(&policy, relays, now);
         self.write_status(key, &*policy, policy.status.as_ref(), &next).await?;
-        Ok(Outcome::Requeue(jittered(REQUEUE)))
+        Ok(Outcome::Requeue(until(edge, now).unwrap_or(REQUEUE).min(jittered(REQUEUE))))
     }
 
     pub(super) async fn license(&self, key: &RelayKey) -> Result<Outcome, Stopped> {
@@ -42,6 +45,12 @@ impl Inner {
     }
 }
 
+/// How long until a window opens or closes. A moment late rather than early: before the edge nothing has changed.
+fn until(edge: Option<Timestamp>, now: Timestamp) -> Option<Duration> {
+    let wait = Duration::try_from(edge?.duration_since(now)).unwrap_or_default();
+    Some(wait.saturating_add(LATE))
+}
+
 /// The relays that name the object at `key`.
 fn naming(
     stores: &Stores,
@@ -51,4 +60,19 @@ fn naming(
     stores.relays.state_filter(|relay| {
         relay.metadata.namespace.as_deref() == Some(&key.namespace) && reference(relay) == Some(&key.name)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_policy_is_looked_at_just_after_its_next_edge() {
+        let now: Timestamp = "2026-11-28T00:59:58.5Z".parse().unwrap();
+        let edge: Timestamp = "2026-11-28T01:00:00Z".parse().unwrap();
+        assert_eq!(until(Some(edge), now), Some(Duration::from_millis(1600)));
+        assert_eq!(until(Some(now), edge), Some(LATE), "an edge that is past is due");
+        assert_eq!(until(None, now), None);
+    }
 }

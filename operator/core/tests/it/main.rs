@@ -12,6 +12,7 @@ mod killed;
 mod lost;
 mod memory;
 mod not_taken;
+mod overrun;
 mod properties;
 mod refusals;
 mod schema;
