@@ -21,6 +21,7 @@ ENV RUSTFLAGS="-Ctarget-feature=+crt-static --remap-path-prefix=/usr/local/cargo
 RUN export CARGO_TARGET_DIR=/target ${VERSION:+PARAMANT_VERSION="$VERSION"}; \
     cargo build --release --locked --target x86_64-unknown-linux-gnu \
         -p paramant-operator --bin paramant-operator -p paramant-relay --bin paramant-relay \
+    && test "$(/target/x86_64-unknown-linux-gnu/release/paramant-relay data-schema)" = '{"schema":12,"minReader":1}' \
     && mkdir /programs \
     && cp /target/x86_64-unknown-linux-gnu/release/paramant-operator /target/x86_64-unknown-linux-gnu/release/paramant-relay /programs/
 
@@ -32,6 +33,8 @@ ENTRYPOINT ["/paramant-operator"]
 
 FROM scratch AS relay
 LABEL org.opencontainers.image.title="paramant-relay" org.opencontainers.image.licenses="Apache-2.0"
+# What the program says of itself (checked above), for an operator that looks before it runs the image.
+LABEL app.paramant.data.schema="12" app.paramant.data.min-reader="1"
 COPY --from=build --chmod=0755 /programs/paramant-relay /paramant-relay
 USER 65532:65532
 ENTRYPOINT ["/paramant-relay"]

@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 use serde_json::Value;
 
 /// One completed request.
@@ -25,6 +26,10 @@ pub(crate) struct Request {
     pub(crate) name: String,
     /// HTTP status of the answer.
     pub(crate) code: u64,
+    /// When it was answered.
+    pub(crate) at: Timestamp,
+    /// Where it came from: the address of a pod, or this machine's.
+    pub(crate) source: String,
     /// Whether admission refused it because its namespace is going: allowed by every rule, and nobody could know before.
     pub(crate) namespace_is_going: bool,
 }
@@ -58,6 +63,8 @@ pub(crate) fn since(log: &Path, mark: u64) -> Result<Vec<Request>> {
             namespace: text(&object["namespace"]),
             name: text(&object["name"]),
             code: event["responseStatus"]["code"].as_u64().unwrap_or_default(),
+            at: text(&event["stageTimestamp"]).parse().unwrap_or(Timestamp::UNIX_EPOCH),
+            source: text(&event["sourceIPs"][0]),
             namespace_is_going: event["annotations"]["authorization.k8s.io/decision"] == "allow"
                 && text(&event["responseStatus"]["message"]).contains("because it is being terminated"),
         });

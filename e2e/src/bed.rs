@@ -27,6 +27,8 @@ pub(crate) struct Bed {
     pub(crate) sdk_python: PathBuf,
     /// Image name to `registry/name@sha256:…`.
     images: BTreeMap<String, String>,
+    /// The public key with which the images are signed.
+    pub(crate) release_key: PathBuf,
     /// The API server's audit log, on the test bed only.
     pub(crate) audit_log: Option<PathBuf>,
     /// The checkout.
@@ -53,6 +55,7 @@ impl Bed {
             sdk_python: path("PARAMANT_SDK_PYTHON")?,
             images: serde_json::from_str(&images)
                 .context("PARAMANT_IMAGES is not a JSON object of strings")?,
+            release_key: path("PARAMANT_RELEASE_KEY")?,
             audit_log: std::env::var_os("PARAMANT_AUDIT_LOG").map(PathBuf::from),
             checkout: path("PARAMANT_CHECKOUT")?,
             forwards: Mutex::default(),
@@ -67,6 +70,11 @@ impl Bed {
                 self.images.keys()
             )
         })
+    }
+
+    /// An administrator's kubeconfig.
+    pub(crate) fn kubeconfig(&self) -> &std::path::Path {
+        &self.kubeconfig
     }
 
     /// One of our own programs.

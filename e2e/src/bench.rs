@@ -1,4 +1,4 @@
-//! Benchmarks of the transfer path and of the log over HTTP: one run measures the relay (or the log's engine) and the bare
+//! Benchmarks of the transfer path, of the log over HTTP, and of the operator on a cluster ([`operator`]): one run measures the relay (or the log's engine) and the bare
 //! baseline beside it, and prints JSON lines.
 //!
 //! `cargo xtask bench NAME` runs `paramant-e2e bench NAME` of a release build. Each line is
@@ -12,6 +12,7 @@ mod line;
 mod log_http;
 mod log_relay;
 mod memory;
+mod operator;
 mod plot;
 mod process;
 mod scale;
@@ -26,7 +27,7 @@ use anyhow::{Result, bail};
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// transfer-upload, transfer-raw, transfer-download, transfer-memory, transfer-claims, transfer-start, transfer-scale,
-    /// transfer-large, log-http or log-relay.
+    /// transfer-large, log-http, log-relay; on a cluster operator-scale, operator-drain or operator-failover.
     name: String,
     /// The relay to measure.
     #[arg(long, env = "PARAMANT_RELAY_BINARY")]
@@ -43,7 +44,7 @@ pub(crate) struct Arguments {
     /// Seconds per figure: 10, log-http 60.
     #[arg(long)]
     seconds: Option<u64>,
-    /// Rounds of transfer-claims: 10,000.
+    /// Rounds of transfer-claims: 10,000; toggles of operator-drain: 100; ends of operator-failover: 10.
     #[arg(long)]
     rounds: Option<u64>,
     /// Entries of the log that log-relay and transfer-start make: 1,000,000.
@@ -52,9 +53,15 @@ pub(crate) struct Arguments {
     /// Bytes of the file that transfer-large sends: 10 GiB. Twice as much disk is needed.
     #[arg(long)]
     bytes: Option<u64>,
-    /// A folder for the drawings of transfer-scale.
+    /// A folder for the drawings of transfer-scale and operator-scale.
     #[arg(long)]
     plots: Option<PathBuf>,
+    /// Relays of operator-scale: 1,000.
+    #[arg(long)]
+    relays: Option<u64>,
+    /// Leaves out the faults of operator-scale.
+    #[arg(long)]
+    without_faults: bool,
 }
 
 impl Arguments {
@@ -66,6 +73,9 @@ impl Arguments {
 
 /// Measures what was named.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.name.starts_with("operator-") {
+        return operator::run(arguments);
+    }
     line::refuse_memory(&arguments.directory)?;
     if arguments.name == "transfer-large" {
         return large::run(arguments, tempfile::tempdir_in(&arguments.directory)?.path());

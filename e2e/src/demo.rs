@@ -108,26 +108,27 @@ pub(crate) fn run(bed: &Bed) -> Result<()> {
 
 /// Installs or upgrades the chart with the images just built.
 pub(crate) fn install(bed: &Bed) -> Result<()> {
+    install_with(bed, &[])
+}
+
+/// The same with more values; what an earlier call set is not kept.
+pub(crate) fn install_with(bed: &Bed, values: &[&str]) -> Result<()> {
     let image = bed.image("paramant-operator")?;
     let (repository, digest) = image.split_once('@').context("the operator image is not pinned by digest")?;
     let (registry, name) = repository.split_once('/').context("the operator image names no registry")?;
     let chart = bed.checkout.join("charts/paramant-operator");
     bed.namespace(SYSTEM)?;
-    bed.helm(&[
-        "upgrade",
-        "--install",
-        "paramant",
-        &chart.display().to_string(),
-        "--namespace",
-        SYSTEM,
-        "--set",
-        &format!("image.registry={registry},image.repository={name},image.digest={digest}"),
-        "--set",
-        &format!("registry.plainHttp[0]={registry}"),
-        "--wait",
-        "--timeout",
-        "180s",
-    ])?;
+    let chart = chart.display().to_string();
+    let mut arguments = vec!["upgrade", "--install", "paramant", &chart, "--namespace", SYSTEM];
+    let image = format!("image.registry={registry},image.repository={name},image.digest={digest}");
+    let plain = format!("registry.plainHttp[0]={registry}");
+    let ours = [image.as_str(), plain.as_str(), "verification.keys[0].name=test-bed"];
+    for value in ours.into_iter().chain(values.iter().copied()) {
+        arguments.extend(["--set", value]);
+    }
+    let key = format!("verification.keys[0].pem={}", bed.release_key.display());
+    arguments.extend(["--set-file", &key, "--wait", "--timeout", "180s"]);
+    bed.helm(&arguments)?;
     Ok(())
 }
 

@@ -8,6 +8,7 @@ mod audit_log;
 mod bed;
 mod bench;
 mod demo;
+mod host;
 mod process;
 mod relay;
 mod scenario;
@@ -37,7 +38,7 @@ enum Command {
     },
     /// Print the scenarios and what each shows.
     List,
-    /// Measure the relay beside the machine's own baseline, without a cluster.
+    /// Measure the relay beside the machine's own baseline, without a cluster; or the operator on one.
     Bench(bench::Arguments),
 }
 

@@ -11,6 +11,8 @@ use anyhow::{Context, Result};
 pub(crate) struct Steps {
     started: Instant,
     done: usize,
+    /// Another run prints beside this one, so no line is written over.
+    beside: bool,
 }
 
 /// What a step leaves behind: its value, and a phrase that says what was seen.
@@ -29,12 +31,22 @@ pub(crate) fn seen<T>(value: T, evidence: impl Into<String>) -> Result<Seen<T>> 
 impl Steps {
     /// Starts counting.
     pub(crate) fn new() -> Self {
-        Steps { started: Instant::now(), done: 0 }
+        Self::beside(1)
+    }
+
+    /// Starts counting as one of so many runs beside each other.
+    pub(crate) fn beside(runs: usize) -> Self {
+        Steps { started: Instant::now(), done: 0, beside: runs > 1 }
+    }
+
+    /// Counts what another run did.
+    pub(crate) fn take_in(&mut self, other: &Steps) {
+        self.done += other.done;
     }
 
     /// Runs one step and prints its line; an error names the step.
     pub(crate) fn step<T>(&mut self, name: &str, work: impl FnOnce() -> Result<Seen<T>>) -> Result<T> {
-        let terminal = std::io::stdout().is_terminal();
+        let terminal = std::io::stdout().is_terminal() && !self.beside;
         if terminal {
             print!("  …         {name}");
             std::io::stdout().flush().ok();

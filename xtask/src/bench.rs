@@ -2,14 +2,16 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::arguments::Arguments;
 use crate::build::{Build, Program, RELAY, program};
 use crate::cache::{Cache, make_directory};
 use crate::failure::{Doing, Result, fail};
 use crate::run::Run;
+use crate::scenarios::{self, For};
 use crate::step::step;
-use crate::tools;
+use crate::{cluster, tools};
 
 /// A benchmark, the program that holds it, and what that program is told besides.
 struct Bench {
@@ -37,6 +39,12 @@ const SCALE: &str = "transfer-scale";
 
 /// Needs the command line, and twice 10 GiB of disk: none of `all`.
 const LARGE: &str = "transfer-large";
+
+/// A thousand relays are made, measured under each fault, and taken down well within this.
+const LIMIT: Duration = Duration::from_secs(60 * 60);
+
+/// Of the operator, on the cluster: none of `all`.
+const OPERATOR: &[&str] = &["operator-scale", "operator-drain", "operator-failover"];
 
 /// A benchmark of the log's engine.
 const fn log(name: &'static str, arguments: &'static [&'static str]) -> Bench {
@@ -68,10 +76,16 @@ const BENCHES: &[Bench] = &[
 
 /// `cargo xtask bench NAME|all [arguments of the benchmark]`.
 pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<()> {
-    let names = || BENCHES.iter().map(|bench| bench.name).collect::<Vec<_>>().join(", ");
+    let names = || {
+        let all = BENCHES.iter().map(|bench| bench.name).chain(OPERATOR.iter().copied());
+        all.collect::<Vec<_>>().join(", ")
+    };
     let Some(wanted) = arguments.word() else {
         return fail(format!("which benchmark? There are: {}, all", names()));
     };
+    if OPERATOR.contains(&wanted.as_str()) {
+        return operator(cache, &wanted, arguments);
+    }
     let chosen: Vec<&Bench> = BENCHES
         .iter()
         .filter(|bench| {
@@ -112,6 +126,23 @@ pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<()> {
     fs::remove_dir_all(&data).doing(|| format!("delete {}", data.display()))
 }
 
+/// On our own cluster, whose audit log is the witness. `--dev` measures a development build, for work on the benchmark itself.
+fn operator(cache: &Cache, name: &str, mut arguments: Arguments) -> Result<()> {
+    let release = !arguments.flag("--dev");
+    let choice = cluster::choose(&mut arguments)?;
+    if !choice.is_own() {
+        return fail(format!("{name} reads the audit log of our own cluster: leave out --context"));
+    }
+    let ready = scenarios::prepare(cache, choice, For::Bench { release })?;
+    println!("{name}");
+    ready
+        .scenarios(cache, Some(LIMIT))
+        .args(["bench", name])
+        .args(&arguments.rest())
+        .env("PARAMANT_RELAY_BINARY", RELAY.path(ready.programs()))
+        .attached()
+}
+
 fn compile(cache: &Cache, chosen: &[&Bench]) -> Result<PathBuf> {
     let mut programs = vec![RELAY];
     if chosen.iter().any(|bench| [LOG_RELAY, LARGE].contains(&bench.name)) {
@@ -119,7 +150,7 @@ fn compile(cache: &Cache, chosen: &[&Bench]) -> Result<PathBuf> {
     }
     programs.extend(chosen.iter().map(|bench| bench.program));
     step("compile the release build", |_| {
-        let build = Build { release: true, version: None };
+        let build = Build { release: true, ..Build::default() };
         build.programs(cache.checkout(), &cache.target(), &cache.log("compile-bench"), &programs)
     })
 }

@@ -16,6 +16,8 @@ pub(crate) struct Build {
     pub(crate) release: bool,
     /// The version the programs show; the workspace's own when `None`.
     pub(crate) version: Option<String>,
+    /// The relay as a release that does not exist, for rehearsing updates.
+    pub(crate) rehearsal: bool,
 }
 
 impl Build {
@@ -39,6 +41,9 @@ impl Build {
         } else {
             // The whole workspace, because Cargo would choose other features for a part of it and build everything twice.
             cargo = cargo.args(["--workspace", "--bins"]);
+        }
+        if self.rehearsal {
+            cargo = cargo.args(["--features", "paramant-relay/rehearsal"]);
         }
         if let Some(version) = &self.version {
             cargo = cargo.env("PARAMANT_VERSION", version);

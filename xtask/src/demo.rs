@@ -17,7 +17,7 @@ pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<()> {
     arguments.end()?;
     let started = Instant::now();
     println!("Preparing (cache: {})", cache.root().display());
-    let ready = scenarios::prepare(cache, choice, false)?;
+    let ready = scenarios::prepare(cache, choice, scenarios::For::Demo)?;
     println!("Ready after {:.0} s", started.elapsed().as_secs_f64());
     ready.scenarios(cache, None).arg("demo").attached()
 }

@@ -1,5 +1,5 @@
 //! `cargo xtask generate [--check]`: files that follow from others. `crdgen` makes the definitions and the API reference from
-//! the Rust types, helm renders `config/` from the chart. Everything is made aside first; then it is either copied or compared,
+//! the Rust types, helm renders `config/` and the chart's snapshots, kustomize the one file to install. Everything is made aside first; then it is either copied or compared,
 //! so a check changes nothing and a failed run leaves nothing half written.
 
 use std::fs;
@@ -9,16 +9,23 @@ use crate::arguments::Arguments;
 use crate::build::debug_folder;
 use crate::cache::{Cache, make_directory};
 use crate::failure::{Doing, Failure, Result, fail};
-use crate::manifests;
 use crate::run::Run;
 use crate::step::{Evidence, step};
 use crate::tools;
+use crate::{chart, kustomize, manifests};
 
 /// Folders that hold generated files only: what lies there and is not generated any more is stale.
-const WHOLE: &[&str] = &["config/crd", "charts/paramant-operator/templates/crds"];
+const WHOLE: &[&str] = &["config/crd", "charts/paramant-operator/templates/crds", chart::SNAPSHOTS];
 
 /// Who installs with kustomize gets what the chart renders.
-const RENDERED: &str = "config/operator/operator.yaml";
+const RENDERED: &[(&str, &[&str])] = &[
+    ("config/operator/operator.yaml", &["--set", "crds.install=false"]),
+    // What an operator may do in one namespace; whoever uses it says in which.
+    (
+        "config/rights/rights.yaml",
+        &["--set", "watch.namespaces={transfers}", "--show-only", "templates/rbac/in-scope.yaml"],
+    ),
+];
 
 /// `cargo xtask generate [--check]`.
 pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<()> {
@@ -95,13 +102,17 @@ impl Made {
         let _ = fs::remove_dir_all(&root);
         make_directory(&root)?;
         Run::new(crdgen(cache)?).arg(&root).dir(cache.checkout()).log(log(cache)).done()?;
-        let rendered = root.join(RENDERED);
-        if let Some(directory) = rendered.parent() {
-            make_directory(directory)?;
+        for (file, arguments) in RENDERED {
+            let rendered = root.join(file);
+            if let Some(directory) = rendered.parent() {
+                make_directory(directory)?;
+            }
+            let head = "# Rendered from charts/paramant-operator by `cargo xtask generate`: change the chart, not this file.\n";
+            let text = format!("{head}{}\n", manifests::render(cache, arguments)?);
+            fs::write(&rendered, text).doing(|| format!("write {}", rendered.display()))?;
         }
-        let head = "# Rendered from charts/paramant-operator by `cargo xtask generate`: change the chart, not this file.\n";
-        let text = format!("{head}{}\n", manifests::render(cache, &["--set", "crds.install=false"])?);
-        fs::write(&rendered, text).doing(|| format!("write {}", rendered.display()))?;
+        chart::snapshots(cache, &root)?;
+        kustomize::one_file(cache, &root)?;
         let mut files = Vec::new();
         collect(&root, &root, &mut files)?;
         files.sort();

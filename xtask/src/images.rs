@@ -1,29 +1,49 @@
 //! `cargo xtask images`: operator and relay as images on an empty base, pushed where the cluster pulls from.
-//! What a test needs beside them (a second version of each, one that crashes) is made here too. The digests are written to
-//! one JSON object in the cache, which the scenarios read. An image whose content is unchanged is not pushed again.
+//! What a test needs beside them (a second version of each, one that crashes, one that nobody signed) is made here too. All but
+//! the last are signed with the key of this cache, in the one form or the other. The digests are written to one JSON object
+//! in the cache, which the scenarios read. An image whose content is unchanged is neither pushed nor signed again.
 
+pub(crate) mod labels;
 pub(crate) mod layer;
+pub(crate) mod signing;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use self::layer::{File, Image};
+use self::signing::{Form, Signer};
 use crate::arguments::Arguments;
 use crate::build::{Build, OPERATOR, RELAY};
 use crate::cache::{Cache, make_directory};
 use crate::cluster::{self, Cluster};
-use crate::failure::{Doing, Failure, Result};
+use crate::failure::{Doing, Failure, Result, fail};
 use crate::run::Run;
 use crate::step::step;
 use crate::{packages, tools};
 
-/// The version of the second build: one that a user would update to.
-const NEXT: &str = "0.1.1-next";
+/// The version of the second build: one that a user would update to. Its relay is rehearsed: it has one schema more, and faults on
+/// demand (`relay/server/src/rehearsal.rs`).
+const NEXT: &str = "0.2.0";
+/// Relays that a user would not keep: name, version and fault.
+const BROKEN: [(&str, &str, &str); 3] = [
+    ("paramant-relay-dies", "0.3.0-dies", "dies-after=50s"),
+    ("paramant-relay-forgets", "0.3.0-forgets", "forgets-log=1000"),
+    ("paramant-relay-hangs", "0.3.0-hangs", "never-ready"),
+];
+/// What only a rehearsed relay has in it.
+const REHEARSED: &str = "PARAMANT_REHEARSAL";
+/// What a rehearsed relay is made of beside what every relay is.
+const REHEARSAL: [&str; 2] =
+    ["relay/server/src/rehearsal.rs", "relay/server/src/store/migrations/rehearsal.rs"];
 
 /// `cargo xtask images [--release] [--version V] [--variants] [--context NAME]`.
 pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<()> {
-    let build = Build { release: arguments.flag("--release"), version: arguments.option("--version")? };
+    let build = Build {
+        release: arguments.flag("--release"),
+        version: arguments.option("--version")?,
+        rehearsal: false,
+    };
     let variants = arguments.flag("--variants");
     let choice = cluster::choose(&mut arguments)?;
     arguments.end()?;
@@ -39,7 +59,7 @@ pub(crate) fn list(cache: &Cache) -> PathBuf {
 /// Builds and pushes the images, and the test's variants if asked; returns where their digests are written.
 pub(crate) fn push(cache: &Cache, cluster: &Cluster, build: &Build, variants: bool) -> Result<PathBuf> {
     packages::ensure(cache)?;
-    let mut images = Images { cache, cluster, pushed: BTreeMap::new() };
+    let mut images = Images { cache, cluster, signer: Signer::new(cache)?, pushed: BTreeMap::new() };
     let programs = compile(cache, build, "compile operator and relay")?;
     let version = build.version.clone().unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned());
     images.program("paramant-operator", &programs.operator, &version)?;
@@ -71,6 +91,9 @@ fn compile(cache: &Cache, build: &Build, name: &str) -> Result<Programs> {
         for program in [OPERATOR, RELAY] {
             let to = stripped.join(program.binary);
             strip(&folder.join(program.binary), &to)?;
+            if program.binary == RELAY.binary {
+                is_rehearsed(&to, build.rehearsal)?;
+            }
             let bytes = fs::metadata(&to).map(|metadata| metadata.len()).unwrap_or_default();
             sizes.push(format!("{} {:.1} MiB", program.binary, bytes as f64 / f64::from(1 << 20)));
         }
@@ -84,9 +107,33 @@ pub(crate) fn strip(from: &Path, to: &Path) -> Result<()> {
     Run::new("strip").args(["--strip-debug", "-o"]).arg(to).arg(from).done()
 }
 
+/// Sees to it that no release can be told to fail, and that one which is to fail can be.
+pub(crate) fn is_rehearsed(relay: &Path, expected: bool) -> Result<()> {
+    let found = Run::new("grep").args(["-q", "-a", "-F", REHEARSED]).arg(relay).succeeds();
+    match (found, expected) {
+        (true, false) => fail(format!("{} was built with the feature rehearsal", relay.display())),
+        (false, true) => fail(format!("{} was built without the feature rehearsal", relay.display())),
+        _ => Ok(()),
+    }
+}
+
+/// A program under the name it has in the image.
+fn program_image(name: &'static str, from: &Path, version: &str) -> Image {
+    Image {
+        name,
+        title: name,
+        files: vec![File { from: from.to_path_buf(), to: format!("/{name}") }],
+        entrypoint: format!("/{name}"),
+        version: version.to_owned(),
+        labels: labels::of(from),
+        environment: Vec::new(),
+    }
+}
+
 struct Images<'a> {
     cache: &'a Cache,
     cluster: &'a Cluster,
+    signer: Signer,
     pushed: BTreeMap<String, String>,
 }
 
@@ -98,23 +145,42 @@ impl Images<'_> {
             files: vec![File { from: tools::pause(self.cache)?, to: "/crash".into() }],
             entrypoint: "/crash".into(),
             version: "1".into(),
+            labels: Vec::new(),
+            environment: Vec::new(),
         };
-        self.push("crash", "crash", crash)?;
+        self.push("crash", "crash", crash, Some(Form::Classic))?;
+        self.unsigned(current, build)?;
         // Really built as another version: what an operator compiles in must not reach a relay's template.
-        let key = format!("{} {}", self.content(&current.operator)?, self.content(&current.relay)?);
+        let mut key = format!("{} {}", self.content(&current.operator)?, self.content(&current.relay)?);
+        for source in REHEARSAL {
+            key.push_str(&format!(" {}", self.content(&self.cache.checkout().join(source))?));
+        }
         let folder = self.cache.root().join("stripped").join(NEXT);
         let next = Programs { operator: folder.join(OPERATOR.binary), relay: folder.join(RELAY.binary) };
         if !(next.operator.exists() && next.relay.exists() && self.cache.is_current("next-version", &key)) {
-            let build = Build { version: Some(NEXT.to_owned()), ..build.clone() };
+            let build = Build { version: Some(NEXT.to_owned()), rehearsal: true, ..build.clone() };
             compile(self.cache, &build, "compile operator and relay as another version")?;
             self.cache.made("next-version", &key)?;
         }
-        self.program_as("paramant-relay-next", "paramant-relay", &next.relay, NEXT)?;
-        self.program_as("paramant-operator-next", "paramant-operator", &next.operator, NEXT)
+        self.program_as("paramant-relay-next", "paramant-relay", &next.relay, NEXT, Form::Bundle)?;
+        for (listed, version, fault) in BROKEN {
+            let mut image = program_image("paramant-relay", &next.relay, version);
+            image.environment.push((REHEARSED.to_owned(), fault.to_owned()));
+            self.push(listed, "paramant-relay", image, Some(Form::Classic))?;
+        }
+        self.program_as("paramant-operator-next", "paramant-operator", &next.operator, NEXT, Form::Bundle)
+    }
+
+    /// The relay once more, with another digest and nobody's signature.
+    fn unsigned(&mut self, current: &Programs, build: &Build) -> Result<()> {
+        let version = build.version.as_deref().unwrap_or(env!("CARGO_PKG_VERSION"));
+        let mut image = program_image("paramant-relay", &current.relay, version);
+        image.labels.push(("org.opencontainers.image.description", "not signed".to_owned()));
+        self.push("paramant-relay-unsigned", "paramant-relay", image, None)
     }
 
     fn program(&mut self, name: &'static str, from: &Path, version: &str) -> Result<()> {
-        self.program_as(name, name, from, version)
+        self.program_as(name, name, from, version, Form::Classic)
     }
 
     /// Pushes a program under the name it has in the image, listed as `listed`.
@@ -124,41 +190,47 @@ impl Images<'_> {
         name: &'static str,
         from: &Path,
         version: &str,
+        form: Form,
     ) -> Result<()> {
-        let image = Image {
-            name,
-            title: name,
-            files: vec![File { from: from.to_path_buf(), to: format!("/{name}") }],
-            entrypoint: format!("/{name}"),
-            version: version.to_owned(),
-        };
-        self.push(listed, name, image)
+        self.push(listed, name, program_image(name, from, version), Some(form))
     }
 
-    fn push(&mut self, listed: &'static str, name: &str, image: Image) -> Result<()> {
+    fn push(&mut self, listed: &'static str, name: &str, image: Image, form: Option<Form>) -> Result<()> {
         let repository = format!("{}/{name}", self.cluster.registry);
         let mut key = format!("{repository} {} {}", image.version, image.entrypoint);
+        for (name, value) in &image.labels {
+            key.push_str(&format!(" {name}={value}"));
+        }
+        for (name, value) in &image.environment {
+            key.push_str(&format!(" {name}={value}"));
+        }
         for file in &image.files {
             key.push_str(&format!(" {}", self.content(&file.from)?));
         }
-        let reference = step(&format!("image {listed}"), |evidence| {
+        let digest = step(&format!("image {listed}"), |evidence| {
             let known = self.cache.root().join("keys").join(format!("image-{listed}.digest"));
             if self.cache.is_current(&format!("image-{listed}"), &key)
                 && let Ok(digest) = fs::read_to_string(&known)
                 && self.cluster.has_image(name, &digest)
             {
                 evidence.say(format!("{digest} (unchanged)"));
-                return Ok(format!("{repository}@{digest}"));
+                return Ok(digest);
             }
-            let tag = image.version.replace('+', "-");
+            let mut tag = image.version.replace('+', "-");
+            if form.is_none() {
+                tag.push_str("-unsigned");
+            }
             let digest =
                 image.push(self.cache, &format!("docker://{repository}:{tag}"), self.cluster.plain_http)?;
             fs::write(&known, &digest).doing(|| format!("write {}", known.display()))?;
             self.cache.made(&format!("image-{listed}"), &key)?;
             evidence.say(digest.clone());
-            Ok(format!("{repository}@{digest}"))
+            Ok(digest)
         })?;
-        self.pushed.insert(listed.to_owned(), reference);
+        if let Some(form) = form {
+            self.signer.sign(self.cache, self.cluster, name, &digest, form)?;
+        }
+        self.pushed.insert(listed.to_owned(), format!("{repository}@{digest}"));
         Ok(())
     }
 

@@ -1,16 +1,20 @@
 //! `cargo xtask …`: everything this project needs from a machine besides the toolchains, with no dependency of its own,
 //! so that the first command compiles in seconds. Each module owns one noun; only `main` prints a failure and exits.
 
+mod alerts;
 mod arguments;
 mod bench;
 mod build;
 mod cache;
+mod chart;
 mod cluster;
 mod demo;
 mod failure;
 mod fuzz;
 mod generate;
+mod gitops;
 mod images;
+mod kustomize;
 mod manifests;
 mod packages;
 mod reproduce;
@@ -32,7 +36,8 @@ const HELP: &str = "\
 usage: cargo xtask COMMAND
 
   demo [--down]             a cluster, the operator, relays, verified transfers; leaves it running (--down removes it)
-  test [--fast] [SCENARIO…] everything that is checked; --fast stops before the cluster, names run only those
+  test [--fast] [SCENARIO…] everything that is checked; --fast stops before the cluster, names run only those,
+                            --manifests only the chart, config/, alerts and health scripts
   bench NAME|all            figures of a release build
   fuzz [TARGET] [--seconds N]
                             the fuzz targets under libFuzzer, a minute each unless N says otherwise

@@ -1,10 +1,12 @@
-//! What outside programs say about the manifests, without a cluster: helm about the chart, kubeconform about what it renders.
+//! What outside programs say about the manifests, without a cluster: helm about the chart, kubeconform about what it renders in
+//! every shape, and about the samples.
 //! kube-score and the children of a relay are judged on the cluster, by the scenarios.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::cache::Cache;
+use crate::chart;
 use crate::failure::{Doing, Result, fail};
 use crate::generate;
 use crate::run::Run;
@@ -32,8 +34,9 @@ pub(crate) fn conform(cache: &Cache, evidence: &Evidence) -> Result<()> {
         ));
     }
     let chart = write(&folder.join("chart.yaml"), &rendered)?;
-    let samples = cache.checkout().join("config/samples");
-    evidence.say(kubeconform(cache, &schemas).arg("-summary").arg(&chart).arg(&samples).output()?);
+    let places =
+        ["config/samples", "config/install.yaml", chart::SNAPSHOTS].map(|it| cache.checkout().join(it));
+    evidence.say(kubeconform(cache, &schemas).arg("-summary").arg(&chart).args(&places).output()?);
     Ok(())
 }
 
@@ -50,7 +53,8 @@ fn kubeconform(cache: &Cache, schemas: &Path) -> Run {
     Run::new(cache.bin().join("kubeconform")).args([
         "-strict",
         "-skip",
-        "Kustomization",
+        // Other people's kinds.
+        "Kustomization,PodMonitor,ServiceMonitor,PrometheusRule",
         "-schema-location",
         &location,
     ])

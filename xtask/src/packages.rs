@@ -36,8 +36,18 @@ const BROWSER: &[Package] = &[
     Package { name: "chromium", proof: Proof::Program("chromium") },
     Package { name: "chromium-driver", proof: Proof::Program("chromedriver") },
 ];
-/// For the tests of the workspace: the log's makes single system calls fail.
-const FOR_TESTS: &[Package] = &[Package { name: "strace", proof: Proof::Program("strace") }];
+/// For the tests of the workspace: the log's make single system calls fail, the operator's ask a real registry.
+const FOR_TESTS: &[Package] = &[
+    Package { name: "strace", proof: Proof::Program("strace") },
+    Package { name: "docker-registry", proof: Proof::Program("docker-registry") },
+];
+
+/// What judges the alerts, and runs the health scripts for Argo CD.
+const FOR_MANIFESTS: &[Package] = &[
+    Package { name: "prometheus", proof: Proof::Program("promtool") },
+    // The version whose language Argo CD's interpreter speaks.
+    Package { name: "lua5.1", proof: Proof::Program("lua5.1") },
+];
 
 impl Package {
     fn is_there(&self) -> bool {
@@ -67,6 +77,11 @@ pub(crate) fn browser(cache: &Cache) -> Result<PathBuf> {
 /// Installs what the tests of the workspace miss.
 pub(crate) fn ensure_for_tests(cache: &Cache) -> Result<()> {
     install(cache, FOR_TESTS)
+}
+
+/// Installs what the checks of the manifests miss.
+pub(crate) fn ensure_for_manifests(cache: &Cache) -> Result<()> {
+    install(cache, FOR_MANIFESTS)
 }
 
 fn install(cache: &Cache, wanted: &[Package]) -> Result<()> {

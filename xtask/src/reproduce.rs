@@ -8,6 +8,8 @@ use crate::arguments::Arguments;
 use crate::build::{Build, OPERATOR, Program, RELAY};
 use crate::cache::{Cache, make_directory};
 use crate::failure::{Doing, Result, fail};
+use crate::images::is_rehearsed;
+use crate::images::labels;
 use crate::images::layer::{File, Image};
 use crate::packages;
 use crate::run::Run;
@@ -70,7 +72,7 @@ fn build(cache: &Cache, source: &Path, target: &Path, programs: &[Program]) -> R
     step(&format!("release build in {}", source.display()), |evidence| {
         let log = cache.log("reproduce");
         let _ = fs::remove_file(&log);
-        let folder = Build { release: true, version: None }.programs(source, target, &log, programs)?;
+        let folder = Build { release: true, ..Build::default() }.programs(source, target, &log, programs)?;
         let digests = programs
             .iter()
             .map(|program| digest(cache, &folder, target, program))
@@ -81,12 +83,19 @@ fn build(cache: &Cache, source: &Path, target: &Path, programs: &[Program]) -> R
 }
 
 fn digest(cache: &Cache, folder: &Path, target: &Path, program: &Program) -> Result<String> {
+    let from = folder.join(program.binary);
+    let relay = program.binary == RELAY.binary;
+    if relay {
+        is_rehearsed(&from, false)?;
+    }
     let image = Image {
         name: program.binary,
         title: program.binary,
-        files: vec![File { from: folder.join(program.binary), to: format!("/{}", program.binary) }],
+        files: vec![File { from: from.clone(), to: format!("/{}", program.binary) }],
         entrypoint: format!("/{}", program.binary),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        labels: labels::of(&from),
+        environment: Vec::new(),
     };
     let to = target.join(format!("{}.image", program.binary));
     image.push(cache, &format!("oci:{}", to.display()), true)

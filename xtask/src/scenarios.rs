@@ -1,10 +1,10 @@
-//! What `demo`, `test` and `bench` share: everything a scenario needs is made ready, then `paramant-e2e` is run with the places
+//! What `demo`, `test` and `bench operator-…` share: everything a scenario needs is made ready, then `paramant-e2e` is run with the places
 //! in its environment. Nothing else of this program talks to a scenario.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::build::{Build, debug_folder, program};
+use crate::build::{Build, program};
 use crate::cache::Cache;
 use crate::cluster::{self, Choice, Cluster};
 use crate::failure::Result;
@@ -13,7 +13,22 @@ use crate::step::step;
 use crate::{images, packages, sdk, tools};
 
 /// Our own programs that scenarios run on this machine.
-const PROGRAMS: &[&str] = &["paramant-e2e", "paramant", "paramant-relay"];
+const PROGRAMS: &[&str] =
+    &["paramant-e2e", "paramant", "paramant-relay", "paramant-operator", "kubectl-paramant"];
+
+/// What is made ready beyond what the demo needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum For {
+    /// What a newcomer runs first.
+    Demo,
+    /// Tests, with judges and variants of the images.
+    Tests,
+    /// Figures of images of a release build, or of one for development. What measures them is always the latter.
+    Bench {
+        /// Which.
+        release: bool,
+    },
+}
 
 /// Everything a scenario needs.
 #[derive(Debug)]
@@ -24,19 +39,24 @@ pub(crate) struct Ready {
     programs: PathBuf,
 }
 
-/// Makes everything ready; `tests` asks for what only tests use, too.
-pub(crate) fn prepare(cache: &Cache, choice: Choice, tests: bool) -> Result<Ready> {
+/// Makes everything ready.
+pub(crate) fn prepare(cache: &Cache, choice: Choice, purpose: For) -> Result<Ready> {
+    let build = Build { release: purpose == For::Bench { release: true }, ..Build::default() };
     packages::ensure(cache)?;
     let cluster = cluster::ensure(cache, choice)?;
     tools::helm(cache)?;
     // The demo should not wait for judges that only tests call.
-    let judged: &[_] = if tests { &[tools::KUBECONFORM, tools::KUBE_SCORE, tools::LITEWITNESS] } else { &[] };
+    let judged: &[_] = match purpose {
+        For::Demo => &[],
+        For::Tests => &[tools::KUBECONFORM, tools::KUBE_SCORE, tools::LITEWITNESS],
+        For::Bench { .. } => &[tools::KWOK],
+    };
     for tool in judged {
         tools::published(cache, *tool)?;
     }
     tools::judges(cache)?;
     let python = sdk::python(cache)?;
-    let images = images::push(cache, &cluster, &Build::default(), tests)?;
+    let images = images::push(cache, &cluster, &build, purpose == For::Tests)?;
     // Last, because the variants above leave programs of another version behind.
     let programs = step("compile the programs that scenarios run", |_| {
         let names: Vec<_> = PROGRAMS.iter().map(|name| program(name)).collect();
@@ -60,9 +80,10 @@ impl Ready {
             .env("PARAMANT_KUBECONFIG", &self.cluster.kubeconfig)
             .env("PARAMANT_KUBECTL", cache.bin().join("kubectl"))
             .env("PARAMANT_PROGRAMS", cache.bin())
-            .env("PARAMANT_BINARIES", debug_folder(cache))
+            .env("PARAMANT_BINARIES", &self.programs)
             .env("PARAMANT_SDK_PYTHON", &self.python)
             .env("PARAMANT_IMAGES", &self.images)
+            .env("PARAMANT_RELEASE_KEY", images::signing::public_key(cache))
             .env("PARAMANT_REGISTRY", &self.cluster.registry)
             .env(
                 "PARAMANT_PLAIN_HTTP_REGISTRIES",
@@ -73,6 +94,11 @@ impl Ready {
             Some(log) => run.env("PARAMANT_AUDIT_LOG", log),
             None => run,
         }
+    }
+
+    /// The folder of our own programs.
+    pub(crate) fn programs(&self) -> &Path {
+        &self.programs
     }
 
     /// The cluster everything runs on.

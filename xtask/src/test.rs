@@ -11,7 +11,7 @@ use crate::failure::{Failure, Result, fail};
 use crate::run::Run;
 use crate::step::{Evidence, step};
 use crate::test_log::{self, Counted};
-use crate::{generate, manifests, packages, scenarios, sdk, tools};
+use crate::{alerts, chart, generate, gitops, kustomize, manifests, packages, scenarios, sdk, tools};
 
 /// Packages that may not be compiled, however they come in.
 const FORBIDDEN: &[&str] = &["ring", "openssl", "openssl-sys", "native-tls"];
@@ -27,10 +27,11 @@ const LIMIT: Duration = Duration::from_secs(45 * 60);
 
 const CARGO_DENY: &str = "0.20.2";
 
-/// `cargo xtask test [--fast] [--context NAME] [SCENARIO…]`. Returns whether all passed; what failed has been told.
+/// `cargo xtask test [--fast|--manifests] [--context NAME] [SCENARIO…]`. Returns whether all passed; what failed has been told.
 pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<bool> {
     let started = Instant::now();
-    let fast = arguments.flag("--fast");
+    let only_manifests = arguments.flag("--manifests");
+    let fast = arguments.flag("--fast") || only_manifests;
     let choice = cluster::choose(&mut arguments)?;
     let scenarios = arguments.words()?;
     let mut ladder = Ladder { cache, passed: 0, failed: Vec::new() };
@@ -38,7 +39,9 @@ pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<bool> {
     // Who names scenarios works on them and wants nothing else.
     if scenarios.is_empty() {
         let kubernetes = if fast || !choice.is_own() { None } else { tools::kubernetes_meanwhile(cache) };
-        ladder.source();
+        if !only_manifests {
+            ladder.source();
+        }
         if let Some(building) = kubernetes {
             ladder.rung("Kubernetes, built beside the checks above", |_, _| {
                 building.join().unwrap_or_else(|_| fail("the thread that builds it panicked"))
@@ -97,6 +100,7 @@ impl Ladder<'_> {
             tools::judges(ladder.cache)?;
             tools::published(ladder.cache, tools::LITEWITNESS)?;
             tools::published(ladder.cache, tools::TOXIPROXY)?;
+            tools::published(ladder.cache, tools::COSIGN)?;
             python = Some(sdk::python(ladder.cache)?);
             match packages::ensure_for_tests(ladder.cache) {
                 // A test that lacks its program says so; only CI may not do without.
@@ -167,13 +171,19 @@ impl Ladder<'_> {
             evidence.say(told.trim_start_matches("vectors: ok: ").to_owned());
             Ok(())
         });
+        self.rung("chart: values that are right and wrong", |ladder, evidence| {
+            chart::check(ladder.cache, evidence)
+        });
+        self.rung("kustomize", |ladder, evidence| kustomize::check(ladder.cache, evidence));
+        self.rung("alerts and dashboard", |ladder, evidence| alerts::check(ladder.cache, evidence));
+        self.rung("health for Argo CD", |ladder, evidence| gitops::check(ladder.cache, evidence));
         self.rung("helm lint", |ladder, _| manifests::lint(ladder.cache));
         self.rung("kubeconform", |ladder, evidence| manifests::conform(ladder.cache, evidence));
     }
 
     fn cluster(&mut self, choice: Choice, names: &[String]) {
         // No line of its own: each part of it prints one.
-        let ready = match scenarios::prepare(self.cache, choice, true) {
+        let ready = match scenarios::prepare(self.cache, choice, scenarios::For::Tests) {
             Ok(ready) => ready,
             Err(failure) => return self.lost("preparing the cluster", &failure),
         };

@@ -38,11 +38,15 @@ pub(crate) const KUBE_SCORE: Published = Published {
     package: "github.com/zegl/kube-score/cmd/kube-score",
     version: "v1.20.0",
 };
+/// The version that kubectl carries.
+pub(crate) const KUSTOMIZE: Published =
+    Published { name: "kustomize", package: "sigs.k8s.io/kustomize/kustomize/v5", version: "v5.7.1" };
 /// A witness of the public kind; the program `judge-witness` runs it. Newer ones ask for a newer Go.
 pub(crate) const LITEWITNESS: Published =
     Published { name: "litewitness", package: "filippo.io/torchwood/cmd/litewitness", version: "v0.9.0" };
 /// Thousands of fake nodes and pods against a real API server, for the operator's numbers.
-const KWOK: Published = Published { name: "kwok", package: "sigs.k8s.io/kwok/cmd/kwok", version: "v0.7.0" };
+pub(crate) const KWOK: Published =
+    Published { name: "kwok", package: "sigs.k8s.io/kwok/cmd/kwok", version: "v0.7.0" };
 
 /// Lines that cut, delay and shred what passes.
 pub(crate) const TOXIPROXY: Published = Published {
@@ -50,6 +54,10 @@ pub(crate) const TOXIPROXY: Published = Published {
     package: "github.com/Shopify/toxiproxy/v2/cmd/server",
     version: "v2.12.0",
 };
+
+/// Signs images, and judges signatures beside the operator. Newer ones ask for a newer Go.
+pub(crate) const COSIGN: Published =
+    Published { name: "cosign", package: "github.com/sigstore/cosign/v2/cmd/cosign", version: "v2.6.2" };
 
 /// Load for a log, of the makers of Tessera.
 pub(crate) const HAMMER: Published = Published {
@@ -62,7 +70,7 @@ pub(crate) const HAMMER: Published = Published {
 pub(crate) fn all(cache: &Cache) -> Result<()> {
     kubernetes(cache)?;
     helm(cache)?;
-    for tool in [KUBECONFORM, KUBE_SCORE, LITEWITNESS, KWOK, TOXIPROXY, HAMMER] {
+    for tool in [KUBECONFORM, KUSTOMIZE, KUBE_SCORE, LITEWITNESS, KWOK, TOXIPROXY, HAMMER, COSIGN] {
         published(cache, tool)?;
     }
     judges(cache)
@@ -82,8 +90,12 @@ pub(crate) fn published(cache: &Cache, tool: Published) -> Result<PathBuf> {
             .env("GOBIN", cache.bin())
             .log(cache.log(&format!("build-{}", tool.name)))
             .done()?;
-        // Go names a program after the last part of its package.
-        let built = cache.bin().join(tool.package.rsplit('/').next().unwrap_or(tool.name));
+        // Go names a program after the last part of its package that is no version.
+        let is_version = |part: &&str| {
+            part.strip_prefix('v').is_some_and(|number| number.chars().all(|digit| digit.is_ascii_digit()))
+        };
+        let last = tool.package.rsplit('/').find(|part| !is_version(part));
+        let built = cache.bin().join(last.unwrap_or(tool.name));
         if built != path {
             fs::rename(&built, &path).doing(|| format!("write {}", path.display()))?;
         }

@@ -32,3 +32,18 @@ app.kubernetes.io/instance: {{ .Release.Name }}
   name: {{ include "paramant-operator.serviceAccount" . }}
   namespace: {{ .Release.Namespace }}
 {{- end }}
+
+{{- /* The trusted keys in one file, each under its name. */ -}}
+{{- define "paramant-operator.releaseKeys" -}}
+{{- range .Values.verification.keys }}
+# {{ .name }}
+{{ .pem | trim }}
+{{ end }}
+{{- end }}
+
+{{- /* Something, if the pod mounts anything. */ -}}
+{{- define "paramant-operator.mounts" -}}
+{{- if or .Values.registry.existingSecret .Values.registry.caConfigMap .Values.verification.keys -}}
+true
+{{- end -}}
+{{- end }}

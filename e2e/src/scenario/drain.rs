@@ -8,16 +8,32 @@ use super::fixture::Fixture;
 use crate::{bed::Bed, demo::patch_drain, relay::random_blob, steps::Seen, steps::seen};
 
 /// How often drain is switched on; the 99th percentile of so many is the slowest but one.
-const TOGGLES: usize = 100;
+pub(crate) const TOGGLES: usize = 100;
 
 pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
-    let fixture = Fixture::new(bed, "drain")?;
+    let delays = toggle(bed, "drain", TOGGLES)?;
+    let at = |share: usize| {
+        delays.get((delays.len() * share / 100).min(delays.len() - 1)).copied().unwrap_or_default()
+    };
+    seen(
+        (),
+        format!(
+            "{TOGGLES} toggles, patch response to first 503: median {} ms, p99 {} ms",
+            at(50).as_millis(),
+            at(99).as_millis()
+        ),
+    )
+}
+
+/// Switches the drain of a relay on and off; answers the delays from the answer to the first 503, sorted.
+pub(crate) fn toggle(bed: &Bed, namespace: &str, toggles: usize) -> Result<Vec<Duration>> {
+    let fixture = Fixture::new(bed, namespace)?;
     // Asking in a tight loop is the measurement; the usual rate would refuse it.
     fixture.apply("health", "  limits: { requestsPerMinute: 100000 }\n")?;
     fixture.ready("health")?;
     let relay = fixture.connect("health")?;
-    let mut delays = Vec::with_capacity(TOGGLES);
-    for toggle in 0..TOGGLES {
+    let mut delays = Vec::with_capacity(toggles);
+    for toggle in 0..toggles {
         let (bytes, digest) = random_blob(512)?;
         let (status, body) = relay.upload(&bytes, &digest)?;
         if status != 200 {
@@ -33,17 +49,7 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
         until(&relay, 200)?;
     }
     delays.sort();
-    let at = |share: usize| {
-        delays.get((delays.len() * share / 100).min(delays.len() - 1)).copied().unwrap_or_default()
-    };
-    seen(
-        (),
-        format!(
-            "{TOGGLES} toggles, patch response to first 503: median {} ms, p99 {} ms",
-            at(50).as_millis(),
-            at(99).as_millis()
-        ),
-    )
+    Ok(delays)
 }
 
 /// Uploads until the answer has this status; answers how long that took.

@@ -9,7 +9,8 @@ use std::{path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail};
 
-use super::{auditors, fixture::Fixture, fixture::READY, operator_away::signal};
+use super::{auditors, fixture::Fixture, fixture::READY};
+use crate::host::signal;
 use crate::{
     bed::Bed,
     process::wait_for,

@@ -9,8 +9,6 @@ use anyhow::{Context, Result, bail};
 use super::fixture::Fixture;
 use crate::{bed::Bed, process, steps::Seen, steps::seen};
 
-const TABLE: &str = "paramant_e2e";
-
 pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     let fixture = Fixture::new(bed, "network")?;
     let relay = fixture.relay("health")?;
@@ -30,23 +28,26 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     seen((), format!("planted datagram counted ({planted}), then 0 new flows over 20 transfers and 20 s"))
 }
 
-/// An nftables table of our own that counts what an address originates.
-pub(super) struct Counter;
+/// An nftables table of our own that counts what an address originates; named after it, since another may count beside it.
+pub(super) struct Counter {
+    table: String,
+}
 
 impl Counter {
     pub(super) fn new(address: &str) -> Result<Self> {
-        nft(&["delete", "table", "inet", TABLE]).ok();
+        let table = format!("paramant_e2e_{}", address.replace(['.', ':'], "_"));
+        nft(&["delete", "table", "inet", &table]).ok();
         let rules = format!(
-            "table inet {TABLE} {{\n chain out {{\n  type filter hook prerouting priority raw + 10; policy accept;\n }}\n chain new {{\n  type filter hook prerouting priority mangle; policy accept;\n  ip saddr {address} ct state new,invalid,untracked counter\n }}\n}}\n"
+            "table inet {table} {{\n chain out {{\n  type filter hook prerouting priority raw + 10; policy accept;\n }}\n chain new {{\n  type filter hook prerouting priority mangle; policy accept;\n  ip saddr {address} ct state new,invalid,untracked counter\n }}\n}}\n"
         );
         let mut command = Command::new("nft");
         command.args(["-f", "-"]);
         process::run(&mut command, Some(&rules), Duration::from_secs(10))?.success("nft -f -")?;
-        Ok(Counter)
+        Ok(Counter { table })
     }
 
     pub(super) fn read(&self) -> Result<u64> {
-        let text = nft(&["list", "chain", "inet", TABLE, "new"])?;
+        let text = nft(&["list", "chain", "inet", &self.table, "new"])?;
         let packets = text.split("packets ").nth(1).and_then(|rest| rest.split(' ').next());
         packets.and_then(|number| number.parse().ok()).with_context(|| format!("no counter in: {text}"))
     }
@@ -66,7 +67,7 @@ impl Counter {
 
 impl Drop for Counter {
     fn drop(&mut self) {
-        nft(&["delete", "table", "inet", TABLE]).ok();
+        nft(&["delete", "table", "inet", &self.table]).ok();
     }
 }
 

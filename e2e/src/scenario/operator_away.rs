@@ -1,12 +1,18 @@
 //! The operator dies, and the API server goes away for a minute: relays go on, and everything heals by itself.
 
-use std::{fs, time::Duration, time::Instant};
+use std::{time::Duration, time::Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use super::fixture::Fixture;
 use crate::{
-    bed::Bed, demo::patch_drain, process, process::wait_for, relay::Relay, steps::Seen, steps::seen,
+    bed::Bed,
+    demo::patch_drain,
+    host::{component_pid, operator_pid, signal},
+    process::wait_for,
+    relay::Relay,
+    steps::Seen,
+    steps::seen,
 };
 
 pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
@@ -78,39 +84,4 @@ fn caught_up(fixture: &Fixture<'_>) -> Result<()> {
             Err(format!("generation {wanted}, observed {seen}, drain {drain}"))
         })
     })
-}
-
-/// The operator's process on this machine.
-fn operator_pid() -> Result<String> {
-    wait_for("the operator's process", Duration::from_secs(60), || {
-        Ok(find(|command| command.starts_with("/paramant-operator"))
-            .context("it does not run")
-            .map_err(|e| e.to_string()))
-    })
-}
-
-/// A process of the test bed's control plane, by the name it was started with.
-fn component_pid(name: &str) -> Result<String> {
-    find(|command| {
-        command.split('\0').take(2).any(|word| word == name || word.ends_with(&format!("/{name}")))
-    })
-    .with_context(|| format!("found no {name} on this machine"))
-}
-
-fn find(wanted: impl Fn(&str) -> bool) -> Option<String> {
-    fs::read_dir("/proc")
-        .ok()?
-        .filter_map(Result::ok)
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .find(|pid| {
-            pid.bytes().all(|byte| byte.is_ascii_digit())
-                && fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|command| wanted(&command))
-        })
-}
-
-/// Sends a signal to a process of this machine.
-pub(super) fn signal(pid: &str, name: &str) -> Result<()> {
-    let mut command = std::process::Command::new("kill");
-    command.args(["-s", name, pid]);
-    process::run(&mut command, None, Duration::from_secs(5))?.success("kill").map(drop)
 }

@@ -17,11 +17,6 @@ const UNUSED: &[(&str, &str)] = &[
         "update paramantrelays/finalizers.paramant.app",
         "asked for by the admission of owner references, never a request",
     ),
-    (
-        "delete statefulsets.apps",
-        "volume growth remakes a StatefulSet around its pod; the test bed's class cannot grow",
-    ),
-    ("patch persistentvolumeclaims.", "volume growth and retention; the test bed's class cannot grow"),
     ("list httproutes.gateway.networking.k8s.io", "the test bed has no Gateway API"),
     ("watch httproutes.gateway.networking.k8s.io", "the test bed has no Gateway API"),
     ("create httproutes.gateway.networking.k8s.io", "the test bed has no Gateway API"),

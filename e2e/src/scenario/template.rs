@@ -83,7 +83,12 @@ pub(crate) struct Pod {
 
 /// The relay's pod now.
 pub(crate) fn pod(fixture: &Fixture<'_>) -> Result<Pod> {
-    let object = fixture.bed.get(&fixture.namespace, "pod/health-0")?;
+    pod_of(fixture, "health")
+}
+
+/// The pod of the relay with this name.
+pub(crate) fn pod_of(fixture: &Fixture<'_>, relay: &str) -> Result<Pod> {
+    let object = fixture.bed.get(&fixture.namespace, &format!("pod/{relay}-0"))?;
     let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     Ok(Pod {
         uid: text("/metadata/uid"),
@@ -92,7 +97,7 @@ pub(crate) fn pod(fixture: &Fixture<'_>) -> Result<Pod> {
     })
 }
 
-fn evict(fixture: &Fixture<'_>) -> Result<()> {
+pub(crate) fn evict(fixture: &Fixture<'_>) -> Result<()> {
     let body = format!(
         "{{\"apiVersion\":\"policy/v1\",\"kind\":\"Eviction\",\"metadata\":{{\"name\":\"health-0\",\"namespace\":\"{}\"}}}}",
         fixture.namespace
@@ -103,7 +108,7 @@ fn evict(fixture: &Fixture<'_>) -> Result<()> {
 }
 
 /// Waits until another pod than `uid` is ready.
-fn replaced(fixture: &Fixture<'_>, uid: &str) -> Result<Pod> {
+pub(crate) fn replaced(fixture: &Fixture<'_>, uid: &str) -> Result<Pod> {
     wait_for("a new pod that is ready", READY, || {
         let object = fixture.bed.get(&fixture.namespace, "pod/health-0")?;
         let now = pod(fixture)?;

@@ -1,45 +1,52 @@
 //! The operator's own certificate authority: by it a relay knows that who dials its control port is the operator.
 //!
-//! The key lives in one Secret, by name, in the operator's own namespace; the chart creates that Secret empty and the leader
-//! fills it once, with the resourceVersion it saw as precondition, so that two leaders can never both fill it. Relays get the
-//! certificate only. The client certificate is made in memory by [`leaf`] and never stored.
+//! The key lives in one Secret, by name, in the operator's own namespace (`secret.rs`); the chart creates that Secret empty
+//! and the leader fills it once. Relays get certificates only. The client certificate is made in memory by [`leaf`] and never
+//! stored. [`rotation`] replaces the authority before it expires, or when a person asks, without a moment in which a relay
+//! would refuse the operator.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
-use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, Patch, PatchParams};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
+use sha2::{Digest as _, Sha256};
 
 use crate::sentence;
 
 pub mod leaf;
+pub mod rotation;
+mod secret;
 
-/// The Secret's name, fixed because the chart's Role names it.
-pub const SECRET: &str = "paramant-operator-ca";
-const CERTIFICATE: &str = "tls.crt";
-const KEY: &str = "tls.key";
-/// Certificates relays shall accept besides the newest: old and new during a rotation. Absent means just [`CERTIFICATE`].
-const BUNDLE: &str = "ca-bundle.pem";
-/// Ten years: replacing it is a rotation a person starts, not an expiry that surprises one.
+pub use self::secret::SECRET;
+
+/// Ten years, of which the last is for replacing it: an operator that is switched off for months still has its relays.
 const VALID_YEARS: i32 = 10;
 
-/// A loaded authority.
+/// A loaded authority, and what is published for relays to accept.
 #[derive(Clone)]
 pub struct Authority {
     inner: Arc<Inner>,
 }
 
 struct Inner {
+    signs: Pair,
+    /// Published already, and the one that signs after this.
+    next: Option<Pair>,
+    bundle_pem: String,
+    /// How many are published.
+    published: usize,
+}
+
+/// A certificate authority's certificate and key.
+struct Pair {
     certificate: CertificateDer<'static>,
     key: KeyPair,
-    bundle_pem: String,
+    certificate_pem: String,
+    expires: Timestamp,
 }
 
 /// Why there is no authority.
@@ -60,80 +67,76 @@ pub enum Error {
         /// What was wrong with it.
         why: String,
     },
+    /// What is in the Secret besides the authority that signs.
+    #[error(
+        "Secret {SECRET} holds `{key}` that is not usable ({why}); remove `ca-bundle.pem`, `next.crt`, `next.key` and `next.since`, and the replacement begins again"
+    )]
+    UnusableNext {
+        /// Which entry.
+        key: &'static str,
+        /// What was wrong with it.
+        why: String,
+    },
     /// The API server refused or did not answer.
     #[error("cannot read or fill Secret {SECRET}: {}", sentence::of_kube(.0))]
     Api(#[from] kube::Error),
+    /// The API server did not answer.
+    #[error("the API server did not answer when asked for Secret {SECRET}")]
+    Timeout,
     /// Making a key or a certificate failed.
     #[error("cannot make a certificate: {0}")]
     Make(#[from] rcgen::Error),
 }
 
-impl Authority {
-    /// Reads the Secret, filling it first when it is empty.
-    pub async fn load_or_create(secrets: &Api<Secret>, field_manager: &str) -> Result<Self, Error> {
-        // Two rounds: whoever loses the race to fill the Secret reads what the winner wrote.
-        for _ in 0..2 {
-            let secret = secrets.get_opt(SECRET).await?.ok_or(Error::NoSecret)?;
-            let data = secret.data.unwrap_or_default();
-            if data.contains_key(CERTIFICATE) || data.contains_key(KEY) {
-                return Self::from_data(&data);
-            }
-            let (certificate, key) = generate(Timestamp::now())?;
-            let patch = serde_json::json!({
-                "metadata": { "resourceVersion": secret.metadata.resource_version },
-                "data": { CERTIFICATE: ByteString(certificate.into_bytes()), KEY: ByteString(key.into_bytes()) },
-            });
-            let params =
-                PatchParams { field_manager: Some(field_manager.to_owned()), ..PatchParams::default() };
-            match secrets.patch(SECRET, &params, &Patch::Merge(patch)).await {
-                Ok(filled) => {
-                    tracing::info!("made a new certificate authority in Secret {SECRET}");
-                    return Self::from_data(&filled.data.unwrap_or_default());
-                }
-                Err(kube::Error::Api(status)) if status.code == 409 => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(Error::Unusable { key: CERTIFICATE, why: "it keeps changing".to_owned() })
-    }
+/// What is wrong with a certificate, a key, or both together.
+#[derive(Debug)]
+enum Flaw {
+    Certificate(String),
+    Key(String),
+}
 
-    fn from_data(data: &BTreeMap<String, ByteString>) -> Result<Self, Error> {
-        let text = |key: &'static str| -> Result<String, Error> {
-            let bytes =
-                data.get(key).ok_or_else(|| Error::Unusable { key, why: "it is missing".to_owned() })?;
-            String::from_utf8(bytes.0.clone())
-                .map_err(|_| Error::Unusable { key, why: "it is not text".to_owned() })
-        };
-        let certificate_pem = text(CERTIFICATE)?;
-        let bundle_pem = if data.contains_key(BUNDLE) { text(BUNDLE)? } else { certificate_pem.clone() };
-        Self::from_pem(&certificate_pem, &text(KEY)?, bundle_pem)
-    }
-
-    fn from_pem(certificate_pem: &str, key_pem: &str, bundle_pem: String) -> Result<Self, Error> {
-        let unusable = |key, why: &dyn std::fmt::Display| Error::Unusable { key, why: why.to_string() };
+impl Pair {
+    fn of(certificate_pem: &str, key_pem: &str) -> Result<Self, Flaw> {
+        let in_certificate = |why: &dyn std::fmt::Display| Flaw::Certificate(why.to_string());
         let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes())
-            .map_err(|error| unusable(CERTIFICATE, &error))?;
-        let key = KeyPair::from_pem(key_pem).map_err(|error| unusable(KEY, &error))?;
-        let parsed = x509_parser::parse_x509_certificate(&certificate)
-            .map_err(|error| unusable(CERTIFICATE, &error))?
-            .1;
+            .map_err(|error| in_certificate(&error))?;
+        let key = KeyPair::from_pem(key_pem).map_err(|error| Flaw::Key(error.to_string()))?;
+        let parsed =
+            x509_parser::parse_x509_certificate(&certificate).map_err(|error| in_certificate(&error))?.1;
         if !parsed.is_ca() {
-            return Err(unusable(CERTIFICATE, &"it is not a certificate authority's"));
+            return Err(in_certificate(&"it is not a certificate authority's"));
         }
         if parsed.public_key().subject_public_key.data.as_ref() != key.public_key_raw() {
-            return Err(unusable(KEY, &"it does not belong to the certificate"));
+            return Err(Flaw::Key("it does not belong to the certificate".to_owned()));
         }
-        for listed in CertificateDer::pem_slice_iter(bundle_pem.as_bytes()) {
-            listed.map_err(|error| unusable(BUNDLE, &error))?;
+        let expires = Timestamp::from_second(parsed.validity().not_after.timestamp())
+            .map_err(|error| in_certificate(&error))?;
+        Ok(Self { certificate, key, certificate_pem: certificate_pem.to_owned(), expires })
+    }
+}
+
+impl Authority {
+    /// Puts together what is stored. A bundle that lacks one of the two is completed.
+    fn new(signs: Pair, next: Option<Pair>, bundle_pem: Option<String>) -> Result<Self, String> {
+        let mut bundle_pem = bundle_pem.unwrap_or_default();
+        let listed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bundle_pem.as_bytes()).collect();
+        let mut listed = listed.map_err(|error| error.to_string())?;
+        for pair in std::iter::once(&signs).chain(&next) {
+            if !listed.contains(&pair.certificate) {
+                bundle_pem.insert_str(0, &pair.certificate_pem);
+                listed.push(pair.certificate.clone());
+            }
         }
-        Ok(Self { inner: Arc::new(Inner { certificate, key, bundle_pem }) })
+        Ok(Self { inner: Arc::new(Inner { signs, next, bundle_pem, published: listed.len() }) })
     }
 
     /// A fresh authority that is stored nowhere, for tests.
     #[doc(hidden)]
     pub fn ephemeral() -> Result<Self, Error> {
         let (certificate, key) = generate(Timestamp::now())?;
-        Self::from_pem(&certificate, &key, certificate.clone())
+        let flawed = |flaw: Flaw| Error::Unusable { key: "tls.crt", why: format!("{flaw:?}") };
+        let pair = Pair::of(&certificate, &key).map_err(flawed)?;
+        Self::new(pair, None, None).map_err(|why| flawed(Flaw::Certificate(why)))
     }
 
     /// What relays are told to accept, PEM.
@@ -141,8 +144,18 @@ impl Authority {
         &self.inner.bundle_pem
     }
 
+    /// SHA-256 of [`Self::bundle_pem`], as relays report it.
+    fn bundle_sha256(&self) -> String {
+        sha256(self.bundle_pem())
+    }
+
+    /// Whether the other one's certificates are signed by the same authority.
+    fn signs_as(&self, other: &Self) -> bool {
+        self.inner.signs.certificate == other.inner.signs.certificate
+    }
+
     fn issuer(&self) -> Result<Issuer<'static, &KeyPair>, Error> {
-        Ok(Issuer::from_ca_cert_der(&self.inner.certificate, &self.inner.key)?)
+        Ok(Issuer::from_ca_cert_der(&self.inner.signs.certificate, &self.inner.signs.key)?)
     }
 }
 
@@ -150,6 +163,10 @@ impl std::fmt::Debug for Authority {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Authority").finish_non_exhaustive()
     }
+}
+
+fn sha256(text: &str) -> String {
+    hex::encode(Sha256::digest(text))
 }
 
 /// A self-signed certificate and its key, both PEM.
@@ -180,43 +197,4 @@ fn set_validity(params: &mut CertificateParams, from: Date, to: Date) {
     };
     params.not_before = at(from);
     params.not_after = at(to);
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-    use super::*;
-
-    fn data(entries: &[(&str, &str)]) -> BTreeMap<String, ByteString> {
-        entries
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), ByteString(value.as_bytes().to_vec())))
-            .collect()
-    }
-
-    #[test]
-    fn a_made_authority_reads_back_and_damage_is_named() {
-        let (certificate, key) = generate(Timestamp::now()).unwrap();
-        let (_, other_key) = generate(Timestamp::now()).unwrap();
-        let whole = Authority::from_data(&data(&[(CERTIFICATE, &certificate), (KEY, &key)])).unwrap();
-        assert_eq!(whole.bundle_pem(), certificate);
-        let both = format!("{certificate}{certificate}");
-        let rotating =
-            Authority::from_data(&data(&[(CERTIFICATE, &certificate), (KEY, &key), (BUNDLE, &both)]))
-                .unwrap();
-        assert_eq!(rotating.bundle_pem(), both);
-        let damaged = [
-            (KEY, data(&[(CERTIFICATE, &certificate)])),
-            (CERTIFICATE, data(&[(KEY, &key)])),
-            (CERTIFICATE, data(&[(CERTIFICATE, "x"), (KEY, &key)])),
-            (KEY, data(&[(CERTIFICATE, &certificate), (KEY, "x")])),
-            (KEY, data(&[(CERTIFICATE, &certificate), (KEY, &other_key)])),
-        ];
-        for (expected, damaged) in damaged {
-            match Authority::from_data(&damaged) {
-                Err(Error::Unusable { key, .. }) => assert_eq!(key, expected),
-                other => panic!("expected `{expected}` to be refused, found {other:?}"),
-            }
-        }
-    }
 }

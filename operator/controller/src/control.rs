@@ -24,6 +24,7 @@ use crate::metrics::Metrics;
 use crate::queue::Wake;
 use crate::queue::worker::Queue;
 
+pub mod belief;
 pub mod events;
 pub mod exchange;
 mod farewell;
@@ -250,17 +251,14 @@ impl ControlPlane {
         present.filter_map(|(key, tasks)| Some((key.clone(), state(tasks)?))).collect()
     }
 
-    /// One line per relay for `/debug/state`.
-    pub fn summary(&self) -> BTreeMap<String, &'static str> {
-        let word = |report: &Report| match report {
-            Report::Unknown => "unknown",
-            Report::Reachable { .. } => "reachable",
-            Report::Unreachable { .. } => "unreachable",
-            Report::KeyChanged { .. } => "key-changed",
-        };
-        let relays = self.lock();
-        let present = relays.present.iter();
-        present.map(|(key, tasks)| (key.to_string(), word(&tasks.relay.known().report))).collect()
+    /// The certificates relays shall accept operators by now, PEM.
+    pub fn ca_bundle_pem(&self) -> String {
+        self.shared.leaves.authority().bundle_pem().to_owned()
+    }
+
+    /// The relays that are gone from the cluster and have not taken their last word yet.
+    pub fn parting(&self) -> Vec<RelayKey> {
+        self.lock().parting.keys().cloned().collect()
     }
 
     fn relay(&self, key: &RelayKey) -> Arc<Relay> {

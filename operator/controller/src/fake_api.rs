@@ -57,6 +57,11 @@ impl FakeApi {
         Self { client: Client::new(service, "default"), asked }
     }
 
+    /// Every request so far.
+    pub(crate) fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// `METHOD path` of every request so far.
     pub(crate) fn requests(&self) -> Vec<String> {
         let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);

@@ -35,6 +35,15 @@ pub enum Subject {
     License(RelayKey),
 }
 
+impl Subject {
+    /// Its namespace and name.
+    pub fn key(&self) -> &RelayKey {
+        match self {
+            Self::Relay(key) | Self::Policy(key) | Self::License(key) => key,
+        }
+    }
+}
+
 impl From<RelayKey> for Subject {
     fn from(key: RelayKey) -> Self {
         Self::Relay(key)

@@ -8,9 +8,11 @@
 pub mod api_client;
 pub mod authority;
 pub mod backoff;
+pub mod census;
 pub mod control;
 #[cfg(test)]
 mod fake_api;
+pub mod first_pass;
 pub mod health;
 pub mod key;
 pub mod leader;
@@ -21,6 +23,7 @@ pub mod probes;
 pub mod queue;
 pub mod reconcile;
 pub mod registry;
+pub mod release_keys;
 pub mod rights;
 pub mod run;
 pub mod schema;
@@ -28,6 +31,7 @@ pub mod sentence;
 pub mod settings;
 pub mod staleness;
 pub mod stores;
+pub mod traces;
 pub mod triggers;
 pub mod watches;
 

@@ -18,7 +18,7 @@ use crate::health::{Health, Weight};
 use crate::queue::Wake;
 use crate::rights::{self, Grant, Missing};
 use crate::schema;
-use crate::stores::{Scope, World};
+use crate::stores::{Scope, Stores, World};
 use crate::watches::Watches;
 
 mod gateway;
@@ -77,8 +77,15 @@ async fn check_schema(client: &Client, health: &Health, fit: &Fit) -> bool {
     fit.holds()
 }
 
-/// Waits until every one of `grants` is there.
-pub async fn granted(client: &Client, scope: &Scope, grants: &[Grant], health: &Health, weight: Weight) {
+/// Waits until every one of `grants` is there. Says whether one had been missing.
+pub async fn granted(
+    client: &Client,
+    scope: &Scope,
+    grants: &[Grant],
+    health: &Health,
+    weight: Weight,
+) -> bool {
+    let mut lacked = false;
     let topic = format!("rights in {scope}");
     let mut asked: Vec<Grant> = grants.to_vec();
     loop {
@@ -86,7 +93,7 @@ pub async fn granted(client: &Client, scope: &Scope, grants: &[Grant], health: &
             Ok(missing) => match missing.first() {
                 None if asked.len() == grants.len() => {
                     health.resolve(&topic);
-                    return;
+                    return lacked;
                 }
                 None => {
                     asked = grants.to_vec();
@@ -94,6 +101,7 @@ pub async fn granted(client: &Client, scope: &Scope, grants: &[Grant], health: &
                 }
                 // Each question is a request: until the first of them is answered otherwise, the rest need not be asked.
                 Some(first) if asked.len() == grants.len() => {
+                    lacked = true;
                     asked = vec![first.grant];
                     let sentence = format!(
                         "this operator lacks rights in {scope}: {}; install the chart's roles",
@@ -143,5 +151,19 @@ pub async fn watch_scope(watches: Watches, scope: Scope, world: World) {
         while tasks.join_next().await.is_some() {}
         tracing::error!(%scope, "all watches of a scope ended");
     };
-    tokio::join!(watching, gateway.keep_looking(stores, world));
+    let rights = keep_rights(&watches, &scope, &stores);
+    tokio::join!(watching, rights, gateway.keep_looking(stores.clone(), world));
+}
+
+/// Asks for the rights again whenever a write was forbidden, and wakes everything once they are back. Never returns. A quota or
+/// an admission policy forbids too, so it is not asked more often than for rights that are missing.
+async fn keep_rights(watches: &Watches, scope: &Scope, stores: &Stores) {
+    let Watches { client, health, weight, queue, .. } = watches;
+    loop {
+        stores.forbidden.notified().await;
+        if granted(client, scope, rights::IN_SCOPE, health, *weight).await {
+            stores.subjects().into_iter().for_each(|subject| queue.wake(subject, Wake::Now));
+        }
+        sleep(jittered(RIGHTS_RETRY)).await;
+    }
 }

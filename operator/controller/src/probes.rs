@@ -20,11 +20,11 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
-use crate::control::ControlPlane;
 use crate::health::Health;
 use crate::leader::election::Leadership;
 use crate::metrics::Metrics;
 use crate::queue::worker::Queue;
+use crate::reconcile::Reconciler;
 
 /// A kubelet, a metrics scraper, and a person.
 const MAX_CONNECTIONS: usize = 32;
@@ -44,8 +44,8 @@ pub struct Pages {
     pub queue: Queue,
     /// Who leads.
     pub leadership: Leadership,
-    /// The relays' tasks, while leading.
-    pub control: Arc<Mutex<Option<ControlPlane>>>,
+    /// What is believed of relays, while leading.
+    pub reconciler: Arc<Mutex<Option<Reconciler>>>,
 }
 
 /// Opens the port. A host whose kernel has no IPv6 knows no `[::]`; every address is then every IPv4 address.
@@ -120,8 +120,9 @@ async fn metrics(State(pages): State<Pages>) -> Response {
 
 async fn state(State(pages): State<Pages>) -> Json<Value> {
     let (due, known) = pages.queue.lengths();
-    let relays =
-        pages.control.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(ControlPlane::summary);
+    // Out of the lock first: what is asked next takes locks of its own.
+    let reconciler = pages.reconciler.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let relays = reconciler.as_ref().map(Reconciler::known);
     let watches: std::collections::BTreeMap<_, _> = pages
         .health
         .freshness()
@@ -147,6 +148,46 @@ mod tests {
     use tokio::net::TcpStream;
 
     use super::*;
+
+    fn pages(reconciler: Option<Reconciler>) -> Pages {
+        let standing = crate::leader::election::Standing::Leader { epoch: 7, renewed: Instant::now() };
+        let freshness = crate::staleness::Freshness::default();
+        freshness.track("/api/v1/pods");
+        Pages {
+            health: Health::new(freshness),
+            metrics: Metrics::new().unwrap(),
+            queue: Queue::default(),
+            leadership: Leadership::fixed(standing),
+            reconciler: Arc::new(Mutex::new(reconciler)),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_state_shows_leader_queue_watches_and_relays_and_no_secret() {
+        let pages = pages(Some(crate::reconcile::that_knows_one_relay()));
+        pages.health.report("rights:a", crate::health::Weight::Degraded, "no right to list pods in a");
+        let Json(state) = state(State(pages)).await;
+        assert_eq!(
+            (&state["leader"], &state["epoch"], &state["ready"]),
+            (&json!(true), &json!(7), &json!(true))
+        );
+        assert_eq!(state["reasons"]["rights:a"]["weight"], "degraded");
+        assert_eq!(state["watchAgeSeconds"], json!({ "/api/v1/pods": 0 }));
+        assert_eq!(state["queue"], json!({ "due": 0, "known": 0 }));
+        assert_eq!(state["relays"]["n/health"]["phase"], "Updating");
+        // The authority's key and bundle are within reach of what is printed.
+        let text = state.to_string();
+        assert!(
+            text.contains("relayUid") && !text.contains("-----BEGIN") && !text.contains("caBundle"),
+            "{text}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_follower_shows_no_relay() {
+        let Json(state) = state(State(pages(None))).await;
+        assert_eq!(state["relays"], json!({}));
+    }
 
     #[tokio::test]
     async fn every_address_is_reached_by_ipv4_whether_the_host_has_ipv6_or_not() {

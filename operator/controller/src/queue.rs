@@ -171,6 +171,11 @@ impl<K: Ord + Clone> Schedule<K> {
         self.running + self.order.iter().take_while(|(due, _)| *due <= now).count()
     }
 
+    /// How one key stands: whether it runs, when it is due, and how often it failed in a row. `None` if it is not known.
+    pub fn standing(&self, key: &K) -> Option<(bool, Option<Instant>, u32)> {
+        self.entries.get(key).map(|entry| (entry.running, entry.due(), entry.failures))
+    }
+
     /// How many keys are known.
     pub fn known(&self) -> usize {
         self.entries.len()

@@ -15,11 +15,13 @@ use kube::{Client, Resource};
 use paramant_operator_core::{Context, decide};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tracing::Instrument as _;
 
 use self::expect::Expectations;
 use self::going::Going;
 use self::refusals::Refusals;
 use self::rivalry::Rivalries;
+use self::told::Told;
 use crate::backoff::jittered;
 use crate::control::ControlPlane;
 use crate::control::keys::TokenKeys;
@@ -28,11 +30,13 @@ use crate::leader::election::Leadership;
 use crate::metrics::Metrics;
 use crate::queue::worker::Queue;
 use crate::queue::{Outcome, Wake};
-use crate::registry::Resolver;
+use crate::registry::inspector::Inspector;
+use crate::registry::resolver::Resolver;
 use crate::stores::World;
 use crate::{FIELD_MANAGER, sentence};
 
 mod act;
+pub mod belief;
 mod expect;
 mod foreign;
 mod going;
@@ -42,6 +46,7 @@ mod refusals;
 mod rivalry;
 mod standing;
 mod status;
+mod told;
 
 /// Everything a pass needs; cheap to clone.
 #[derive(Clone)]
@@ -54,6 +59,7 @@ struct Inner {
     world: World,
     control: ControlPlane,
     resolver: Resolver,
+    inspector: Inspector,
     queue: Queue,
     leadership: Leadership,
     metrics: Metrics,
@@ -64,6 +70,7 @@ struct Inner {
     going: Going,
     rivalries: Rivalries,
     refusals: Refusals,
+    told: Told,
 }
 
 /// The parts a [`Reconciler`] is made of.
@@ -76,6 +83,8 @@ pub struct Parts {
     pub control: ControlPlane,
     /// The registries' tasks.
     pub resolver: Resolver,
+    /// Who looks at signatures.
+    pub inspector: Inspector,
     /// Whom to wake.
     pub queue: Queue,
     /// Whether we may write.
@@ -123,6 +132,7 @@ impl Reconciler {
             world,
             control,
             resolver,
+            inspector,
             queue,
             leadership,
             metrics,
@@ -137,6 +147,7 @@ impl Reconciler {
             world,
             control,
             resolver,
+            inspector,
             queue,
             leadership,
             metrics,
@@ -147,12 +158,18 @@ impl Reconciler {
             going,
             rivalries,
             refusals: Refusals::default(),
+            told: Told::default(),
         };
         Self { inner: Arc::new(inner) }
     }
 
     /// One pass.
     pub async fn run(self, subject: Subject) -> Outcome {
+        let span = tracing::info_span!("reconcile", %subject, outcome = tracing::field::Empty);
+        self.pass(subject).instrument(span).await
+    }
+
+    async fn pass(self, subject: Subject) -> Outcome {
         let timer = self.inner.metrics.reconcile_seconds.start_timer();
         let ended = match &subject {
             Subject::Relay(key) => self.inner.relay(key).await,
@@ -173,6 +190,7 @@ impl Reconciler {
             }
         };
         timer.observe_duration();
+        tracing::Span::current().record("outcome", label);
         self.inner.metrics.reconciles.with_label_values(&[label]).inc();
         outcome
     }
@@ -194,18 +212,22 @@ impl Inner {
         let context = Context {
             gateway_api: stores.http_routes.is_some(),
             token_keys: self.token_keys.current(),
+            ca_bundle_pem: self.control.ca_bundle_pem(),
             ..self.context.clone()
         };
         let decision = decide(&seen, &context, Timestamp::now());
         if let Some(image) = &decision.resolve {
             self.resolver.want(key, image);
         }
+        if let Some(question) = &decision.inspect {
+            self.inspector.want(key, question);
+        }
         let transition =
             self.write_status(key, &*seen.relay, seen.relay.status.as_ref(), &decision.status).await?;
         let acted = self.act(key, &seen, &decision).await;
         // The status is stored, so this transition will not be seen again: it is told whatever became of the acts.
         if transition {
-            self.announce(key, &seen.relay, &decision.events).await;
+            self.announce(&key.clone().into(), &*seen.relay, &decision.events).await;
         }
         acted?;
         Ok(Outcome::Requeue(jittered(decision.requeue)))
@@ -214,8 +236,10 @@ impl Inner {
     fn forget(&self, key: &RelayKey) {
         self.control.forget(key);
         self.resolver.forget(key);
+        self.inspector.forget(key);
         self.expectations.forget(key);
         self.refusals.forget(key);
+        self.told.forget(&key.clone().into());
         for former in self.rivalries.end(key) {
             self.queue.wake(former, Wake::Now);
         }
@@ -239,7 +263,8 @@ impl Inner {
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let kind = K::kind(&());
         self.count(&kind, "patch-status");
-        let written = api.patch_status(&key.name, &params, &Patch::Merge(patch)).await;
+        let write = write_span("patch-status", &kind, &key.name);
+        let written = api.patch_status(&key.name, &params, &Patch::Merge(patch)).instrument(write).await;
         let written = written.map_err(|error| self.stopped(key, "patch the status of", &kind, error))?;
         let (before, after) =
             (object.meta().resource_version.clone(), written.meta().resource_version.clone());
@@ -266,10 +291,23 @@ impl Inner {
                 Stopped::Raced(kind.to_owned())
             }
             _ if self.going.note(&key.namespace, &error) => Stopped::NamespaceGoing,
+            kube::Error::Api(status) if status.code == 403 => {
+                if let Some(stores) = self.world.of(&key.namespace) {
+                    stores.forbidden.notify_one();
+                }
+                Stopped::Api { verb, kind: kind.to_owned(), source: Box::new(error) }
+            }
             _ => Stopped::Api { verb, kind: kind.to_owned(), source: Box::new(error) },
         }
     }
 }
 
+/// One write in a trace.
+fn write_span(verb: &str, kind: &str, name: &str) -> tracing::Span {
+    tracing::info_span!("write", verb, kind, name)
+}
+
+#[cfg(test)]
+pub(crate) use tests::{one_pass_that_is_refused, that_knows_one_relay};
 #[cfg(test)]
 mod tests;

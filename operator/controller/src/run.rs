@@ -11,16 +11,22 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use kube::api::Api;
 use paramant_operator_core::Context;
+use paramant_operator_core::release::TrustedKey;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{sleep, timeout};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::authority::leaf::Leaves;
+use crate::authority::rotation::Rotation;
 use crate::authority::{self, Authority};
 use crate::backoff::jittered;
+use crate::census::Census;
 use crate::control::ControlPlane;
 use crate::control::keys::{ClusterKeys, TokenKeys};
+use crate::first_pass::FirstPass;
 use crate::health::{Health, Weight};
+use crate::key::Subject;
 use crate::leader::Identity;
 use crate::leader::election::{Election, Lost};
 use crate::metrics::Metrics;
@@ -29,12 +35,16 @@ use crate::probes::{self, Pages};
 use crate::queue::worker::Queue;
 use crate::queue::{Outcome, Wake};
 use crate::reconcile::{Parts, Reconciler};
-use crate::registry::{OciLookup, Resolver};
+use crate::registry::access::Access;
+use crate::registry::examine::RegistryExamine;
+use crate::registry::inspector::Inspector;
+use crate::registry::lookup::RegistryLookup;
+use crate::registry::resolver::Resolver;
 use crate::settings::Settings;
 use crate::staleness::Freshness;
 use crate::stores::{Scope, World};
 use crate::watches::Watches;
-use crate::{FIELD_MANAGER, LEASE, api_client, rights};
+use crate::{FIELD_MANAGER, LEASE, api_client, release_keys, rights};
 
 /// Reconciles that run when the process is told to end may take this long; the pod has 30 s.
 const FINISH_WITHIN: Duration = Duration::from_secs(10);
@@ -61,6 +71,9 @@ pub enum Error {
     /// Metrics clash.
     #[error("cannot register metrics: {0}")]
     Metrics(#[from] prometheus::Error),
+    /// Nobody to trust.
+    #[error(transparent)]
+    ReleaseKeys(#[from] release_keys::Error),
     /// Not the leader any more.
     #[error(transparent)]
     Lost(#[from] Lost),
@@ -68,7 +81,9 @@ pub enum Error {
 
 /// Runs until told to end.
 pub async fn run(settings: Settings) -> Result<(), Error> {
+    let began = Instant::now();
     let metrics = Metrics::new()?;
+    let release_keys = release_keys::load(settings.release_keys_file.as_deref())?;
     let freshness = Freshness::default();
     let health = Health::new(freshness.clone());
     let queue = Queue::default();
@@ -76,13 +91,15 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     let identity = Identity::new(&settings.pod_name, &uuid::Uuid::new_v4().to_string());
     let (election, leadership) = Election::new(client.clone(), &settings.pod_namespace, LEASE, identity);
 
-    let control = Arc::new(Mutex::new(None));
+    let world = World::default();
+    metrics.register(Census::new(world.clone(), leadership.clone())?)?;
+    let reconciler = Arc::new(Mutex::new(None));
     let pages = Pages {
         health: health.clone(),
         metrics: metrics.clone(),
         queue: queue.clone(),
         leadership: leadership.clone(),
-        control: control.clone(),
+        reconciler: reconciler.clone(),
     };
     let listener = probes::listen(settings.http_addr)
         .await
@@ -98,7 +115,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
         let (client, health, stop, stopped) = (client.clone(), health.clone(), stop.clone(), stopped.clone());
         async move {
             tokio::select! {
-                () = preflight::granted(&client, &home, rights::AT_HOME, &health, Weight::Blocking) => {}
+                _ = preflight::granted(&client, &home, rights::AT_HOME, &health, Weight::Blocking) => {}
                 () = stop.cancelled() => return Ok(()),
             }
             election.run(stop, stopped).await
@@ -106,7 +123,8 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     };
     let mut take_part = tokio::spawn(take_part);
 
-    let work = Work { settings, client, health, metrics, queue, leadership, control };
+    let work =
+        Work { began, settings, release_keys, client, health, metrics, queue, leadership, world, reconciler };
     let outcome = tokio::select! {
         () = work.until(&stop) => None,
         ended = &mut take_part => Some(ended),
@@ -127,20 +145,25 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
 
 /// What the working part of the process is made of.
 struct Work {
+    began: Instant,
     settings: Settings,
+    release_keys: Vec<TrustedKey>,
     client: Client,
     health: Health,
     metrics: Metrics,
     queue: Queue,
     leadership: crate::leader::election::Leadership,
-    control: Arc<Mutex<Option<ControlPlane>>>,
+    world: World,
+    /// For `/debug/state`, once there is one.
+    reconciler: Arc<Mutex<Option<Reconciler>>>,
 }
 
 impl Work {
     /// Watches, and once leading reconciles, until told to stop; running reconciles then end first.
     async fn until(self, stop: &CancellationToken) {
-        let (world, fit) = (World::default(), Fit::default());
+        let (world, fit) = (self.world.clone(), Fit::default());
         let scopes = Scope::all(&self.settings.namespaces);
+        let first_pass = FirstPass::new(self.began, scopes.len(), world.clone(), self.metrics.clone());
         let prepared = tokio::select! {
             prepared = self.prepare(&scopes, &fit) => prepared,
             () = stop.cancelled() => return,
@@ -161,9 +184,16 @@ impl Work {
             reconciler = self.lead(world) => reconciler,
             () = stop.cancelled() => return,
         };
-        let reconcile = |subject| {
-            let (reconciler, fit) = (reconciler.clone(), fit.clone());
-            async move { if fit.holds() { reconciler.run(subject).await } else { Outcome::Gone } }
+        let reconcile = |subject: Subject| {
+            let (reconciler, fit, first_pass) = (reconciler.clone(), fit.clone(), first_pass.clone());
+            async move {
+                if !fit.holds() {
+                    return Outcome::Gone;
+                }
+                let outcome = reconciler.run(subject.clone()).await;
+                first_pass.passed(subject);
+                outcome
+            }
         };
         let running = self.queue.run(&self.metrics, stop.clone(), reconcile);
         let overrun = async {
@@ -199,8 +229,8 @@ impl Work {
             // Each scope has an answer of its own, which a pass puts in.
             gateway_api: false,
             token_keys: None,
-            release_keys: Vec::new(),
-            allow_unsigned_default: false,
+            release_keys: self.release_keys.clone(),
+            allow_unsigned_default: self.settings.allow_unsigned,
         };
         let token_keys = {
             let (world, queue) = (world.clone(), self.queue.clone());
@@ -209,22 +239,44 @@ impl Work {
             })
         };
         let keys = Arc::new(ClusterKeys::new(self.client.clone()));
-        let control =
-            ControlPlane::new(Leaves::of(authority), keys, self.queue.clone(), self.metrics.clone());
-        *self.control.lock().unwrap_or_else(PoisonError::into_inner) = Some(control.clone());
-        let lookup = Arc::new(OciLookup::new(&self.settings.plain_http_registries));
-        Reconciler::new(Parts {
+        let (in_use, authority) = watch::channel(authority);
+        let leaves = Leaves::following(authority);
+        let control = ControlPlane::new(leaves, keys, self.queue.clone(), self.metrics.clone());
+        let rotation = Rotation {
+            secrets: Api::namespaced(self.client.clone(), &self.settings.pod_namespace),
+            field_manager: FIELD_MANAGER,
+            in_use,
+            leadership: self.leadership.clone(),
+            world: world.clone(),
+            scopes: Scope::all(&self.settings.namespaces),
+            control: control.clone(),
+            queue: self.queue.clone(),
+            health: self.health.clone(),
+            metrics: self.metrics.clone(),
+        };
+        tokio::spawn(rotation.keep());
+        let access = Arc::new(Access::new(
+            self.settings.plain_http_registries.clone(),
+            self.settings.registry_auth_file.clone(),
+            self.settings.registry_ca_file.clone(),
+        ));
+        let lookup = Arc::new(RegistryLookup::new(Arc::clone(&access)));
+        let examine = Arc::new(RegistryExamine::new(access));
+        let reconciler = Reconciler::new(Parts {
             client: self.client.clone(),
             world,
             control,
             resolver: Resolver::new(lookup, self.queue.clone(), self.metrics.clone()),
+            inspector: Inspector::new(examine, self.queue.clone(), self.metrics.clone()),
             queue: self.queue.clone(),
             leadership: self.leadership.clone(),
             metrics: self.metrics.clone(),
             context,
             token_keys,
             instance: self.settings.pod_name.clone(),
-        })
+        });
+        *self.reconciler.lock().unwrap_or_else(PoisonError::into_inner) = Some(reconciler.clone());
+        reconciler
     }
 
     async fn authority(&self) -> Authority {

@@ -1,6 +1,7 @@
 //! What the process is told on its command line or through `PARAMANT_*` variables.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
@@ -29,9 +30,31 @@ pub struct Settings {
     #[arg(long, env = "PARAMANT_PLAIN_HTTP_REGISTRIES", value_delimiter = ',')]
     pub plain_http_registries: Vec<String>,
 
+    /// A file with credentials for registries, in the form of Docker's config.json. It is read again when it changed.
+    #[arg(long, env = "PARAMANT_REGISTRY_AUTH_FILE", value_parser = path)]
+    pub registry_auth_file: Option<PathBuf>,
+
+    /// A file with certificate authorities (PEM) that registries may be known by, besides the public ones. It is read again
+    /// when it changed.
+    #[arg(long, env = "PARAMANT_REGISTRY_CA_FILE", value_parser = path)]
+    pub registry_ca_file: Option<PathBuf>,
+
+    /// A file with public keys (PEM, each under a line `# NAME`) whose signatures count where no policy names keys, besides
+    /// those compiled in.
+    #[arg(long, env = "PARAMANT_RELEASE_KEYS_FILE", value_parser = path)]
+    pub release_keys_file: Option<PathBuf>,
+
+    /// Let relays without a policy for signatures run images that nobody signed. For clusters that only try things out.
+    #[arg(long, env = "PARAMANT_ALLOW_UNSIGNED", action = clap::ArgAction::Set, default_value_t = false)]
+    pub allow_unsigned: bool,
+
     /// Who may read relays' metrics besides this operator: a JSON list of NetworkPolicyPeer.
     #[arg(long, env = "PARAMANT_METRICS_FROM", default_value = "", value_parser = peers)]
     pub metrics_from: Peers,
+
+    /// Where spans go: the base URL of an OTLP/HTTP receiver, such as `http://collector.observability:4318`. Nowhere without it.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_parser = receiver)]
+    pub otlp_endpoint: Option<String>,
 
     /// How log lines look.
     #[arg(long, env = "PARAMANT_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
@@ -49,7 +72,16 @@ impl Settings {
             list.sort();
             list.dedup();
         }
+        self.otlp_endpoint = self.otlp_endpoint.filter(|endpoint| !endpoint.is_empty());
         self
+    }
+}
+
+fn path(text: &str) -> Result<PathBuf, &'static str> {
+    if text.is_empty() {
+        Err("a file's name cannot be empty: leave the setting out")
+    } else {
+        Ok(text.into())
     }
 }
 
@@ -62,6 +94,24 @@ fn peers(text: &str) -> Result<Peers, serde_json::Error> {
         return Ok(Peers::default());
     }
     serde_json::from_str(text).map(Peers)
+}
+
+fn receiver(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Ok(String::new());
+    }
+    let wanted = "expected a URL such as http://collector.observability:4318";
+    let url: http::Uri = text.parse().map_err(|error| format!("{wanted}: {error}"))?;
+    let authority = url.authority().map(http::uri::Authority::as_str).unwrap_or_default();
+    match (url.scheme_str(), authority) {
+        (_, authority) if authority.contains('@') => {
+            Err("credentials do not belong into the URL: give them as OTEL_EXPORTER_OTLP_HEADERS".to_owned())
+        }
+        (Some("http" | "https"), authority) if !authority.is_empty() && url.query().is_none() => {
+            Ok(text.to_owned())
+        }
+        _ => Err(wanted.to_owned()),
+    }
 }
 
 /// How log lines look.
@@ -83,6 +133,22 @@ mod tests {
         let parse = |list: &str| Settings::parse_from(["x", "--namespaces", list]).normalised().namespaces;
         assert!(parse("").is_empty());
         assert_eq!(parse("b, a,b"), ["a", "b"]);
+    }
+
+    #[test]
+    fn spans_go_to_a_url_without_credentials_or_nowhere() {
+        let parsed = |flag: &str| {
+            Settings::try_parse_from(["x", flag]).map(|settings| settings.normalised().otlp_endpoint)
+        };
+        assert_eq!(parsed("--otlp-endpoint=").unwrap(), None);
+        for good in ["http://collector:4318", "https://collector.example/otlp"] {
+            assert_eq!(parsed(&format!("--otlp-endpoint={good}")).unwrap().as_deref(), Some(good));
+        }
+        for bad in
+            ["collector:4318", "http://", "ftp://collector", "http://me:secret@collector", "http://c?a=b"]
+        {
+            assert!(parsed(&format!("--otlp-endpoint={bad}")).is_err(), "{bad}");
+        }
     }
 
     #[test]

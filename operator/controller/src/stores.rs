@@ -11,15 +11,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
+use kube::Resource;
 use kube::api::{ApiResource, DynamicObject};
 use kube::runtime::reflector::{Lookup, ObjectRef, Store};
 use paramant_crds::{ParamantLicense, ParamantPolicy, ParamantRelay};
-use paramant_operator_core::children::{RELAY_LABEL, control_name, courier_name};
+use paramant_operator_core::children::{control_name, courier_name};
 use paramant_operator_core::{Children, CourierChildren};
 use paramant_protocol::control::CourierPurpose;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::Notify;
 
+use self::packed::Packed;
 use crate::key::{RelayKey, Subject};
 use crate::triggers;
+
+pub mod packed;
 
 /// Where a set of watches looks.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,27 +74,60 @@ pub struct Stores {
     /// Licences.
     pub licenses: Store<ParamantLicense>,
     /// Children.
-    pub stateful_sets: Store<StatefulSet>,
+    pub stateful_sets: Packed<StatefulSet>,
     /// Children: couriers.
-    pub deployments: Store<Deployment>,
+    pub deployments: Packed<Deployment>,
     /// Children: public, headless, and control where there is a courier.
-    pub services: Store<Service>,
+    pub services: Packed<Service>,
     /// Children.
-    pub service_accounts: Store<ServiceAccount>,
+    pub service_accounts: Packed<ServiceAccount>,
     /// Children, `-config` and `-state`.
-    pub config_maps: Store<ConfigMap>,
+    pub config_maps: Packed<ConfigMap>,
     /// Children.
-    pub network_policies: Store<NetworkPolicy>,
+    pub network_policies: Packed<NetworkPolicy>,
     /// Children.
-    pub ingresses: Store<Ingress>,
+    pub ingresses: Packed<Ingress>,
     /// Children, and their type; absent while the cluster serves no HTTPRoute, or none that may be used here.
     pub http_routes: Option<(ApiResource, Store<DynamicObject>)>,
     /// Made by StatefulSets.
-    pub claims: Store<PersistentVolumeClaim>,
+    pub claims: Packed<PersistentVolumeClaim>,
     /// Made by StatefulSets.
-    pub pods: Store<Pod>,
+    pub pods: Packed<Pod>,
     /// Streams whose first list is not complete yet.
     pub unfilled: Arc<AtomicUsize>,
+    /// Told when a write here was forbidden: the rights may be gone.
+    pub forbidden: Arc<Notify>,
+}
+
+#[cfg(test)]
+impl Stores {
+    /// Filled stores that hold these and nothing else.
+    pub(crate) fn holding(relays: Vec<ParamantRelay>, policies: Vec<ParamantPolicy>) -> Self {
+        fn of<K: Lookup<DynamicType = ()> + Clone + 'static>(objects: Vec<K>) -> Store<K> {
+            let (store, mut writer) = kube::runtime::reflector::store();
+            for object in objects {
+                writer.apply_watcher_event(&kube::runtime::watcher::Event::Apply(object));
+            }
+            store
+        }
+        Self {
+            relays: of(relays),
+            policies: of(policies),
+            licenses: kube::runtime::reflector::store().0,
+            stateful_sets: Packed::default(),
+            deployments: Packed::default(),
+            services: Packed::default(),
+            service_accounts: Packed::default(),
+            config_maps: Packed::default(),
+            network_policies: Packed::default(),
+            ingresses: Packed::default(),
+            http_routes: None,
+            claims: Packed::default(),
+            pods: Packed::default(),
+            unfilled: Arc::default(),
+            forbidden: Arc::default(),
+        }
+    }
 }
 
 impl Stores {
@@ -110,19 +150,19 @@ impl Stores {
     pub fn children(&self, key: &RelayKey) -> Children {
         let name = key.name.as_str();
         Children {
-            stateful_set: get(&self.stateful_sets, key, name),
-            service: get(&self.services, key, name),
-            headless: get(&self.services, key, &format!("{name}-pods")),
-            service_account: get(&self.service_accounts, key, name),
-            config: get(&self.config_maps, key, &format!("{name}-config")),
-            state: get(&self.config_maps, key, &format!("{name}-state")),
-            network_policy: get(&self.network_policies, key, name),
-            ingress: get(&self.ingresses, key, name),
+            stateful_set: child(&self.stateful_sets, key, name),
+            service: child(&self.services, key, name),
+            headless: child(&self.services, key, &format!("{name}-pods")),
+            service_account: child(&self.service_accounts, key, name),
+            config: child(&self.config_maps, key, &format!("{name}-config")),
+            state: child(&self.config_maps, key, &format!("{name}-state")),
+            network_policy: child(&self.network_policies, key, name),
+            ingress: child(&self.ingresses, key, name),
             http_route: self.http_routes.as_ref().and_then(|(kind, store)| {
                 let route = store.get(&ObjectRef::new_with(name, kind.clone()).within(&key.namespace))?;
                 serde_json::to_value(&*route).ok().map(Arc::new)
             }),
-            claim: get(&self.claims, key, &format!("data-{name}-0")),
+            claim: child(&self.claims, key, &format!("data-{name}-0")),
             pods: self.pods_of(key),
             courier: self.courier_of(key, CourierPurpose::Witness),
             webhook_courier: self.courier_of(key, CourierPurpose::Webhook),
@@ -132,25 +172,23 @@ impl Stores {
     fn courier_of(&self, key: &RelayKey, purpose: CourierPurpose) -> CourierChildren {
         let name = courier_name(&key.name, purpose);
         CourierChildren {
-            deployment: get(&self.deployments, key, &name),
-            control: get(&self.services, key, &control_name(&key.name, purpose)),
-            service_account: get(&self.service_accounts, key, &name),
-            network_policy: get(&self.network_policies, key, &name),
+            deployment: child(&self.deployments, key, &name),
+            control: child(&self.services, key, &control_name(&key.name, purpose)),
+            service_account: child(&self.service_accounts, key, &name),
+            network_policy: child(&self.network_policies, key, &name),
         }
     }
 
     /// The pod of a relay is `R-0`; a pod with the relay's label under another name is listed too, so that core can object.
     fn pods_of(&self, key: &RelayKey) -> Vec<Arc<Pod>> {
-        match get(&self.pods, key, &format!("{}-0", key.name)) {
-            Some(pod) if self.pods.len() < MANY_PODS => {
-                let mut pods = self
-                    .pods
-                    .state_filter(|other| belongs(other, key) && other.metadata.name != pod.metadata.name);
-                pods.insert(0, pod);
-                pods
+        let of_relay = || self.pods.of_relay(key);
+        match child(&self.pods, key, &format!("{}-0", key.name)) {
+            Some(pod) if self.pods.count() < MANY_PODS => {
+                let others = of_relay().into_iter().filter(|other| other.metadata.name != pod.metadata.name);
+                std::iter::once(pod.clone()).chain(others).collect()
             }
             Some(pod) => vec![pod],
-            None => self.pods.state_filter(|pod| belongs(pod, key)),
+            None => of_relay(),
         }
     }
 }
@@ -158,9 +196,12 @@ impl Stores {
 /// Beyond so many pods, a relay whose own pod was found is not searched for strays: that search is linear.
 const MANY_PODS: usize = 200;
 
-fn belongs(pod: &Pod, key: &RelayKey) -> bool {
-    pod.metadata.namespace.as_deref() == Some(&key.namespace)
-        && pod.metadata.labels.as_ref().and_then(|labels| labels.get(RELAY_LABEL)) == Some(&key.name)
+/// One child by name in the relay's namespace.
+fn child<K>(store: &Packed<K>, key: &RelayKey, name: &str) -> Option<Arc<K>>
+where
+    K: Resource + Serialize + DeserializeOwned,
+{
+    store.get(&key.namespace, name)
 }
 
 /// One object by name in the relay's namespace.
@@ -189,16 +230,45 @@ impl World {
         stores.filled().then(|| stores.clone())
     }
 
+    /// Which of these scopes are not watched or not filled: nobody knows what is there.
+    pub fn unseen(&self, scopes: &[Scope]) -> Vec<Scope> {
+        let known = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let seen = |scope: &Scope| known.get(scope).is_some_and(Stores::filled);
+        scopes.iter().filter(|scope| !seen(scope)).cloned().collect()
+    }
+
     /// Everything whose status is written, in every filled scope.
     pub fn subjects(&self) -> Vec<Subject> {
         let scopes = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         scopes.values().filter(|stores| stores.filled()).flat_map(Stores::subjects).collect()
     }
 
+    /// How many subjects there are, once every scope of the process is filled.
+    pub fn count(&self, scopes: usize) -> Option<usize> {
+        let known = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let filled: Vec<_> = known.values().filter(|stores| stores.filled()).collect();
+        let sizes = filled.iter().map(|it| it.relays.len() + it.policies.len() + it.licenses.len());
+        (filled.len() == scopes).then(|| sizes.sum())
+    }
+
     /// Every relay in every filled scope.
     pub fn relays(&self) -> Vec<Arc<ParamantRelay>> {
+        self.every(|stores| stores.relays.state())
+    }
+
+    /// Every policy in every filled scope.
+    pub fn policies(&self) -> Vec<Arc<ParamantPolicy>> {
+        self.every(|stores| stores.policies.state())
+    }
+
+    /// Every licence in every filled scope.
+    pub fn licenses(&self) -> Vec<Arc<ParamantLicense>> {
+        self.every(|stores| stores.licenses.state())
+    }
+
+    fn every<K>(&self, of: impl Fn(&Stores) -> Vec<Arc<K>>) -> Vec<Arc<K>> {
         let scopes = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        scopes.values().filter(|stores| stores.filled()).flat_map(|stores| stores.relays.state()).collect()
+        scopes.values().filter(|stores| stores.filled()).flat_map(of).collect()
     }
 }
 

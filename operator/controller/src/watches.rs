@@ -2,7 +2,7 @@
 //!
 //! kube's `Controller` would select all triggers into one stream with one backoff, where one failing watch silences the
 //! rest. Here each stream is a task of its own (`stream.rs`); its errors are counted and end there. What arrives is pruned to
-//! what decisions read, stored, and turned into wakes.
+//! what decisions read, stored (children as JSON, see [`crate::stores::packed`]), and turned into wakes.
 
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -18,15 +18,17 @@ use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher;
 use kube::{Client, Resource};
 use paramant_crds::{ParamantLicense, ParamantPolicy, ParamantRelay};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 
-use self::stream::Stream;
+use self::stream::{Keep, Stream};
 use crate::health::{Health, Weight};
 use crate::key::Subject;
 use crate::metrics::Metrics;
 use crate::queue::Wake;
 use crate::queue::worker::Queue;
+use crate::stores::packed::Packed;
 use crate::stores::{Scope, Stores};
 use crate::triggers;
 
@@ -117,6 +119,7 @@ impl Watches {
             claims: start.children(|_| {}),
             pods: start.children(prune_pod),
             unfilled,
+            forbidden: Arc::default(),
         }
     }
 }
@@ -172,15 +175,17 @@ impl Start<'_> {
             + Sync
             + 'static,
     {
-        let api = self.api::<K>();
-        self.spawn(api, (), writer, watcher::Config::default(), Wake::Now, |_| {}, concerned)
+        let (api, store) = (self.api::<K>(), writer.as_reader());
+        self.spawn(api, (), writer, watcher::Config::default(), Wake::Now, |_| {}, concerned);
+        store
     }
 
     /// A stream of children: selected by label, relays woken when the children are quiet.
-    fn children<K>(&mut self, prune: impl Fn(&mut K) + Send + 'static) -> Store<K>
+    fn children<K>(&mut self, prune: impl Fn(&mut K) + Send + 'static) -> Packed<K>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + Clone
+            + Serialize
             + DeserializeOwned
             + Debug
             + Send
@@ -188,8 +193,9 @@ impl Start<'_> {
             + 'static,
     {
         let config = watcher::Config::default().labels(CHILDREN);
-        let api = self.api::<K>();
-        self.spawn(api, (), Writer::new(()), config, Wake::Child, prune, triggers::child)
+        let (api, store) = (self.api::<K>(), Packed::default());
+        self.spawn(api, (), store.clone(), config, Wake::Child, prune, triggers::child);
+        store
     }
 
     fn dynamic_children(&mut self, kind: &ApiResource) -> Store<DynamicObject> {
@@ -199,7 +205,9 @@ impl Start<'_> {
             None => Api::all_with(client, kind),
         };
         let (writer, config) = (Writer::new(kind.clone()), watcher::Config::default().labels(CHILDREN));
-        self.spawn(api, kind.clone(), writer, config, Wake::Child, |_| {}, triggers::child)
+        let store = writer.as_reader();
+        self.spawn(api, kind.clone(), writer, config, Wake::Child, |_| {}, triggers::child);
+        store
     }
 
     fn api<K>(&self) -> Api<K>
@@ -221,18 +229,16 @@ impl Start<'_> {
         &mut self,
         api: Api<K>,
         kind: K::DynamicType,
-        writer: Writer<K>,
+        kept: impl Keep<K> + 'static,
         config: watcher::Config,
         wake: Wake,
         prune: impl Fn(&mut K) + Send + 'static,
         concerned: impl Fn(&K) -> Vec<Subject> + Send + Sync + 'static,
-    ) -> Store<K>
-    where
+    ) where
         K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
         K::DynamicType: Clone + Eq + Hash + Send + Sync + Unpin,
     {
         self.watches.health.freshness().track(&K::url_path(&kind, self.scope.namespace()));
-        let store = writer.as_reader();
         self.unfilled.fetch_add(1, Ordering::AcqRel);
         let stream = Stream::new(
             self.watches.clone(),
@@ -242,7 +248,6 @@ impl Start<'_> {
             self.unfilled.clone(),
         );
         let config = config.timeout(WATCH_TIMEOUT_SECONDS).page_size(PAGE_SIZE);
-        self.tasks.spawn(stream.run(writer, api, config, prune, concerned));
-        store
+        self.tasks.spawn(stream.run(kept, api, config, prune, concerned));
     }
 }

@@ -4,8 +4,8 @@
 
 use paramant_crds::ParamantRelayStatus;
 use paramant_crds::condition::{
-    DEGRADED, DRAINED, LICENSE_VALID, LOG_CONSISTENT, LOG_WITNESSED, READY, RECONCILING, STALLED,
-    UPDATE_AVAILABLE, UPDATE_BLOCKED,
+    ACCEPTED, Condition, DEGRADED, DRAINED, EXPIRING_SOON, LICENSE_VALID, LOG_CONSISTENT, LOG_WITNESSED,
+    REACHABLE, READY, RECONCILING, STALLED, UPDATE_AVAILABLE, UPDATE_BLOCKED, VALID,
 };
 use paramant_crds::relay::Phase;
 
@@ -30,18 +30,37 @@ pub fn events(before: &ParamantRelayStatus, next: &ParamantRelayStatus) -> Vec<E
         let reason = leads.1.unwrap_or("Changed").to_owned();
         events.push(Event { type_, reason, message: next.message.clone().unwrap_or_default() });
     }
-    turned(&mut events, before, next, DRAINED, true, EventType::Normal);
-    turned(&mut events, before, next, LICENSE_VALID, false, EventType::Warning);
-    turned(&mut events, before, next, LOG_CONSISTENT, false, EventType::Warning);
-    turned(&mut events, before, next, UPDATE_AVAILABLE, true, EventType::Normal);
-    let waits = find(&next.conditions, UPDATE_BLOCKED).is_some_and(|it| WAITS.contains(&it.reason.as_str()));
+    let (was, is) = (&before.conditions, &next.conditions);
+    turned(&mut events, was, is, DRAINED, true, EventType::Normal);
+    turned(&mut events, was, is, LICENSE_VALID, false, EventType::Warning);
+    turned(&mut events, was, is, LOG_CONSISTENT, false, EventType::Warning);
+    turned(&mut events, was, is, UPDATE_AVAILABLE, true, EventType::Normal);
+    let waits = find(is, UPDATE_BLOCKED).is_some_and(|it| WAITS.contains(&it.reason.as_str()));
     let kind = if waits { EventType::Normal } else { EventType::Warning };
-    turned(&mut events, before, next, UPDATE_BLOCKED, true, kind);
-    turned(&mut events, before, next, LOG_WITNESSED, false, EventType::Warning);
+    turned(&mut events, was, is, UPDATE_BLOCKED, true, kind);
+    turned(&mut events, was, is, LOG_WITNESSED, false, EventType::Warning);
     // A choice, and a change on its way, are no news.
     events.retain(|event| event.reason != NO_WITNESSES && event.reason != "Configuring");
     // The transition itself may already have said the same.
     events.dedup_by(|later, earlier| later.reason == earlier.reason);
+    events
+}
+
+/// What happened to a policy.
+pub fn policy_events(before: &[Condition], next: &[Condition]) -> Vec<Event> {
+    let mut events = Vec::new();
+    turned(&mut events, before, next, ACCEPTED, true, EventType::Normal);
+    turned(&mut events, before, next, ACCEPTED, false, EventType::Warning);
+    turned(&mut events, before, next, REACHABLE, false, EventType::Warning);
+    events
+}
+
+/// What happened to a licence.
+pub fn license_events(before: &[Condition], next: &[Condition]) -> Vec<Event> {
+    let mut events = Vec::new();
+    turned(&mut events, before, next, VALID, true, EventType::Normal);
+    turned(&mut events, before, next, VALID, false, EventType::Warning);
+    turned(&mut events, before, next, EXPIRING_SOON, true, EventType::Warning);
     events
 }
 
@@ -58,17 +77,60 @@ fn lead(status: &ParamantRelayStatus) -> Option<&str> {
 /// One condition that turned, or that changed its reason while turned.
 fn turned(
     events: &mut Vec<Event>,
-    before: &ParamantRelayStatus,
-    next: &ParamantRelayStatus,
+    before: &[Condition],
+    next: &[Condition],
     type_: &str,
     to: bool,
     kind: EventType,
 ) {
     let wanted = if to { "True" } else { "False" };
-    let said = |status| find(status, type_).filter(|it| it.status == wanted);
-    let Some(now) = said(&next.conditions) else { return };
-    if said(&before.conditions).is_none_or(|then| then.reason != now.reason) {
+    let said = |conditions| find(conditions, type_).filter(|it| it.status == wanted);
+    let Some(now) = said(next) else { return };
+    if said(before).is_none_or(|then| then.reason != now.reason) {
         // `Drained: False` for a relay that never was drained is no news.
         events.push(Event { type_: kind, reason: now.reason.clone(), message: now.message.clone() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use serde_json::json;
+
+    use super::*;
+
+    fn condition(type_: &str, status: &str, reason: &str) -> Condition {
+        serde_json::from_value(json!({
+            "type": type_, "status": status, "reason": reason, "message": format!("because of {reason}"),
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_policy_tells_when_it_is_accepted_and_when_it_is_not_and_nothing_while_nothing_changes() {
+        let (good, bad) =
+            ([condition(ACCEPTED, "True", "Accepted")], [condition(ACCEPTED, "False", "Contradiction")]);
+        let told = |before: &[Condition], next: &[Condition]| {
+            policy_events(before, next).into_iter().map(|it| (it.type_, it.reason)).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&[], &good), [(EventType::Normal, "Accepted".to_owned())]);
+        assert_eq!(told(&good, &bad), [(EventType::Warning, "Contradiction".to_owned())]);
+        assert_eq!(told(&bad, &good), [(EventType::Normal, "Accepted".to_owned())]);
+        assert_eq!(told(&good, &good), []);
+        let unreachable =
+            [condition(ACCEPTED, "True", "Accepted"), condition(REACHABLE, "False", "NoWindow")];
+        assert_eq!(told(&good, &unreachable), [(EventType::Warning, "NoWindow".to_owned())]);
+    }
+
+    #[test]
+    fn a_licence_tells_when_it_stops_counting_and_when_it_ends_soon() {
+        let (valid, none) =
+            ([condition(VALID, "True", "Valid")], [condition(VALID, "False", "NoValidLicense")]);
+        assert_eq!(license_events(&valid, &none)[0].reason, "NoValidLicense");
+        assert_eq!(license_events(&none, &valid)[0].type_, EventType::Normal);
+        assert_eq!(license_events(&[], &[condition(VALID, "Unknown", "NotReported")]), []);
+        let soon = [condition(VALID, "True", "Valid"), condition(EXPIRING_SOON, "True", "EndsSoon")];
+        assert_eq!(license_events(&valid, &soon)[0].message, "because of EndsSoon");
     }
 }

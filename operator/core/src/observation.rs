@@ -227,7 +227,7 @@ pub enum Shared {
 /// What stays the same from one decision to the next.
 #[derive(Debug, Clone)]
 pub struct Context {
-    /// The CA certificates a relay shall accept operators from; PEM, newest first.
+    /// The CA certificates a relay shall accept operators from; PEM; old and new while one is replaced.
     pub ca_bundle_pem: String,
     /// The Lease's transitions: orders directives of successive leaders.
     pub epoch: u64,

@@ -34,6 +34,8 @@ pub struct Rules {
     pub health: Duration,
     /// How long a new pod must stay healthy.
     pub settle: Duration,
+    /// When changes may be rolled.
+    windows: Windows,
     /// Who decides that a release is rolled.
     pub mode: Mode,
     /// What happens to a step that is still running when its window closes.
@@ -48,8 +50,6 @@ pub struct Rules {
     pub accept_loss: bool,
     /// Whose signatures an image needs, where the policy says so.
     pub verification: Verification,
-    /// When changes may be rolled.
-    windows: Windows,
     /// Why no disruptive step may start, if none may.
     pub suspended: Option<Suspended>,
 }
@@ -120,6 +120,7 @@ impl Rules {
             on_deadline: drain.on_deadline.unwrap_or_default(),
             health: or(&updates.health_timeout, 60),
             settle: or(&updates.settle, 5 * 60),
+            windows: Windows::of(&updates),
             mode: updates.mode.unwrap_or_default(),
             overrun: updates.overrun.unwrap_or_default(),
             max_attempts: updates.max_attempts.unwrap_or(1).max(1),
@@ -127,7 +128,6 @@ impl Rules {
             allow_no_rollback: updates.allow_no_rollback.unwrap_or_default(),
             accept_loss: updates.accept_loss.unwrap_or_default(),
             verification: spec.verification.clone().unwrap_or_default(),
-            windows: Windows::of(&updates),
             suspended: None,
         }
     }

@@ -3,6 +3,7 @@
 //! The table itself lives with the types, in `paramant_crds::validation`; here is what the operator makes of a violation, and
 //! what no schema can say: a relay refuses settings with a witness or a host it cannot read, so none is ever written.
 
+mod ca_bundle;
 mod webhooks;
 mod witnesses;
 

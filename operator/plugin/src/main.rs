@@ -1,23 +1,32 @@
-//! `kubectl paramant`: the few things a person does to a relay, each as one patch, each with its plain kubectl equivalent.
+//! `kubectl paramant`: what a person does to a relay or asks about it, each with its plain kubectl equivalent.
 //!
 //! Nothing here can do more than `kubectl` with the same rights. What is changed is written with the field manager
 //! `paramant-admin`: GitOps tools that take over fields of managers whose name begins with `kubectl` would undo it.
 
 mod change;
 mod cli;
+mod cluster;
+mod counters;
+mod explain;
+#[cfg(test)]
+mod fake_api;
+mod named;
+mod report;
+mod verb;
 mod view;
 
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::Parser as _;
-use kube::api::{Api, ListParams, Patch, PatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
-use paramant_crds::ParamantRelay;
 
-use crate::change::{Change, FIELD_MANAGER};
-use crate::cli::{Cli, Command};
+use crate::change::Change;
+use crate::cli::{Cli, Command, Global};
+use crate::cluster::Cluster;
+use crate::verb::status::Whose;
+use crate::verb::{complete, report as bundle, status, steer, support, updates, verify};
 
 fn main() -> ExitCode {
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
@@ -32,8 +41,8 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(run(cli)) {
-        Ok(()) => ExitCode::SUCCESS,
+    match runtime.block_on(start(cli)) {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("kubectl-paramant: {error:#}");
             ExitCode::FAILURE
@@ -41,49 +50,69 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(cli: Cli) -> anyhow::Result<()> {
+async fn start(cli: Cli) -> anyhow::Result<ExitCode> {
     if let Some(contradiction) = cli.contradiction() {
         bail!("{contradiction}");
     }
-    if cli.explain {
-        println!("{}", cli.equivalent());
-        return Ok(());
-    }
-    let (client, namespace) = connect(&cli).await?;
-    let relays: Api<ParamantRelay> =
-        if cli.all_namespaces { Api::all(client) } else { Api::namespaced(client, &namespace) };
     match &cli.command {
-        Command::Status { name: Some(name) } => {
-            let relay = relays.get_opt(name).await.context("cannot read the relay")?;
-            let relay =
-                relay.with_context(|| format!("there is no relay {name} in namespace {namespace}"))?;
-            print!("{}", view::one(&relay));
+        Command::Completion { shell } => {
+            complete::script(*shell);
+            return Ok(ExitCode::SUCCESS);
         }
-        Command::Status { name: None } => {
-            let list = relays.list(&ListParams::default()).await.context("cannot list relays")?;
-            print!("{}", view::table(&list.items));
+        Command::Complete { words } => {
+            complete::candidates(words).await;
+            return Ok(ExitCode::SUCCESS);
         }
-        Command::Drain { name } => change(&relays, name, Change::Drain(Some(true))).await?,
-        Command::Undrain { name, refuse } => {
-            change(&relays, name, Change::Drain(refuse.then_some(false))).await?
+        _ if cli.global.explain => {
+            let namespace = match config(&cli.global).await {
+                Ok(config) => namespace(&cli.global, &config),
+                Err(_) => cli.global.namespace.clone().unwrap_or_else(|| "default".to_owned()),
+            };
+            explain::lines(&cli, &namespace).iter().for_each(|line| println!("{line}"));
+            return Ok(ExitCode::SUCCESS);
         }
-        Command::Pause { name } => change(&relays, name, Change::Paused(true)).await?,
-        Command::Resume { name } => change(&relays, name, Change::Paused(false)).await?,
+        _ => {}
     }
-    Ok(())
+    run(&connect(&cli.global).await?, &cli).await
 }
 
-async fn change(relays: &Api<ParamantRelay>, name: &str, change: Change) -> anyhow::Result<()> {
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    let patched = relays.patch(name, &params, &Patch::Merge(change.patch())).await;
-    let relay = patched.with_context(|| format!("cannot change relay {name}"))?;
-    println!("{}", view::after(&relay, change));
-    Ok(())
+async fn run(cluster: &Cluster, cli: &Cli) -> anyhow::Result<ExitCode> {
+    match &cli.command {
+        Command::Status { name, output, watch } => {
+            let whose = match name {
+                Some(name) => Whose::Of(name),
+                None if cli.global.all_namespaces => Whose::Everywhere,
+                None => Whose::Namespace,
+            };
+            status::run(cluster, whose, *output, *watch).await?;
+        }
+        Command::Drain { relay } => steer::run(cluster, &relay.name, &Change::Drain(Some(true))).await?,
+        Command::Undrain { relay, refuse } => {
+            steer::run(cluster, &relay.name, &Change::Drain(refuse.then_some(false))).await?
+        }
+        Command::Pause { relay } => steer::run(cluster, &relay.name, &Change::Paused(true)).await?,
+        Command::Resume { relay } => steer::run(cluster, &relay.name, &Change::Paused(false)).await?,
+        Command::Approve { relay, digest, sequence } => {
+            updates::approve(cluster, &relay.name, digest.as_ref(), *sequence).await?
+        }
+        Command::Rollback { relay, release: true, .. } => updates::release(cluster, &relay.name).await?,
+        Command::Rollback { relay, to, .. } => updates::rollback(cluster, &relay.name, to.as_ref()).await?,
+        Command::Retry { relay, digest } => updates::retry(cluster, &relay.name, digest.as_ref()).await?,
+        Command::UpdateNow { relay, digest } => {
+            updates::update_now(cluster, &relay.name, digest.as_ref()).await?
+        }
+        Command::RevokeSupportKey { relay, key } => support::revoke(cluster, &relay.name, key).await?,
+        Command::Verify { relay } => return verify::run(cluster, &relay.name).await,
+        Command::Report(wanted) => bundle::run(cluster, wanted).await?,
+        // Answered before there is a cluster.
+        Command::Completion { .. } | Command::Complete { .. } => {}
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
-async fn connect(cli: &Cli) -> anyhow::Result<(Client, String)> {
-    let options = KubeConfigOptions { context: cli.context.clone(), ..KubeConfigOptions::default() };
-    let config = match &cli.kubeconfig {
+async fn config(global: &Global) -> anyhow::Result<Config> {
+    let options = KubeConfigOptions { context: global.context.clone(), ..KubeConfigOptions::default() };
+    match &global.kubeconfig {
         Some(path) => {
             let file =
                 Kubeconfig::read_from(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -91,7 +120,16 @@ async fn connect(cli: &Cli) -> anyhow::Result<(Client, String)> {
         }
         None => Config::from_kubeconfig(&options).await,
     }
-    .context("cannot use the kubeconfig")?;
-    let namespace = cli.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-    Ok((Client::try_from(config).context("cannot use the kubeconfig's credentials")?, namespace))
+    .context("cannot use the kubeconfig")
+}
+
+fn namespace(global: &Global, config: &Config) -> String {
+    global.namespace.clone().unwrap_or_else(|| config.default_namespace.clone())
+}
+
+async fn connect(global: &Global) -> anyhow::Result<Cluster> {
+    let config = config(global).await?;
+    let namespace = namespace(global, &config);
+    let client = Client::try_from(config).context("cannot use the kubeconfig's credentials")?;
+    Ok(Cluster::new(client, namespace, global.dry_run.is_some()))
 }

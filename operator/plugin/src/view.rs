@@ -2,12 +2,15 @@
 //!
 //! Everything shown is in the resource; nothing is computed that `kubectl describe` would not show too.
 
+mod table;
+
 use std::fmt::Write as _;
 
 use kube::ResourceExt as _;
 use paramant_crds::ParamantRelay;
 use paramant_crds::relay::{DrainSource, DrainState};
 
+pub(crate) use self::table::{Table, relays};
 use crate::change::Change;
 
 /// One relay in full.
@@ -21,6 +24,8 @@ pub(crate) fn one(relay: &ParamantRelay) -> String {
     if let Some(image) = &status.image {
         lines.push(("Version", image.version.clone().unwrap_or_default()));
         lines.push(("Image", image.current.as_ref().map(ToString::to_string).unwrap_or_default()));
+        let verified = image.verified.as_ref().map(|by| format!("by key {} at {}", by.key, by.at.0));
+        lines.push(("Verified", verified.unwrap_or_default()));
     }
     if let Some(drain) = &status.drain {
         let asks: Vec<String> = drain.requested_by.iter().map(|source| format!("{source:?}")).collect();
@@ -32,6 +37,10 @@ pub(crate) fn one(relay: &ParamantRelay) -> String {
         let waits =
             update.blocked_by.as_ref().map(|reason| format!(", blocked by {reason}")).unwrap_or_default();
         lines.push(("Update", format!("{}{waits}", update.step.map_or("", |step| step.as_str()))));
+        let target = update.target.as_ref().and_then(|target| target.digest.as_ref());
+        lines.push(("Target", target.map(ToString::to_string).unwrap_or_default()));
+        let window = update.next_window.as_ref().map(|at| at.0.to_string());
+        lines.push(("Window", window.unwrap_or_default()));
     }
     if let Some(license) = &status.license {
         let users = license.max_users.map_or_else(|| "any number of".to_owned(), |users| users.to_string());
@@ -40,6 +49,10 @@ pub(crate) fn one(relay: &ParamantRelay) -> String {
     if let Some(endpoints) = &status.endpoints {
         lines.push(("Service", endpoints.service.clone().unwrap_or_default()));
         lines.push(("Log", endpoints.log.clone().unwrap_or_default()));
+    }
+    for key in &status.support {
+        let line = format!("{} ({}, {:?}, until {})", key.key_id, key.role, key.state, key.expires_at.0);
+        lines.push(("Support", line));
     }
     let mut text = String::new();
     for (name, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
@@ -56,42 +69,8 @@ pub(crate) fn one(relay: &ParamantRelay) -> String {
     text
 }
 
-/// Many relays.
-pub(crate) fn table(relays: &[ParamantRelay]) -> String {
-    if relays.is_empty() {
-        return "No relays found.\n".to_owned();
-    }
-    let mut rows =
-        vec![["NAMESPACE", "NAME", "READY", "PHASE", "DRAIN", "UPDATE", "WAITS FOR"].map(str::to_owned)];
-    for relay in relays {
-        let status = relay.status.clone().unwrap_or_default();
-        let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready");
-        rows.push([
-            relay.namespace().unwrap_or_default(),
-            relay.name_any(),
-            ready.map(|condition| condition.status.clone()).unwrap_or_default(),
-            shown(status.phase.as_ref()),
-            shown(status.drain.and_then(|drain| drain.state).as_ref()),
-            status
-                .update
-                .and_then(|update| update.step)
-                .map(|step| step.as_str().to_owned())
-                .unwrap_or_default(),
-            status.message.unwrap_or_default(),
-        ]);
-    }
-    let widths: Vec<usize> =
-        (0..7).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
-    let mut text = String::new();
-    for row in &rows {
-        let line: String = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}  ")).collect();
-        let _ = writeln!(text, "{}", line.trim_end());
-    }
-    text
-}
-
 /// What a change leads to.
-pub(crate) fn after(relay: &ParamantRelay, change: Change) -> String {
+pub(crate) fn after(relay: &ParamantRelay, change: &Change) -> String {
     let name = relay.name_any();
     let drain = relay.status.clone().unwrap_or_default().drain.unwrap_or_default();
     match change {
@@ -116,7 +95,30 @@ pub(crate) fn after(relay: &ParamantRelay, change: Change) -> String {
         }
         Change::Paused(true) => format!("{name} is observed and reported on, and otherwise left alone"),
         Change::Paused(false) => format!("{name} is looked after again"),
+        Change::Approve(digest, offer) => {
+            format!("approved for {name}: {}", release(relay, digest, *offer))
+        }
+        Change::Pin(Some(digest)) => format!(
+            "{name} is held at {}, whatever spec.image and offers say; `kubectl paramant rollback {name} --release` ends that",
+            release(relay, digest, None)
+        ),
+        Change::Pin(None) => format!("{name} is held at nothing: spec.image and offers count again"),
+        Change::Retry(digest) => format!("{name} may try {} once more", release(relay, digest, None)),
+        Change::UpdateNow(digest) => {
+            format!("{name} may roll {} now, whatever the window says", release(relay, digest, None))
+        }
     }
+}
+
+/// A digest with what else is known of it.
+pub(crate) fn release(relay: &ParamantRelay, digest: &paramant_crds::Digest, offer: Option<u64>) -> String {
+    let status = relay.status.clone().unwrap_or_default();
+    let available = status.update.and_then(|update| update.available);
+    let offered = available.filter(|it| it.digest.as_ref() == Some(digest)).and_then(|it| it.version);
+    let running = status.image.filter(|it| it.current.as_ref() == Some(digest)).and_then(|it| it.version);
+    let version = offered.or(running).map(|version| format!("version {version}"));
+    let known: Vec<String> = version.into_iter().chain(offer.map(|offer| format!("offer {offer}"))).collect();
+    if known.is_empty() { digest.to_string() } else { format!("{digest} ({})", known.join(", ")) }
 }
 
 fn shown<T: std::fmt::Debug>(value: Option<&T>) -> String {
@@ -154,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_table_lines_up() {
-        let text = table(&[relay()]);
+        let text = relays(&[relay()], false, jiff::Timestamp::UNIX_EPOCH);
         let columns: Vec<usize> =
             text.lines().map(|line| line.find("Drained").or_else(|| line.find("PHASE")).unwrap()).collect();
         assert_eq!(columns[0], columns[1], "{text}");
@@ -163,7 +165,7 @@ mod tests {
     #[test]
     fn taking_back_a_drain_says_who_still_asks() {
         assert_eq!(
-            after(&relay(), Change::Drain(None)),
+            after(&relay(), &Change::Drain(None)),
             "health is still drained by Policy; `undrain --refuse` overrides that"
         );
     }

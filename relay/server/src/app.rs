@@ -22,7 +22,7 @@ use crate::outbound::Couriers;
 use crate::plans::{self, Plan};
 use crate::probes::Readiness;
 use crate::settings::{Payload, Settings, SettingsHandle};
-use crate::store::{self, Store};
+use crate::store::{self, Release, Store};
 use crate::streams::Streams;
 use crate::witnesses::Witnesses;
 
@@ -58,6 +58,11 @@ pub struct Core {
     pub readiness: Readiness,
     /// Counters.
     pub metrics: Metrics,
+    /// Whose schema of the database is in force: this release's, unless a test says otherwise.
+    pub(crate) release: Release,
+    /// What is wrong with this release, if it is rehearsed.
+    #[cfg(any(test, feature = "rehearsal"))]
+    pub(crate) fault: Option<crate::rehearsal::Fault>,
     /// When this process started.
     pub started_at: Timestamp,
     /// Cancelled when the listeners are about to close: endless answers end themselves.
@@ -100,6 +105,10 @@ pub enum OpenError {
     /// The metrics.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
+    /// What is to be rehearsed.
+    #[cfg(any(test, feature = "rehearsal"))]
+    #[error(transparent)]
+    Rehearsal(#[from] crate::rehearsal::Unknown),
     /// The store.
     #[error(transparent)]
     Store(#[from] store::OpenError),
@@ -118,6 +127,8 @@ impl Core {
         let control_key = Arc::new(ControlKey::open(&data)?);
         let now = settings.current();
         let log = open_log(&data, &now, &identity)?;
+        #[cfg(any(test, feature = "rehearsal"))]
+        let fault = crate::rehearsal::fault(&log)?;
         let drain = Drain::new(now.payload == Payload::Memory);
         let directives = DirectiveBook::open(&data, drain.clone()).map_err(OpenError::Directives)?;
         log.arm(directives.held().as_ref());
@@ -146,6 +157,9 @@ impl Core {
             outbox_news: Arc::default(),
             readiness: Readiness::default(),
             metrics,
+            release: Release::THIS,
+            #[cfg(any(test, feature = "rehearsal"))]
+            fault,
             started_at,
             closing,
         })

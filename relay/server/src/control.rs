@@ -21,6 +21,7 @@ use paramant_protocol::control::{COURIER_PATH, Directives, DirectivesAnswer, Pro
 use paramant_protocol::refusal::Refusal;
 
 use crate::app::Shared;
+use crate::directives::Refusal as NotTaken;
 
 pub use self::state::StateReader;
 pub use self::tls::{ControlTls, OperatorCa, public_tls};
@@ -69,11 +70,14 @@ async fn directives(State(control): State<Control>, body: Bytes) -> Response {
     };
     let app = control.app.clone();
     // On a thread that may block: the answer waits for the sync.
-    let taken = tokio::task::spawn_blocking(move || app.core.directives.take(directives)).await;
+    let taken = tokio::task::spawn_blocking(move || {
+        app.core.directives.take(directives, |schema| app.store.commit_schema(schema))
+    })
+    .await;
     let held = control.app.core.directives.mark();
     let (status, accepted, reason) = match taken {
         Ok(Ok(())) => (StatusCode::OK, true, None),
-        Ok(Err(refusal @ crate::directives::Refusal::NotWritten(_))) => {
+        Ok(Err(refusal @ (NotTaken::NotWritten(_) | NotTaken::NotCommitted(_)))) => {
             tracing::error!(error = %refusal, "directives were not taken");
             (StatusCode::INTERNAL_SERVER_ERROR, false, Some(refusal.to_string()))
         }

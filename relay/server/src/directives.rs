@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::data_dir::{DataDir, durable};
 use crate::drain::Drain;
+use crate::store::meta::MetaError;
 
 /// The directives in force, and where they are kept.
 #[derive(Debug)]
@@ -53,6 +54,9 @@ pub enum Refusal {
     /// They could not be made durable, so they are not in force.
     #[error("the directives could not be written: {0}")]
     NotWritten(#[from] io::Error),
+    /// What they commit could not be made durable, so they are not in force.
+    #[error("the update could not be committed: {0}")]
+    NotCommitted(#[from] MetaError),
 }
 
 /// Whether `new` may replace `held`. Pure.
@@ -98,14 +102,22 @@ impl DirectiveBook {
         Ok(Self { path, drain, writing: Mutex::new(()), held, heard })
     }
 
-    /// Takes new directives: durable first, then in force. Blocks for one sync.
+    /// Takes new directives: durable first, then in force. What they commit is committed by `commit` before they are written, and
+    /// only when they are heard: directives that come back with a start speak of the release that ran then. Blocks for a sync or two.
     ///
     /// # Errors
     /// [`Refusal`]; then the old ones stay in force.
-    pub fn take(&self, new: Directives) -> Result<(), Refusal> {
+    pub fn take(
+        &self,
+        new: Directives,
+        commit: impl FnOnce(u32) -> Result<(), MetaError>,
+    ) -> Result<(), Refusal> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let held = self.held();
         may_replace(held.as_ref(), &new)?;
+        if let Some(schema) = new.commit_schema {
+            commit(schema)?;
+        }
         if held.as_ref() != Some(&new) {
             durable::write(&self.path, &serde_json::to_vec(&new).map_err(io::Error::other)?)?;
             self.drain.direct(new.drain.clone());
@@ -142,7 +154,7 @@ impl DirectiveBook {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::panic)]
 
     use paramant_protocol::control::DrainDirective;
 
@@ -161,6 +173,10 @@ mod tests {
             deleting: false,
             couriers: None,
         }
+    }
+
+    fn take(book: &DirectiveBook, new: Directives) -> Result<(), Refusal> {
+        book.take(new, |_| panic!("nothing is committed"))
     }
 
     #[test]
@@ -186,23 +202,23 @@ mod tests {
         let data = DataDir::open(temp.path()).unwrap();
         let book = DirectiveBook::open(&data, Drain::new(false)).unwrap();
         assert_eq!(book.held(), None);
-        book.take(directives("a", 1, 1, true)).unwrap();
-        assert!(matches!(book.take(directives("a", 1, 0, false)), Err(Refusal::Older { .. })));
+        take(&book, directives("a", 1, 1, true)).unwrap();
+        assert!(matches!(take(&book, directives("a", 1, 0, false)), Err(Refusal::Older { .. })));
         drop(book);
         let drain = Drain::new(false);
         let book = DirectiveBook::open(&data, drain.clone()).unwrap();
         assert_eq!(book.held(), Some(directives("a", 1, 1, true)));
         let heard = book.heard();
         assert_eq!(*heard.borrow(), None, "what is on disk was not heard from outside");
-        book.take(directives("a", 1, 1, true)).unwrap();
+        take(&book, directives("a", 1, 1, true)).unwrap();
         assert_eq!(
             *heard.borrow(),
             Some(directives("a", 1, 1, true)),
             "the same again is heard all the same"
         );
         assert!(drain.begin_upload().is_err(), "the drain is in force again");
-        assert!(book.take(directives("a", 1, 0, false)).is_err());
-        book.take(directives("b", 0, 0, false)).unwrap();
+        assert!(take(&book, directives("a", 1, 0, false)).is_err());
+        take(&book, directives("b", 0, 0, false)).unwrap();
         assert_eq!(book.mark().unwrap().relay_uid, "b");
     }
 
@@ -212,7 +228,7 @@ mod tests {
         let data = DataDir::open(temp.path()).unwrap();
         let mut book = DirectiveBook::open(&data, Drain::new(false)).unwrap();
         book.path = temp.path().join("nowhere").join("directives.json");
-        assert!(matches!(book.take(directives("a", 1, 1, true)), Err(Refusal::NotWritten(_))));
+        assert!(matches!(take(&book, directives("a", 1, 1, true)), Err(Refusal::NotWritten(_))));
         assert_eq!(book.held(), None);
     }
 

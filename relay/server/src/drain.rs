@@ -136,11 +136,26 @@ impl Drain {
         }
     }
 
-    /// Waits until no upload and no claim is in flight. Only useful while a drain runs: counts are no news otherwise.
+    /// Waits until nothing is in flight: no upload, no claim, and, where payloads end with the process, no unread blob either,
+    /// though for those no longer than the drain's deadline. Only useful while a drain runs: counts are no news otherwise.
     pub async fn idle(&self) {
+        let counts_unclaimed = self.lock().counts_unclaimed();
         let mut news = self.subscribe();
-        // The sender lives in `self`, so an error cannot happen; if it did, there would be nothing to wait for.
-        let _ = news.wait_for(|report| report.uploads == 0 && report.claims == 0).await;
+        loop {
+            let report = news.borrow_and_update().clone();
+            let left =
+                report.deadline.and_then(|at| Duration::try_from(at.duration_since(Timestamp::now())).ok());
+            let overdue = report.deadline.is_some() && left.is_none_or(|left| left.is_zero());
+            let read = !counts_unclaimed || report.unclaimed == 0 || overdue;
+            if report.uploads == 0 && report.claims == 0 && read {
+                return;
+            }
+            tokio::select! {
+                // The sender lives in `self`, so an error cannot happen; if it did, there would be nothing to wait for.
+                changed = news.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(left.unwrap_or(HEARTBEAT).min(HEARTBEAT)) => {}
+            }
+        }
     }
 
     fn change(&self, apply: impl FnOnce(&mut Progress)) {

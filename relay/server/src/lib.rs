@@ -38,6 +38,8 @@ pub mod process;
 pub mod public;
 pub mod rates;
 pub mod receipts;
+#[cfg(any(test, feature = "rehearsal"))]
+pub mod rehearsal;
 pub mod sessions;
 pub mod settings;
 pub mod setup_code;

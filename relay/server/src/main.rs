@@ -18,11 +18,17 @@ use tracing_subscriber::EnvFilter;
 
 /// `EX_SOFTWARE`: the log cannot be used, or is not the one the rows speak of; starting again will not help.
 const LOG_UNUSABLE: u8 = 70;
+/// Prints which schemas of the database this release knows: for those who make its image.
+const DATA_SCHEMA_COMMAND: &str = "data-schema";
 
 fn main() -> ExitCode {
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         eprintln!("paramant-relay: another TLS provider was installed first");
         return ExitCode::FAILURE;
+    }
+    if std::env::args_os().nth(1).is_some_and(|word| word == DATA_SCHEMA_COMMAND) {
+        println!("{}", paramant_relay::store::data_schema());
+        return ExitCode::SUCCESS;
     }
     if std::env::args_os().nth(1).is_some_and(|word| word == LOG_COMMAND) {
         return about_the_log();

@@ -6,10 +6,11 @@ mod streams;
 mod webhooks;
 mod witnesses;
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use paramant_protocol::control::FenceState;
-use prometheus::core::Collector;
+use prometheus::core::{Collector, Desc};
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
@@ -30,6 +31,8 @@ const BUCKETS: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1
 pub struct Metrics {
     /// Where all of them live.
     pub registry: Registry,
+    /// What they are: docs/metrics.md lists them.
+    pub described: Vec<Desc>,
     connections: IntGaugeVec,
     refused: IntCounterVec,
     requests: IntCounterVec,
@@ -93,7 +96,7 @@ impl Metrics {
     /// When two metrics have one name: a mistake in this file that every test of the process finds.
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
-        let new = Builder(&registry);
+        let new = Builder { registry: &registry, described: RefCell::default() };
         new.gauges("paramant_build_info", "Always 1; the label is the release", &["version"])?
             .with_label_values(&[crate::VERSION])
             .set(1);
@@ -158,6 +161,7 @@ impl Metrics {
             witnesses: WitnessMetrics::new(&new)?,
             streams: StreamMetrics::new(&new)?,
             webhooks: WebhookMetrics::new(&new)?,
+            described: new.described.take(),
             registry,
         })
     }
@@ -259,12 +263,16 @@ fn gauge(count: u64) -> i64 {
 }
 
 /// Makes metrics and registers them.
-struct Builder<'a>(&'a Registry);
+struct Builder<'a> {
+    registry: &'a Registry,
+    described: RefCell<Vec<Desc>>,
+}
 
 impl Builder<'_> {
     fn add<M: Collector + Clone + 'static>(&self, metric: prometheus::Result<M>) -> prometheus::Result<M> {
         let metric = metric?;
-        self.0.register(Box::new(metric.clone()))?;
+        self.registry.register(Box::new(metric.clone()))?;
+        self.described.borrow_mut().extend(metric.desc().into_iter().cloned());
         Ok(metric)
     }
 
@@ -288,5 +296,25 @@ mod tests {
     #[test]
     fn no_two_metrics_share_a_name() {
         assert!(Metrics::new().is_ok());
+    }
+
+    #[test]
+    fn the_documentation_lists_exactly_the_metrics_there_are() -> prometheus::Result<()> {
+        let mut rows: Vec<String> = Metrics::new()?
+            .described
+            .iter()
+            .map(|it| {
+                let labels = it.variable_labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>();
+                format!("| `{}` | {} | {} |", it.fq_name, labels.join(", "), it.help)
+            })
+            .collect();
+        rows.sort();
+        let page = include_str!("../../../docs/metrics.md");
+        let listed: Vec<&str> = page
+            .lines()
+            .filter(|line| line.starts_with("| `paramant_") && !line.starts_with("| `paramant_operator_"))
+            .collect();
+        assert_eq!(listed, rows, "docs/metrics.md should say:\n{}", rows.join("\n"));
+        Ok(())
     }
 }

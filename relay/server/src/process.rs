@@ -141,6 +141,8 @@ impl Running {
         if let Some((socket, tls)) = control {
             running.serve_control(socket, tls);
         }
+        #[cfg(any(test, feature = "rehearsal"))]
+        crate::rehearsal::begin(&running.app.core);
         running.background.spawn(running.app.core.drain.clone().keep_time());
         running.background.spawn(record_drains(running.app.core.clone()));
         running.background.spawn(log_tasks::keep_the_fence(running.app.core.clone()));
@@ -152,13 +154,15 @@ impl Running {
         Ok(running)
     }
 
-    /// Waits for uploads and claims in progress, at most `patience`. New uploads must be refused already.
+    /// Waits for uploads and claims in progress, and for readers of what only memory holds, at most `patience`. New uploads must be
+    /// refused already.
     pub async fn finish_work(&self, patience: Duration) {
         if tokio::time::timeout(patience, self.app.core.drain.idle()).await.is_err() {
             let left = self.app.core.drain.report();
             tracing::warn!(
                 uploads = left.uploads,
                 claims = left.claims,
+                unclaimed = left.unclaimed,
                 "work was still in flight when time was up"
             );
         }

@@ -1,10 +1,12 @@
-//! SIGTERM is the drain: refuse uploads, finish what is in flight, publish, end with 0. A second signal ends at once.
+//! SIGTERM is the drain: refuse uploads, finish what is in flight, publish, end with 0. A second signal ends at once. Where payloads live
+//! in memory, what nobody has read is in flight, until the drain's deadline.
 
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::process::Running;
+use crate::settings::Payload;
 
 /// What the process answers to whoever waits for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +48,13 @@ pub async fn run(relay: Running, mut signals: Signals) -> End {
     tracing::info!("ending: new uploads are refused, work in flight is finished");
     let core = relay.app.core.clone();
     core.drain.shut_down();
+    let unread = core.drain.report().unclaimed;
+    if core.settings.current().payload == Payload::Memory && unread > 0 {
+        tracing::warn!(
+            unread,
+            "what nobody has read is in memory only and ends with the process; waiting for its readers, a second signal ends at once"
+        );
+    }
     let closing = async {
         relay.finish_work(patience(core.settings.current().termination_grace)).await;
         relay.close().await;

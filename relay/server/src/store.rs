@@ -34,7 +34,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use paramant_protocol::control::LicenseReport;
+use paramant_protocol::control::{DataReport, LicenseReport};
 use paramant_protocol::id::ReceiptId;
 
 use self::blob_rows::BlobRow;
@@ -44,6 +44,8 @@ use self::holdings::Holdings;
 pub use self::ids::{AccountId, BlobId, ClaimId, Digest, HookId, random_download_token, random_receipt_id};
 use self::memory::MemoryBlobs;
 use self::meta::{Meta, MetaError, MetaOpenError};
+pub(crate) use self::migrations::Release;
+pub use self::migrations::{NeedError, Schema};
 use self::receipt_rows::Receipted;
 use self::rows_and_log::CompareError;
 pub use self::rows_and_log::Torn;
@@ -313,6 +315,20 @@ impl Store {
         self.vault.meta.read(|c| Ok(holdings::count(c)?)).await
     }
 
+    /// Which releases can read the data, and how far they may be used.
+    #[must_use]
+    pub fn data_report(&self) -> DataReport {
+        self.vault.meta.schema().report()
+    }
+
+    /// `commit-upgrade`. Blocks.
+    ///
+    /// # Errors
+    /// When it cannot be made durable; then nothing more is committed.
+    pub fn commit_schema(&self, asked: u32) -> Result<(), MetaError> {
+        self.vault.meta.commit_schema(asked)
+    }
+
     /// Reads a blob's row.
     ///
     /// # Errors
@@ -380,13 +396,19 @@ impl Store {
 impl Vault {
     /// Opens the three parts; slots that belong to no row are zeroed, once it is certain that the rows are those of this log.
     async fn open(core: &Core) -> Result<Self, OpenError> {
-        let (data, payload, log) = (core.data.clone(), core.settings.current().payload, core.log.clone());
+        let settings = core.settings.current();
+        let (data, payload, log) = (core.data.clone(), settings.payload, core.log.clone());
+        let (release, alone) = (core.release, settings.control.is_none());
         let opening = tokio::task::spawn_blocking(move || {
             // A new database would make orphans of all payloads, and forget every account.
             if data.key_slots().exists() && !data.meta_db().exists() {
                 return Err(OpenError::NoMeta { meta: data.meta_db(), slots: data.key_slots() });
             }
-            let meta = Meta::open(&data.meta_db())?;
+            let meta = Meta::open_as(release, &data.meta_db())?;
+            if alone {
+                // Nobody else ever will.
+                meta.commit_schema(release.schema()).map_err(RecoveryError::from)?;
+            }
             rows_and_log::compare(&meta, &log)?;
             if payload == Payload::Disk {
                 slots_are_there(&meta, &data.key_slots(), &data.blobs())?;
@@ -444,6 +466,13 @@ fn used_slots(meta: &Meta) -> Result<HashSet<(Slot, BlobId)>, RecoveryError> {
         )?;
         Ok(query.query_map([], |row| Ok((Slot(row.get(0)?), row.get(1)?)))?.collect::<Result<_, _>>()?)
     })
+}
+
+/// The schemas of this release, for the labels of its image: JSON, one line.
+#[must_use]
+pub fn data_schema() -> String {
+    let release = Release::THIS;
+    format!("{{\"schema\":{},\"minReader\":{}}}", release.schema(), release.min_reader())
 }
 
 /// Unix milliseconds, as rows hold them.

@@ -7,10 +7,10 @@ use aws_lc_rs::digest;
 use http_body_util::BodyExt as _;
 use tempfile::TempDir;
 
-use crate::app::{App, Core, Shared};
-use crate::settings::{Settings, SettingsHandle};
+use crate::app::{App, Core, OpenError, Shared};
+use crate::settings::{Control, Settings, SettingsHandle};
 use crate::store::blob_rows::{Asked, Space};
-use crate::store::{AccountId, Digest};
+use crate::store::{AccountId, Digest, Release};
 use crate::transfer::{Accepted, Access, Claimed, Terms, Transfers, UploadError, Wanted};
 
 /// Whose uploads these are, unless a test says otherwise.
@@ -32,6 +32,24 @@ impl TestRelay {
         settings.limits.min_free_disk = 0;
         let core = Core::open(dir.path(), SettingsHandle::fixed(settings)).unwrap();
         Self { app: App::open(core).await.unwrap(), dir }
+    }
+
+    /// A relay that an operator updates, as `release`.
+    pub(crate) async fn operated(dir: TempDir, release: Release) -> Result<Self, (OpenError, TempDir)> {
+        let mut settings = Settings::default();
+        settings.limits.min_free_disk = 0;
+        settings.control = Some(Control { operator_ca: dir.path().join("ca.pem"), token_file: None });
+        let mut core = Core::open(dir.path(), SettingsHandle::fixed(settings)).unwrap();
+        core.release = release;
+        let (log, data) = (core.log.clone(), core.data.clone());
+        match App::open(core).await {
+            Ok(app) => Ok(Self { app, dir }),
+            Err(error) => {
+                tokio::task::spawn_blocking(move || log.close()).await.unwrap();
+                data.release();
+                Err((error, dir))
+            }
+        }
     }
 
     /// Ends in order and starts again over what is on disk.

@@ -21,6 +21,8 @@ pub(crate) fn ensure(cache: &Cache, evidence: &Evidence) -> Result<()> {
         files: vec![File { from: program, to: "/pause".into() }],
         entrypoint: "/pause".into(),
         version: "1".into(),
+        labels: Vec::new(),
+        environment: Vec::new(),
     };
     let digest = image.push(cache, &format!("docker://{REGISTRY}/paramant-test/pause:1"), true)?;
     evidence.say(digest);

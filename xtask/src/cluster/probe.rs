@@ -17,7 +17,8 @@ pub(crate) fn answers(address: &str, path: &str) -> bool {
         let mut stream = connect(address)?;
         stream.set_read_timeout(Some(PATIENCE)).ok()?;
         // The Accept line is for a registry, which otherwise answers 404 for an OCI manifest.
-        let accept = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json, */*";
+        let accept = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
+            application/vnd.docker.distribution.manifest.v2+json, */*";
         write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\nAccept: {accept}\r\n\r\n").ok()?;
         let mut status = [0; 12];
         stream.read_exact(&mut status).ok()?;

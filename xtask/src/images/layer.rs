@@ -28,6 +28,10 @@ pub(crate) struct Image {
     pub(crate) files: Vec<File>,
     pub(crate) entrypoint: String,
     pub(crate) version: String,
+    /// Labels besides those that every image has.
+    pub(crate) labels: Vec<(&'static str, String)>,
+    /// Variables that its process finds set.
+    pub(crate) environment: Vec<(String, String)>,
 }
 
 impl Image {
@@ -63,6 +67,8 @@ impl Image {
             .arg("--label")
             .arg(format!("org.opencontainers.image.version={}", self.version))
             .args(["--label", "org.opencontainers.image.licenses=Apache-2.0"])
+            .args(self.labels.iter().map(|(name, value)| format!("--label={name}={value}")))
+            .args(self.environment.iter().map(|(name, value)| format!("--env={name}={value}")))
             .arg(container)
             .done()?;
         let local = format!("localhost/paramant/{}", self.name);

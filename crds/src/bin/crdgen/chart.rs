@@ -1,4 +1,5 @@
-//! What follows from the chart's own files: its README from the comments in `values.yaml`, and the alerts as plain rules.
+//! What follows from the chart's own files: its README from the comments in `values.yaml`, the alerts as plain
+//! rules, and the dashboard as a file to import.
 
 use std::{
     fmt::Write,
@@ -50,7 +51,27 @@ pub(crate) fn write(outputs: &mut Outputs, checkout: &Path) -> Result<(), Error>
     }
     outputs.put(&format!("{CHART}/README.md"), &readme)?;
     let alerts = read(checkout.join(CHART).join("files/alerts.yaml"))?;
-    outputs.put("config/alerts/paramant.yaml", &format!("{RULES_HEAD}{alerts}"))
+    outputs.put("config/alerts/paramant.yaml", &format!("{RULES_HEAD}{alerts}"))?;
+    let health = read(checkout.join("config/gitops/argocd-health.lua"))?;
+    outputs.put("config/gitops/argocd-cm.yaml", &argocd(&health))?;
+    // JSON has no comments: this one says nothing of where it comes from.
+    outputs.put("config/dashboards/paramant.json", &read(checkout.join(CHART).join("files/dashboard.json"))?)
+}
+
+/// The health script under the key of each kind, as a patch for Argo CD's own ConfigMap.
+fn argocd(health: &str) -> String {
+    let mut patch = "# Made from argocd-health.lua by `cargo xtask generate`. Do not edit.\n\
+                     # kubectl -n argocd patch configmap argocd-cm --patch-file config/gitops/argocd-cm.yaml\n\
+                     data:\n"
+        .to_owned();
+    for kind in ["ParamantRelay", "ParamantPolicy", "ParamantLicense"] {
+        // Writing to a String cannot fail.
+        let _ = writeln!(patch, "  resource.customizations.health.paramant.app_{kind}: |");
+        for line in health.lines() {
+            let _ = writeln!(patch, "{}", format!("    {line}").trim_end());
+        }
+    }
+    patch
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -92,6 +113,16 @@ fn values_of(text: &str) -> Vec<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_kind_gets_the_script_and_an_empty_line_stays_empty() {
+        let patch = argocd("local a = 1\n\nreturn a\n");
+        assert!(
+            patch.contains("paramant.app_ParamantPolicy: |\n    local a = 1\n\n    return a\n"),
+            "{patch}"
+        );
+        assert_eq!(patch.matches("return a").count(), 3);
+    }
 
     #[test]
     fn a_value_is_found_with_its_path_its_default_and_its_comment() {

@@ -1,7 +1,7 @@
 //! Writes what follows from the resource types, or says what drifted.
 //!
 //! `crdgen [--check] [DIR]`: the definitions (`config/crd` and the chart), `docs/api-reference.md`, the chart's README and
-//! `config/alerts`, below `DIR` (this checkout when absent); the hand-written samples of the checkout are read and held against the definitions.
+//! `config/alerts` and `config/dashboards`, below `DIR` (this checkout when absent); the hand-written samples of the checkout are read and held against the definitions.
 //! `crdgen schemas DIR [--kubernetes swagger.json]`: JSON schemas as kubeconform wants them.
 //! Exit codes: 0 in order, 1 drift (each file named), 2 anything else.
 

@@ -3,7 +3,7 @@
 //! It carries the URI a relay looks for and may be used for nothing but client authentication. A relay that read the
 //! authority's certificate needs nothing else, so replacing the leaf touches no relay.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan as _};
@@ -11,7 +11,9 @@ use paramant_protocol::control::OPERATOR_URI;
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, SanType,
 };
+use rustls::ClientConfig;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{Authority, Error, day, set_validity, yesterday};
@@ -28,31 +30,52 @@ pub struct Leaf {
     pub chain: Vec<CertificateDer<'static>>,
     /// PKCS #8.
     pub key: PrivateKeyDer<'static>,
+    /// TLS settings with this leaf, made when first needed and shared by all connections.
+    pub settings: OnceLock<Arc<ClientConfig>>,
 }
 
 /// Makes leaves and keeps the current one.
 #[derive(Debug)]
 pub struct Leaves {
-    authority: Authority,
-    current: Mutex<Option<(Arc<Leaf>, Instant)>>,
+    authority: watch::Receiver<Authority>,
+    current: Mutex<Option<Current>>,
+}
+
+#[derive(Debug)]
+struct Current {
+    leaf: Arc<Leaf>,
+    of: Authority,
+    made: Instant,
 }
 
 impl Leaves {
-    /// Leaves of one authority.
+    /// Leaves of one authority, for ever.
     pub fn of(authority: Authority) -> Self {
+        Self::following(watch::channel(authority).1)
+    }
+
+    /// Leaves of whichever authority signs.
+    pub fn following(authority: watch::Receiver<Authority>) -> Self {
         Self { authority, current: Mutex::new(None) }
     }
 
-    /// The current leaf, made now if there is none or it is a day old.
+    /// The authority as it is now.
+    pub fn authority(&self) -> Authority {
+        self.authority.borrow().clone()
+    }
+
+    /// The current leaf, made now if there is none, it is a day old, or another authority signs.
     pub fn current(&self) -> Result<Arc<Leaf>, Error> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((leaf, made)) = current.as_ref()
+        let authority = self.authority();
+        if let Some(Current { leaf, of, made }) = current.as_ref()
             && made.elapsed() < REPLACE_AFTER
+            && of.signs_as(&authority)
         {
             return Ok(leaf.clone());
         }
-        let leaf = Arc::new(make(&self.authority, Timestamp::now())?);
-        *current = Some((leaf.clone(), Instant::now()));
+        let leaf = Arc::new(make(&authority, Timestamp::now())?);
+        *current = Some(Current { leaf: leaf.clone(), of: authority, made: Instant::now() });
         Ok(leaf)
     }
 }
@@ -72,6 +95,7 @@ fn make(authority: &Authority, now: Timestamp) -> Result<Leaf, Error> {
     Ok(Leaf {
         chain: vec![certificate.der().clone()],
         key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
+        settings: OnceLock::new(),
     })
 }
 
@@ -80,6 +104,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use x509_parser::extensions::GeneralName;
 
+    use super::super::Pair;
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -93,9 +118,29 @@ mod tests {
         assert_eq!(names.value.general_names, [GeneralName::URI(OPERATOR_URI)]);
         let usage = parsed.extended_key_usage().unwrap().unwrap().value;
         assert!(usage.client_auth && !usage.server_auth && !usage.any);
-        let (_, issuer) = x509_parser::parse_x509_certificate(&authority.inner.certificate).unwrap();
+        let (_, issuer) = x509_parser::parse_x509_certificate(&authority.inner.signs.certificate).unwrap();
         assert_eq!(parsed.issuer(), issuer.subject());
         tokio::time::advance(REPLACE_AFTER).await;
         assert!(!Arc::ptr_eq(&first, &leaves.current().unwrap()));
+    }
+
+    #[test]
+    fn another_authority_signs_the_next_leaf_and_a_longer_bundle_changes_nothing() {
+        let old = Authority::ephemeral().unwrap();
+        let new = Authority::ephemeral().unwrap();
+        let (sender, receiver) = watch::channel(old.clone());
+        let leaves = Leaves::following(receiver);
+        let first = leaves.current().unwrap();
+        let longer = format!("{}{}", new.bundle_pem(), old.bundle_pem());
+        let pair = Pair::of(&old.inner.signs.certificate_pem, &old.inner.signs.key.serialize_pem()).unwrap();
+        sender.send_replace(Authority::new(pair, None, Some(longer)).unwrap());
+        assert!(Arc::ptr_eq(&first, &leaves.current().unwrap()));
+        sender.send_replace(new.clone());
+        let second = leaves.current().unwrap();
+        assert!(!Arc::ptr_eq(&first, &second));
+        let (_, issuer) = x509_parser::parse_x509_certificate(&new.inner.signs.certificate).unwrap();
+        let (_, leaf) = x509_parser::parse_x509_certificate(&second.chain[0]).unwrap();
+        assert_eq!(leaf.issuer(), issuer.subject());
+        assert_eq!(leaves.authority().bundle_pem(), new.bundle_pem());
     }
 }

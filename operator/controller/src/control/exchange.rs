@@ -21,6 +21,8 @@ use super::tls;
 
 /// A relay answers from memory; directives are synced to disk first.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// What is read at once. The head of an answer has to fit in.
+const READ_BUFFER: usize = 4 * 1024;
 /// No answer is longer.
 const MAX_ANSWER: usize = 256 * 1024;
 
@@ -72,8 +74,10 @@ impl Drop for Channel {
 impl Channel {
     /// Speaks HTTP over an open connection.
     pub async fn open(connection: tls::Connection) -> Result<Self, Error> {
-        let handshake =
-            http1::Builder::new().max_buf_size(64 * 1024).handshake(TokioIo::new(connection.stream));
+        // Kept for as long as the stream lives, in each of a thousand connections: heads are short, bodies come in pieces.
+        let handshake = http1::Builder::new()
+            .read_buf_exact_size(Some(READ_BUFFER))
+            .handshake(TokioIo::new(connection.stream));
         let (sender, driver) = timeout(ANSWER_TIMEOUT, handshake)
             .await
             .map_err(|_| Error::Timeout)?

@@ -155,13 +155,13 @@ async fn session(
     target: &Target,
     heard: &mut bool,
 ) -> Result<std::convert::Infallible, Ended> {
-    let mut channel =
-        Channel::open(tls::dial(target.address, &*relay.shared.leaves.current()?).await?).await?;
+    // In boxes of their own: what opens a connection is many times what keeps it open, and this task lives for months.
+    let mut channel = Box::pin(open(relay, target)).await?;
     match relay.expected_key(target) {
         Some(expected) if expected == channel.spki_sha256 => {}
         Some(_) if target.pinned.is_some() => return Err(Ended::KeyChanged(channel.spki_sha256.clone())),
         // A key that was only seen by this process and is not stored yet binds nobody: the relay proves the new one.
-        Some(_) | None => prove(relay, target, &mut channel).await?,
+        Some(_) | None => Box::pin(prove(relay, target, &mut channel)).await?,
     }
     let trusted = Trusted { pod_uid: target.pod_uid.clone(), spki_sha256: channel.spki_sha256.clone() };
     relay.trusted.send_if_modified(|now| {
@@ -170,7 +170,8 @@ async fn session(
         news
     });
     let spki_sha256 = channel.spki_sha256.clone();
-    let mut events = timeout(PATIENCE, channel.events()).await.map_err(|_| exchange::Error::Timeout)??;
+    let opened = Box::pin(timeout(PATIENCE, channel.events())).await;
+    let mut events = opened.map_err(|_| exchange::Error::Timeout)??;
     relay.shared.metrics.control_connects.with_label_values(&["open"]).inc();
     let _open = Open::count(relay);
     loop {
@@ -186,8 +187,13 @@ async fn session(
         }
         *heard = true;
         relay.compare_held(&target.pod_uid, &state);
-        take_state(relay, target, state);
+        take_state(relay, target, without_note(state));
     }
+}
+
+async fn open(relay: &Relay, target: &Target) -> Result<Channel, Ended> {
+    let leaf = relay.shared.leaves.current()?;
+    Ok(Channel::open(tls::dial(target.address, &leaf).await?).await?)
 }
 
 async fn prove(relay: &Relay, target: &Target, channel: &mut Channel) -> Result<(), Ended> {
@@ -201,6 +207,13 @@ async fn prove(relay: &Relay, target: &Target, channel: &mut Channel) -> Result<
     relay.shared.keys.check(&proof.token, expected).await?;
     tracing::info!(relay = %relay.key, key = %channel.spki_sha256, "the relay proved its control key");
     Ok(())
+}
+
+/// Decisions ask whether there is a checkpoint; head and proof stand beside it. The note with its signatures is most of a report,
+/// and a thousand reports are kept.
+fn without_note(mut state: RelayState) -> RelayState {
+    state.log.checkpoint = state.log.checkpoint.map(|_| String::new());
+    state
 }
 
 fn take_state(relay: &Relay, target: &Target, state: RelayState) {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use paramant_protocol::control::Directives;
 use tokio::sync::watch;
+use tracing::Instrument as _;
 
 use super::exchange::{self, Channel};
 use super::{Relay, Target, Wanted, mark, tls};
@@ -61,7 +62,8 @@ pub(super) async fn run(relay: Arc<Relay>) {
             }
             continue;
         };
-        let outcome = deliver(&relay, &delivery).await;
+        // In a box of its own, as in `follow`: most of the time there is nothing to deliver.
+        let outcome = Box::pin(deliver(&relay, &delivery)).await;
         let wait = match &outcome {
             Ok(true) => {
                 let mut known = relay.known();
@@ -108,12 +110,14 @@ fn pending(relay: &Relay, wanted: &watch::Receiver<Wanted>) -> Option<Delivery> 
 
 /// Delivers once. `Ok(false)` means refused.
 async fn deliver(relay: &Relay, delivery: &Delivery) -> Result<bool, Failed> {
-    let outcome = attempt(relay, delivery).await;
+    let span = tracing::info_span!("directives", relay = %relay.key, outcome = tracing::field::Empty);
+    let outcome = attempt(relay, delivery).instrument(span.clone()).await;
     let label = match &outcome {
         Ok(true) => "accepted",
         Ok(false) => "refused",
         Err(_) => "failed",
     };
+    span.record("outcome", label);
     relay.shared.metrics.directives.with_label_values(&[label]).inc();
     outcome
 }

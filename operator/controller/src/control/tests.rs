@@ -373,6 +373,15 @@ async fn a_restless_relay_is_calmed_and_a_quiet_one_is_heard_at_once() {
     assert_eq!(relay.calmed(Wake::Now), Wake::Now);
 }
 
+#[tokio::test]
+async fn what_waits_for_a_quiet_relay_is_small() {
+    let relay = Bench::new().plane.relay(&key());
+    let (follows, pushes) = (follow::run(relay.clone()), push::run(relay));
+    let sizes = (size_of_val(&follows), size_of_val(&pushes));
+    // A thousand relays have two such tasks each. Connections are opened in boxes that go when they are open.
+    assert!(sizes.0 + sizes.1 < 6 * 1024, "{sizes:?} bytes");
+}
+
 #[test]
 fn growth_of_the_log_wakes_nobody_and_a_shrunken_log_everybody() {
     let quiet = fake_relay::a_state();

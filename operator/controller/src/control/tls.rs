@@ -55,7 +55,13 @@ pub struct Connection {
 
 /// Dials a relay and shakes hands.
 pub async fn dial(address: SocketAddr, leaf: &Leaf) -> Result<Connection, Error> {
-    let config = client_config(leaf)?;
+    let config = match leaf.settings.get() {
+        Some(config) => config.clone(),
+        None => {
+            let config = client_config(leaf)?;
+            leaf.settings.get_or_init(|| config).clone()
+        }
+    };
     let name = ServerName::try_from(CONTROL_SERVER_NAME).map_err(|error| Error::Client(error.to_string()))?;
     let tcp = timeout(CONNECT_TIMEOUT, TcpStream::connect(address))
         .await

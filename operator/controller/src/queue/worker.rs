@@ -20,6 +20,18 @@ pub const CONCURRENCY: usize = 10;
 /// No reconcile takes longer: it talks to the API server only.
 pub const RECONCILE_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Where one subject stands in the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Due {
+    /// A pass runs now.
+    pub running: bool,
+    /// When the next one begins, 0 if it only waits for room.
+    pub due_in_seconds: Option<u64>,
+    /// How many passes in a row failed.
+    pub failures: u32,
+}
+
 /// Wakes keys from anywhere in the process.
 #[derive(Debug, Clone, Default)]
 pub struct Queue {
@@ -40,6 +52,13 @@ impl Queue {
         (schedule.length(Instant::now()), schedule.known())
     }
 
+    /// Where one subject stands, if it is known.
+    pub fn due(&self, subject: &Subject) -> Option<Due> {
+        let (running, due, failures) = self.lock().standing(subject)?;
+        let due_in_seconds = due.map(|due| due.saturating_duration_since(Instant::now()).as_secs());
+        Some(Due { running, due_in_seconds, failures })
+    }
+
     /// Runs keys until `stop`, then lets the running ones end.
     pub async fn run<F, R>(&self, metrics: &Metrics, stop: CancellationToken, reconcile: F)
     where
@@ -48,7 +67,7 @@ impl Queue {
     {
         let mut running: JoinSet<(Subject, Outcome)> = JoinSet::new();
         loop {
-            let next = self.fill(&mut running, &reconcile);
+            let next = self.fill(&mut running, metrics, &reconcile);
             metrics.queue_length.set(i64::try_from(self.lengths().0).unwrap_or(i64::MAX));
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -63,14 +82,22 @@ impl Queue {
     }
 
     /// Starts what is due and there is room for. Returns when to look again, if there is room at all.
-    fn fill<F, R>(&self, running: &mut JoinSet<(Subject, Outcome)>, reconcile: &F) -> Option<Instant>
+    fn fill<F, R>(
+        &self,
+        running: &mut JoinSet<(Subject, Outcome)>,
+        metrics: &Metrics,
+        reconcile: &F,
+    ) -> Option<Instant>
     where
         F: Fn(Subject) -> R,
         R: Future<Output = Outcome> + Send + 'static,
     {
         let mut schedule = self.lock();
         while schedule.running() < CONCURRENCY {
-            let Some(key) = schedule.start(Instant::now()) else { return schedule.next_due() };
+            let (now, due) = (Instant::now(), schedule.next_due());
+            let Some(key) = schedule.start(now) else { return due };
+            let waited = due.map(|due| now.saturating_duration_since(due)).unwrap_or_default();
+            metrics.queue_wait.observe(waited.as_secs_f64());
             let work = reconcile(key.clone());
             running.spawn(async move {
                 // A task of its own, so that a panic is caught here and still carries its key.

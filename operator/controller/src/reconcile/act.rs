@@ -10,9 +10,10 @@ use kube::api::{
 };
 use paramant_operator_core::{Decision, DeletedKind, Deletion, Observation};
 use serde_json::Value;
+use tracing::Instrument as _;
 
 use super::expect::version;
-use super::{Inner, Stopped};
+use super::{Inner, Stopped, write_span};
 use crate::FIELD_MANAGER;
 use crate::key::RelayKey;
 use crate::queue::Wake;
@@ -75,7 +76,8 @@ impl Inner {
         // Forced: the fields in an intent are ours, whoever set them last.
         let params = PatchParams::apply(FIELD_MANAGER).force();
         self.count(kind, "apply");
-        let written = api.patch(name, &params, &Patch::Apply(intent)).await;
+        let written =
+            api.patch(name, &params, &Patch::Apply(intent)).instrument(write_span("apply", kind, name)).await;
         let written = written.map_err(|error| self.stopped(key, "apply", kind, error))?;
         self.expectations.expect(key, kind, name, before, written.metadata.resource_version);
         Ok(())
@@ -99,7 +101,9 @@ impl Inner {
         };
         self.count(kind, "delete");
         tracing::info!(relay = %key, kind, name = %deletion.name, uid = %deletion.uid, "deleting");
-        match self.dynamic(key, &resource(api_version, kind)).delete(&deletion.name, &params).await {
+        let api = self.dynamic(key, &resource(api_version, kind));
+        let write = write_span("delete", kind, &deletion.name);
+        match api.delete(&deletion.name, &params).instrument(write).await {
             Ok(_) => {
                 // Whatever comes of it, the object will look different: marked for deletion, or gone.
                 let before = version(seen, kind, &deletion.name);

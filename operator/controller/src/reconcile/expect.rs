@@ -67,6 +67,13 @@ impl Expectations {
         unmet
     }
 
+    /// What was written and may not be shown yet.
+    pub(super) fn of(&self, key: &RelayKey) -> Vec<String> {
+        let all = self.lock();
+        let notes = all.get(key).into_iter().flatten().filter(|note| note.since.elapsed() < PATIENCE);
+        notes.map(|note| format!("{} {}", note.kind, note.name)).collect()
+    }
+
     pub(super) fn forget(&self, key: &RelayKey) {
         self.lock().remove(key);
     }

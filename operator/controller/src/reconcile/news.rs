@@ -8,12 +8,11 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event as KubeEvent;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{Api, ObjectMeta, PostParams};
-use kube::{Resource as _, ResourceExt as _};
-use paramant_crds::ParamantRelay;
+use kube::{Resource, ResourceExt as _};
 use paramant_operator_core::Event;
 
 use super::Inner;
-use crate::key::RelayKey;
+use crate::key::{RelayKey, Subject};
 use crate::sentence;
 
 /// What reports: shown as the source.
@@ -22,21 +21,25 @@ const CONTROLLER: &str = "paramant.app/operator";
 const MAX_NOTE: usize = 1000;
 
 impl Inner {
-    pub(super) async fn announce(&self, key: &RelayKey, relay: &ParamantRelay, events: &[Event]) {
+    pub(super) async fn announce<K>(&self, subject: &Subject, object: &K, events: &[Event])
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        let key = subject.key();
         let api: Api<KubeEvent> = Api::namespaced(self.client.clone(), &key.namespace);
-        for event in events {
+        for event in events.iter().filter(|event| self.told.is_news(subject, event)) {
             if self.may_write().is_err() || self.going.is_going(&key.namespace) {
                 return;
             }
             self.count("Event", "create");
-            if let Err(error) = api.create(&PostParams::default(), &self.event(key, relay, event)).await {
+            if let Err(error) = api.create(&PostParams::default(), &self.event(key, object, event)).await {
                 self.going.note(&key.namespace, &error);
-                tracing::warn!(relay = %key, reason = %event.reason, error = sentence::of_kube(&error), "an Event was lost");
+                tracing::warn!(%subject, reason = %event.reason, error = sentence::of_kube(&error), "an Event was lost");
             }
         }
     }
 
-    fn event(&self, key: &RelayKey, relay: &ParamantRelay, event: &Event) -> KubeEvent {
+    fn event<K: Resource<DynamicType = ()>>(&self, key: &RelayKey, object: &K, event: &Event) -> KubeEvent {
         let now = Timestamp::now();
         KubeEvent {
             metadata: ObjectMeta {
@@ -52,8 +55,8 @@ impl Inner {
             type_: Some(event.type_.as_str().to_owned()),
             note: Some(shortened(&event.message)),
             regarding: Some(ObjectReference {
-                resource_version: relay.resource_version(),
-                ..relay.object_ref(&())
+                resource_version: object.resource_version(),
+                ..object.object_ref(&())
             }),
             ..KubeEvent::default()
         }

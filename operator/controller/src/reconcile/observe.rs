@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
 use paramant_crds::ParamantRelay;
-use paramant_operator_core::release::Inspection;
 use paramant_operator_core::{Durable, Observation, Referenced};
 
 use super::Inner;
@@ -33,7 +32,7 @@ impl Inner {
             children,
             report,
             resolution,
-            inspection: Inspection::Pending,
+            inspection: self.inspector.inspection(key),
             refused,
             directives_refused,
             rivals,

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use futures::future::BoxFuture;
-use paramant_operator_core::release::Inspection;
+use paramant_operator_core::release::{Inspect, Inspection, Release, Verdict};
 use paramant_operator_core::{Children, Observation, Referenced, Refused, Report, Resolution};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -13,7 +13,10 @@ use crate::control::token::Expected;
 use crate::control::{TokenCheck, keys};
 use crate::fake_api::{Asked, FakeApi, failure};
 use crate::leader::election::Standing;
-use crate::registry::{Lookup, LookupError};
+use crate::registry::LookupError;
+use crate::registry::examine::Examine;
+use crate::registry::lookup::Lookup;
+use crate::stores::{Scope, Stores};
 
 /// Neither relays nor registries are spoken to here.
 struct Nobody;
@@ -26,6 +29,12 @@ impl TokenCheck for Nobody {
 
 impl Lookup for Nobody {
     fn digest<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<String, LookupError>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+impl Examine for Nobody {
+    fn examine<'a>(&'a self, _: &'a Inspect) -> BoxFuture<'a, Result<(Release, Verdict), LookupError>> {
         Box::pin(std::future::pending())
     }
 }
@@ -51,6 +60,7 @@ fn reconciler(client: Client) -> Reconciler {
         world: World::default(),
         control: ControlPlane::new(Leaves::of(authority), Arc::new(Nobody), queue.clone(), metrics.clone()),
         resolver: Resolver::new(Arc::new(Nobody), queue.clone(), metrics.clone()),
+        inspector: Inspector::new(Arc::new(Nobody), queue.clone(), metrics.clone()),
         queue,
         leadership: Leadership::fixed(Standing::Leader { epoch: 1, renewed: Instant::now() }),
         metrics,
@@ -198,4 +208,112 @@ async fn a_durable_copy_that_is_refused_is_noted_and_nothing_else_is_done() {
     assert_eq!((refused.kind.as_str(), refused.name.as_str()), ("ConfigMap", "health-state"));
     assert_eq!(refused.message, "exceeded quota: configmaps");
     assert!(!acted.patched(SERVICE) && !acted.succeeded);
+}
+
+#[tokio::test]
+async fn an_event_says_what_kubectl_describe_shows_and_is_not_repeated() {
+    let api = FakeApi::new(|asked| (201, asked.body.clone()));
+    let (inner, key, seen) = (reconciler(api.client.clone()).inner, RelayKey::new("n", "health"), seen());
+    let event = paramant_operator_core::Event {
+        type_: paramant_operator_core::EventType::Warning,
+        reason: "ImageNotFound".to_owned(),
+        message: "spec.image names no image that can be had".to_owned(),
+    };
+    inner.announce(&key.clone().into(), &*seen.relay, std::slice::from_ref(&event)).await;
+    inner.announce(&key.clone().into(), &*seen.relay, std::slice::from_ref(&event)).await;
+    let asked = api.asked();
+    assert_eq!(asked.len(), 1, "{asked:#?}");
+    let (path, body) = (&asked[0].path, &asked[0].body);
+    assert!(path.starts_with("/apis/events.k8s.io/v1/namespaces/n/events"), "{path}");
+    for (pointer, wanted) in [
+        ("/type", "Warning"),
+        ("/reason", "ImageNotFound"),
+        ("/note", "spec.image names no image that can be had"),
+        ("/action", "Reconcile"),
+        ("/reportingController", "paramant.app/operator"),
+        ("/reportingInstance", "test"),
+        ("/regarding/kind", "ParamantRelay"),
+        ("/regarding/apiVersion", "paramant.app/v1alpha1"),
+        ("/regarding/name", "health"),
+        ("/regarding/namespace", "n"),
+        ("/regarding/uid", "u-1"),
+    ] {
+        assert_eq!(body.pointer(pointer).and_then(Value::as_str), Some(wanted), "{pointer} in {body}");
+    }
+    assert!(body["eventTime"].is_string(), "{body}");
+}
+
+#[tokio::test]
+async fn a_policy_that_is_not_accepted_says_so_in_an_event() {
+    let policy = json!({
+        "apiVersion": "paramant.app/v1alpha1", "kind": "ParamantPolicy",
+        "metadata": { "name": "production", "namespace": "n", "generation": 1, "resourceVersion": "1" },
+        "spec": { "drain": { "deadline": "soon" } },
+    });
+    let stored = policy.clone();
+    let api = FakeApi::new(move |asked| match asked.path.contains("/events") {
+        true => (201, asked.body.clone()),
+        false => (200, stored.clone()),
+    });
+    let reconciler = reconciler(api.client.clone());
+    let stores = Stores::holding(Vec::new(), vec![serde_json::from_value(policy).unwrap()]);
+    reconciler.inner.world.add(Scope::Cluster, stores);
+    reconciler.run(Subject::Policy(RelayKey::new("n", "production"))).await;
+    let asked = api.asked();
+    let event = &asked.iter().find(|it| it.path.contains("/events")).expect("an Event was written").body;
+    assert_eq!((&event["type"], &event["reason"]), (&json!("Warning"), &json!("Contradiction")));
+    assert_eq!(event["regarding"]["kind"], "ParamantPolicy");
+    assert!(event["note"].as_str().unwrap().contains("no policy is in force"), "{event}");
+}
+
+/// A reconciler that leads, watches one relay, and has told it something.
+pub(crate) fn that_knows_one_relay() -> Reconciler {
+    let reconciler = reconciler(FakeApi::new(|_| failure(500, "not asked")).client);
+    let mut relay = (*seen().relay).clone();
+    relay.status = Some(
+        serde_json::from_value(json!({
+            "observedGeneration": 1, "phase": "Updating", "update": { "step": "Draining" },
+        }))
+        .unwrap(),
+    );
+    let (inner, key) = (&reconciler.inner, RelayKey::new("n", "health"));
+    inner.world.add(Scope::Cluster, Stores::holding(vec![relay], Vec::new()));
+    inner.queue.wake(key.clone(), Wake::Now);
+    inner.expectations.expect(&key, "Service", "health", None, Some("1".to_owned()));
+    let decision = decide(&seen(), &inner.context, Timestamp::now());
+    inner.control.direct(&key, decision.directives.expect("a new relay is told something"));
+    inner.control.aim(&RelayKey::new("n", "going"), None);
+    reconciler
+}
+
+#[tokio::test]
+async fn what_is_believed_of_a_relay_can_be_read() {
+    let known = serde_json::to_value(that_knows_one_relay().known()).unwrap();
+    let health = &known["n/health"];
+    assert_eq!((&health["generation"], &health["observedGeneration"]), (&json!(1), &json!(1)));
+    assert_eq!((&health["phase"], &health["step"]), (&json!("Updating"), &json!("Draining")));
+    assert_eq!(health["queue"], json!({ "running": false, "dueInSeconds": 0, "failures": 0 }));
+    assert_eq!(health["unseenWrites"], json!(["Service health"]));
+    assert_eq!(health["image"], "pending");
+    let control = &health["control"];
+    assert_eq!((&control["report"], &control["keyPinned"]), (&json!("unknown"), &json!(false)));
+    assert_eq!(control["directives"]["relayUid"], "u-1");
+    assert!(control.get("acknowledged").is_none(), "nothing was taken yet: {control}");
+    assert_eq!(known["n/going"]["control"]["report"], "unknown", "a task whose relay is gone is shown too");
+}
+
+/// A pass over a policy whose status the API server does not take.
+pub(crate) async fn one_pass_that_is_refused() {
+    let api = FakeApi::new(|_| (500, failure(500, "the disk is full").1));
+    let reconciler = reconciler(api.client.clone());
+    let policy = json!({
+        "apiVersion": "paramant.app/v1alpha1", "kind": "ParamantPolicy",
+        "metadata": { "name": "production", "namespace": "n", "generation": 1, "resourceVersion": "1" },
+        "spec": {},
+    });
+    let stores = Stores::holding(Vec::new(), vec![serde_json::from_value(policy).unwrap()]);
+    reconciler.inner.world.add(Scope::Cluster, stores);
+    let ended = reconciler.run(Subject::Policy(RelayKey::new("n", "production"))).await;
+    assert_eq!(ended, Outcome::Failed);
+    assert_eq!(api.requests().len(), 1, "{:?}", api.requests());
 }

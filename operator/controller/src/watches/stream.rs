@@ -17,6 +17,7 @@ use kube::api::Api;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Resource, ResourceExt as _};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Watches;
@@ -25,6 +26,7 @@ use crate::key::Subject;
 use crate::queue::Wake;
 use crate::sentence;
 use crate::stores::Scope;
+use crate::stores::packed::Packed;
 
 /// The first wait after a failed watch.
 const RETRY_MIN: Duration = Duration::from_millis(500);
@@ -36,6 +38,41 @@ const REPORT_AFTER: u32 = 3;
 /// Under which topic a failing stream is reported.
 pub(super) fn topic(kind: &str, scope: &Scope) -> String {
     format!("watch of {kind} in {scope}")
+}
+
+/// Where a stream keeps what it brings.
+pub(super) trait Keep<K>: Send {
+    /// Takes an event.
+    fn take(&mut self, event: &Event<K>);
+    /// Whom everything that is kept concerns.
+    fn concerned(&self, concerned: &(dyn Fn(&K) -> Vec<Subject> + Send + Sync)) -> BTreeSet<Subject>;
+}
+
+impl<K> Keep<K> for Writer<K>
+where
+    K: Resource + Clone + Send + Sync + 'static,
+    K::DynamicType: Clone + Eq + Hash + Send + Sync,
+{
+    fn take(&mut self, event: &Event<K>) {
+        self.apply_watcher_event(event);
+    }
+
+    fn concerned(&self, concerned: &(dyn Fn(&K) -> Vec<Subject> + Send + Sync)) -> BTreeSet<Subject> {
+        self.as_reader().state().iter().flat_map(|object| concerned(object)).collect()
+    }
+}
+
+impl<K> Keep<K> for Packed<K>
+where
+    K: Resource + Serialize + DeserializeOwned,
+{
+    fn take(&mut self, event: &Event<K>) {
+        Packed::take(self, event);
+    }
+
+    fn concerned(&self, concerned: &(dyn Fn(&K) -> Vec<Subject> + Send + Sync)) -> BTreeSet<Subject> {
+        self.all().iter().flat_map(concerned).collect()
+    }
 }
 
 /// The properties of one stream that do not depend on its kind's type.
@@ -64,7 +101,7 @@ impl Stream {
 
     pub(super) async fn run<K>(
         self,
-        mut writer: Writer<K>,
+        mut kept: impl Keep<K>,
         api: Api<K>,
         config: watcher::Config,
         prune: impl Fn(&mut K) + Send + 'static,
@@ -73,8 +110,6 @@ impl Stream {
         K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
         K::DynamicType: Clone + Eq + Hash + Send + Sync + Unpin,
     {
-        let store = writer.as_reader();
-        let all = || store.state().iter().flat_map(|object| concerned(object)).collect::<BTreeSet<_>>();
         let mut stream = pin!(watcher(api, config));
         let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
         let (mut failures, mut filled, mut before) = (0, false, BTreeSet::new());
@@ -92,12 +127,15 @@ impl Stream {
                 }
                 None => return,
             };
-            writer.apply_watcher_event(&event);
+            kept.take(&event);
             match &event {
-                Event::Init => before = all(),
+                Event::Init => before = kept.concerned(&concerned),
                 Event::InitApply(_) => {}
                 Event::InitDone if filled => {
-                    self.wake_all(all().into_iter().chain(std::mem::take(&mut before)), self.wake);
+                    self.wake_all(
+                        kept.concerned(&concerned).into_iter().chain(std::mem::take(&mut before)),
+                        self.wake,
+                    );
                 }
                 Event::InitDone => {
                     filled = true;

@@ -3,6 +3,7 @@
 use paramant_crds::relay::Webhooks;
 use paramant_protocol::public_host;
 
+use super::ca_bundle;
 use crate::destination::Destination;
 
 /// What a person must write differently.
@@ -12,9 +13,11 @@ pub(super) fn problem(wanted: &Webhooks) -> Option<String> {
         Some(format!("spec.webhooks.hosts[{number}]: {error}"))
     });
     let proxy = wanted.egress.proxy.as_ref().filter(|proxy| Destination::of_url(proxy.as_str()).is_none());
-    unreadable.or_else(|| {
-        proxy.map(|_| "spec.webhooks.egress.proxy: write it as http://proxy.example:3128".to_owned())
-    })
+    unreadable
+        .or_else(|| {
+            proxy.map(|_| "spec.webhooks.egress.proxy: write it as http://proxy.example:3128".to_owned())
+        })
+        .or_else(|| ca_bundle::problem("spec.webhooks.caBundle", wanted.ca_bundle.as_ref()))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use paramant_crds::relay::Witnesses;
 use paramant_tlog::policy::{Log, Policy, Witness};
 use paramant_tlog::vkey::VerifierKey;
 
+use super::ca_bundle;
 use crate::destination::Destination;
 
 /// What a person must write differently.
@@ -31,6 +32,7 @@ pub(super) fn problem(wanted: &Witnesses) -> Option<String> {
     Policy::threshold(Vec::<Log>::new(), read, quorum)
         .err()
         .map(|error| format!("spec.log.witnesses: {error}"))
+        .or_else(|| ca_bundle::problem("spec.log.witnesses.caBundle", wanted.ca_bundle.as_ref()))
 }
 
 #[cfg(test)]

@@ -292,6 +292,22 @@ fn a_spec_that_breaks_a_rule_stalls_and_changes_nothing() {
 }
 
 #[test]
+fn a_bundle_of_authorities_without_a_certificate_never_reaches_the_relay() {
+    let hollow = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let egress = json!({"cidrs": ["192.0.2.0/24"]});
+    let mut cluster = Cluster::serving();
+    let settings = |cluster: &Cluster| cluster.get("ConfigMap", "health-config").unwrap()["data"].clone();
+    let before = settings(&cluster);
+    cluster.edit(|spec| {
+        spec["webhooks"] = json!({"hosts": ["hooks.example"], "egress": egress, "caBundle": hollow})
+    });
+    cluster.settle();
+    assert_eq!((cluster.phase(), cluster.condition("Stalled").1.as_str()), ("Blocked", "InvalidSpec"));
+    assert!(cluster.message().contains("spec.webhooks.caBundle"), "{}", cluster.message());
+    assert_eq!(settings(&cluster), before);
+}
+
+#[test]
 fn a_gateway_that_the_cluster_does_not_have_degrades_and_says_what_to_install() {
     let mut cluster = Cluster::with(json!({
         "image": image(1),

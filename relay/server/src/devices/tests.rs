@@ -67,7 +67,7 @@ async fn an_entry_whose_place_was_not_noted_is_found_in_the_log_and_not_written_
 fn a_plan_bounds_how_many_devices_there_are_and_how_long_each_holds() {
     let community = plans::in_force("community", true);
     let mut c = Connection::open_in_memory().unwrap();
-    crate::store::migrations::apply(&mut c).unwrap();
+    crate::store::migrations::apply(&mut c, crate::store::migrations::Release::THIS).unwrap();
     let device = |name: &str, registered_ms| Registered {
         account: ACCOUNT,
         keys: keys(name),

@@ -44,6 +44,11 @@ impl Progress {
         }
     }
 
+    /// Whether a blob nobody has read yet is work in flight.
+    pub(super) fn counts_unclaimed(&self) -> bool {
+        self.counts_unclaimed
+    }
+
     /// As of the last [`Progress::advance`].
     pub(super) fn is_draining(&self) -> bool {
         self.since.is_some()

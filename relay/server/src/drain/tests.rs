@@ -47,6 +47,41 @@ fn unread_blobs_hold_back_drained_only_when_they_live_in_memory() {
     }
 }
 
+async fn ends(drain: &Drain) -> bool {
+    tokio::time::timeout(Duration::from_millis(300), drain.idle()).await.is_ok()
+}
+
+#[tokio::test]
+async fn a_process_that_ends_waits_for_what_runs_and_for_readers_of_what_ends_with_it() {
+    for in_memory in [true, false] {
+        let drain = Drain::new(in_memory);
+        drain.set_unclaimed(1);
+        let (upload, claim) = (drain.begin_upload().unwrap(), drain.begin_claim());
+        drain.shut_down();
+        assert!(drain.begin_upload().is_err());
+        assert!(!ends(&drain).await, "an upload and a claim run");
+        drop(upload);
+        assert!(!ends(&drain).await, "a claim runs");
+        drop(claim);
+        assert_eq!(ends(&drain).await, !in_memory);
+        drain.set_unclaimed(0);
+        assert!(ends(&drain).await);
+    }
+}
+
+#[tokio::test]
+async fn readers_of_what_is_in_memory_are_waited_for_until_the_deadline_of_the_drain() {
+    let drain = Drain::new(true);
+    drain.set_unclaimed(1);
+    drain.direct(DrainDirective { deadline_seconds: 1, ..spec(true) });
+    assert!(!ends(&drain).await);
+    tokio::time::timeout(Duration::from_secs(10), drain.idle()).await.unwrap();
+    assert!(drain.report().deadline.unwrap() <= Timestamp::now(), "not before");
+    let claim = drain.begin_claim();
+    assert!(!ends(&drain).await, "a read that runs has no such end");
+    drop(claim);
+}
+
 #[test]
 fn the_settle_time_starts_again_with_each_piece_of_work() {
     let mut progress = Progress::new(false);

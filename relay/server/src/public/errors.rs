@@ -176,6 +176,9 @@ impl From<UploadError> for Refused {
             UploadError::InProgress => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()).retry_after(1)
             }
+            UploadError::NotCommitted => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()).retry_after(60)
+            }
             UploadError::Quota(quota) => Self::with_body(
                 StatusCode::PAYMENT_REQUIRED,
                 json!({

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::claim_rows::{may_be_leased, may_be_leased_to};
 use super::slots::Slot;
-use super::{AccountId, BlobId, Digest, link_rows, migrations};
+use super::{AccountId, BlobId, Digest, NeedError, Schema, link_rows};
 
 // The queries that run while serving. SQLite uses a partial index only where the index's own condition stands in the query,
 // word for word: hence a `state < 3` or `state IN (0, 3)` that seems to say nothing new. A test asks SQLite for its plans.
@@ -158,9 +158,10 @@ pub enum Inserted {
 /// Writes a `pending` row, unless the account already holds the same unread. `receipt` is kept with it, for when it is live.
 pub fn insert_pending(
     c: &Connection,
+    schema: &Schema,
     row: &BlobRow,
     receipt: &ReceiptId,
-) -> Result<Inserted, rusqlite::Error> {
+) -> Result<Inserted, NeedError> {
     if let Some(earlier) = unread(c, row.account, row.space, row.lookup)? {
         if earlier.state == State::Pending {
             return Ok(Inserted::Undecided);
@@ -175,7 +176,7 @@ pub fn insert_pending(
         c.prepare_cached("UPDATE blobs SET state = 3 WHERE id = ?")?.execute([earlier.id])?;
     }
     if row.strict {
-        migrations::need_chunks(c)?;
+        schema.need_chunks(c)?;
     }
     c.prepare_cached(
         "INSERT INTO blobs (id, account, space, lookup, hash, size, ttl_ms, created_ms, expires_ms, views, views_left, state,
@@ -208,6 +209,8 @@ pub fn insert_pending(
         row.strict,
         Digest(receipt.digest()),
     ])?;
+    #[cfg(any(test, feature = "rehearsal"))]
+    super::migrations::rehearsal::upload(c, schema, row.id, row.created_ms)?;
     Ok(Inserted::New)
 }
 

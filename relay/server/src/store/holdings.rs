@@ -42,7 +42,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_an_error_and_nothing_else_is() {
         let mut connection = Connection::open_in_memory().unwrap();
-        migrations::apply(&mut connection).unwrap();
+        migrations::apply(&mut connection, migrations::Release::THIS).unwrap();
         assert_eq!(count(&connection).unwrap(), Holdings::default());
         read_blobs(&connection).unwrap();
         read_audit(&connection).unwrap();

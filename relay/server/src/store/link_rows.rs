@@ -39,7 +39,7 @@ mod tests {
     fn a_link_is_found_and_ended_by_its_indexes() {
         let mut connection = Connection::open_in_memory().unwrap();
         crate::store::meta::plan_once(&connection).unwrap();
-        migrations::apply(&mut connection).unwrap();
+        migrations::apply(&mut connection, migrations::Release::THIS).unwrap();
         for sql in [LINKED, "DELETE FROM links WHERE blob = ?1"] {
             let mut query = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
             let parameters = vec![1; query.parameter_count()];

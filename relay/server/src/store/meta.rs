@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 
 use self::syncer::Syncer;
 use self::writer::{Finish, Job, Until, Writer};
-use super::migrations::{self, MigrationError};
+use super::migrations::{MigrationError, Release, Schema};
 
 /// Reader connections kept open; more are opened under load and closed again.
 const IDLE_READERS: usize = 8;
@@ -35,6 +35,7 @@ pub struct Meta(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     path: PathBuf,
+    schema: Schema,
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
     syncs: Mutex<Option<mpsc::Sender<Vec<Finish>>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
@@ -100,6 +101,11 @@ impl Meta {
     /// # Errors
     /// When SQLite cannot open it, or a newer release has left a schema this one cannot read.
     pub fn open(path: &Path) -> Result<Self, MetaOpenError> {
+        Self::open_as(Release::THIS, path)
+    }
+
+    /// As [`Meta::open`], by a release that may be another than this one.
+    pub(crate) fn open_as(release: Release, path: &Path) -> Result<Self, MetaOpenError> {
         // It holds the admin's second factor; SQLite gives what it puts beside it the same mode.
         OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
         let sqlite = |source: rusqlite::Error| match source.sqlite_error_code() {
@@ -110,7 +116,7 @@ impl Meta {
         };
         let mut connection = Connection::open(path).map_err(sqlite)?;
         prepare(&connection).map_err(sqlite)?;
-        migrations::apply(&mut connection).map_err(|error| match error {
+        let schema = Schema::open(&mut connection, release).map_err(|error| match error {
             MigrationError::Sqlite(source) | MigrationError::Step { source, .. }
                 if source.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) =>
             {
@@ -118,7 +124,6 @@ impl Meta {
             }
             error => error.into(),
         })?;
-        migrations::settle_need(&connection).map_err(sqlite)?;
         if let Err(error) = reserve(&connection) {
             tracing::warn!(%error, "no space could be set aside for the database; on a full volume reads may be refused");
         }
@@ -131,11 +136,35 @@ impl Meta {
             .spawn(move || Writer { connection, syncer }.run(&inbox))?;
         Ok(Self(Arc::new(Inner {
             path: path.to_owned(),
+            schema,
             jobs: Mutex::new(Some(jobs)),
             syncs: Mutex::new(Some(syncs)),
             writer: Mutex::new(Some(thread)),
             readers: Mutex::new(Vec::new()),
         })))
+    }
+
+    /// What may be written.
+    #[must_use]
+    pub fn schema(&self) -> &Schema {
+        &self.0.schema
+    }
+
+    /// `commit-upgrade`: what needs a schema up to `asked` may be written once this has returned, also after a crash. Never less than
+    /// before, nor more than this release knows. Blocks.
+    ///
+    /// # Errors
+    /// As [`Meta::write`]; then nothing more is committed.
+    pub fn commit_schema(&self, asked: u32) -> Result<(), MetaError> {
+        let Some(to) = self.0.schema.beyond(asked) else { return Ok(()) };
+        let schema = self.0.schema.clone();
+        self.write_blocking::<_, MetaError, _>(move |c| Ok(schema.commit(c, to)?))?;
+        self.0.schema.committed_to(to);
+        tracing::info!(
+            schema = to,
+            "the update is committed: older releases may no longer be able to read the data"
+        );
+        Ok(())
     }
 
     /// Runs `change` on the writer and answers once it is durable. An error undoes this request alone.

@@ -2,14 +2,50 @@
 //!
 //! Each step names the oldest schema number whose release can still read what it leaves (`min_reader`), so that a rolled-back
 //! release either works or refuses with a clear sentence. A step, once released, is never edited.
+//!
+//! A step only expands: what the release before cannot read is written once its schema is committed ([`Schema`]), so until then
+//! there is a way back. Beside the steps the database remembers `committed`; it is written before the first step of an update, in a
+//! table of the bookkeeping, so that no crash leaves a schema brought forward and the one before forgotten.
 
-use rusqlite::{Connection, OptionalExtension};
+mod committed;
+#[cfg(any(test, feature = "rehearsal"))]
+pub(crate) mod rehearsal;
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+
+pub use self::committed::{NeedError, Schema};
 
 /// One step forward.
+#[derive(Debug, Clone, Copy)]
 struct Migration {
     /// Releases that know at least this step can read the result.
     min_reader: u32,
     sql: &'static str,
+}
+
+/// What one release makes of the database: its steps, the first of them number 1.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Release(&'static [Migration]);
+
+impl Release {
+    /// The release whose steps stand here.
+    pub(crate) const STANDING: Self = Self(MIGRATIONS);
+    /// The release that is built.
+    #[cfg(not(feature = "rehearsal"))]
+    pub(crate) const THIS: Self = Self::STANDING;
+    /// The release that is built.
+    #[cfg(feature = "rehearsal")]
+    pub(crate) const THIS: Self = rehearsal::NEXT;
+
+    /// The newest schema it knows.
+    pub(crate) fn schema(self) -> u32 {
+        u32::try_from(self.0.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The oldest schema whose releases read what this one leaves before its own is committed.
+    pub(crate) fn min_reader(self) -> u32 {
+        self.0.last().map_or(0, |newest| newest.min_reader)
+    }
 }
 
 /// Step `n` (from 1) is `MIGRATIONS[n - 1]`.
@@ -39,26 +75,20 @@ const MIGRATIONS: &[Migration] = &[
     Migration { min_reader: 1, sql: include_str!("schema/0012-receipt-of-upload.sql") },
 ];
 
-/// The first schema whose releases know chunks and strict blobs.
-const CHUNKS: u32 = 9;
-/// The first schema whose releases give the password of an upload in chunks to its blob.
-const UPLOAD_PASSWORDS: u32 = 11;
-
-/// The schema this release writes.
-pub(super) const SCHEMA: u32 = MIGRATIONS.len() as u32;
-
 /// The schema does not fit.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrationError {
     /// A newer release changed the database beyond what this one can read.
     #[error(
-        "meta.db has schema {found}, which needs a release that knows schema {min_reader}; this one knows {SCHEMA}: run the newer release"
+        "meta.db has schema {found}, which needs a release that knows schema {min_reader}; this one knows {known}: run the newer release"
     )]
     TooNew {
         /// The schema found.
         found: u32,
         /// The oldest schema number that can read it.
         min_reader: u32,
+        /// The newest schema of this release.
+        known: u32,
     },
     /// A step failed.
     #[error("bringing meta.db to schema {to} failed: {source}")]
@@ -73,21 +103,10 @@ pub enum MigrationError {
     Sqlite(#[from] rusqlite::Error),
 }
 
-/// Applies what is missing, each step in a transaction of its own.
-pub(crate) fn apply(connection: &mut Connection) -> Result<(), MigrationError> {
-    connection.execute_batch(
-        "CREATE TABLE IF NOT EXISTS migrations (schema INTEGER PRIMARY KEY, min_reader INTEGER NOT NULL, applied_ms INTEGER NOT NULL)",
-    )?;
-    let newest: Option<(u32, u32)> = connection
-        .query_row("SELECT schema, min_reader FROM migrations ORDER BY schema DESC LIMIT 1", [], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
-        .optional()?;
-    let (found, min_reader) = newest.unwrap_or((0, 0));
-    if found > SCHEMA {
-        return if min_reader <= SCHEMA { Ok(()) } else { Err(MigrationError::TooNew { found, min_reader }) };
-    }
-    for (to, migration) in (1..).zip(MIGRATIONS).skip(found as usize) {
+/// Applies what is missing, each step in a transaction of its own; answers the schema that is committed.
+pub(crate) fn apply(connection: &mut Connection, release: Release) -> Result<u32, MigrationError> {
+    let (found, committed) = keep_books(connection, release)?;
+    for (to, migration) in (1..).zip(release.0).skip(found as usize) {
         let step = |source| MigrationError::Step { to, source };
         let transaction = connection.transaction().map_err(step)?;
         transaction.execute_batch(migration.sql).map_err(step)?;
@@ -96,114 +115,42 @@ pub(crate) fn apply(connection: &mut Connection) -> Result<(), MigrationError> {
             .map_err(step)?;
         transaction.commit().map_err(step)?;
     }
-    Ok(())
+    Ok(committed)
 }
 
-/// Asks for a release that knows chunks and strict blobs, from now on: an older one would take the files of chunks for orphans,
-/// and read a strict blob out twice. In the transaction that writes the first of them.
-pub(super) fn need_chunks(c: &Connection) -> Result<(), rusqlite::Error> {
-    need(c, CHUNKS)
-}
-
-/// Asks for a release that knows passwords of uploads in chunks: an older one would complete such an upload without its password.
-pub(super) fn need_upload_passwords(c: &Connection) -> Result<(), rusqlite::Error> {
-    need(c, UPLOAD_PASSWORDS)
-}
-
-fn need(c: &Connection, schema: u32) -> Result<(), rusqlite::Error> {
-    c.prepare_cached(
-        "UPDATE migrations SET min_reader = ?1 WHERE schema = (SELECT max(schema) FROM migrations) AND min_reader < ?1",
-    )?
-    .execute([schema])
-    .map(drop)
-}
-
-/// At start: asks for what the rows need, and for no more once they are gone.
-pub(super) fn settle_need(c: &Connection) -> Result<(), rusqlite::Error> {
-    let (chunks, passwords): (bool, bool) = c.query_row(
-        "SELECT EXISTS (SELECT 1 FROM uploads WHERE state <> 1) OR EXISTS (SELECT 1 FROM chunks)
-         OR EXISTS (SELECT 1 FROM blobs WHERE strict = 1 OR chunk_size IS NOT NULL),
-         EXISTS (SELECT 1 FROM uploads WHERE state = 0 AND password IS NOT NULL)",
-        [],
-        |row| Ok((row.get(0)?, row.get(1)?)),
+/// The schema found, and the one that is committed: durable before any step is taken. A database that is made now has nothing to go
+/// back to, and one of a release that kept no such books is as that release left it. What runs is this release, so a later one has
+/// to settle anew.
+fn keep_books(connection: &mut Connection, release: Release) -> Result<(u32, u32), MigrationError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute_batch(
+        "CREATE TABLE IF NOT EXISTS migrations (schema INTEGER PRIMARY KEY, min_reader INTEGER NOT NULL, applied_ms INTEGER NOT NULL);
+         CREATE TABLE IF NOT EXISTS committed (one INTEGER PRIMARY KEY CHECK (one = 1), schema INTEGER NOT NULL)",
     )?;
-    let Some(newest) = MIGRATIONS.last() else { return Ok(()) };
-    let asked = match (passwords, chunks) {
-        (true, _) => UPLOAD_PASSWORDS,
-        (false, true) => CHUNKS,
-        (false, false) => 0,
+    let (found, min_reader): (u32, u32) = transaction
+        .query_row("SELECT schema, min_reader FROM migrations ORDER BY schema DESC LIMIT 1", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()?
+        .unwrap_or_default();
+    let known = release.schema();
+    if min_reader > known {
+        return Err(MigrationError::TooNew { found, min_reader, known });
+    }
+    let before: Option<u32> =
+        transaction.query_row("SELECT schema FROM committed", [], |row| row.get(0)).optional()?;
+    let committed = match (before, found) {
+        (Some(committed), _) => committed,
+        (None, 0) => known,
+        (None, found) => found,
     };
-    let least = newest.min_reader.max(asked);
-    c.execute("UPDATE migrations SET min_reader = ? WHERE schema = ?", (least, SCHEMA))?;
-    need(c, asked) // where a newer release has left its schema
+    let committed = committed.min(known);
+    if before != Some(committed) {
+        transaction.execute("INSERT OR REPLACE INTO committed VALUES (1, ?)", [committed])?;
+    }
+    transaction.commit()?;
+    Ok((found, committed))
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn an_older_release_is_kept_out_only_while_there_is_something_it_would_lose() {
-        let mut connection = Connection::open_in_memory().unwrap();
-        apply(&mut connection).unwrap();
-        let asked = |c: &Connection| -> u32 {
-            c.query_row("SELECT min_reader FROM migrations ORDER BY schema DESC LIMIT 1", [], |row| {
-                row.get(0)
-            })
-            .unwrap()
-        };
-        assert!(asked(&connection) < CHUNKS);
-        need_chunks(&connection).unwrap();
-        connection.execute("INSERT INTO chunks VALUES (x'01', 0, x'02', x'03', 4)", []).unwrap();
-        settle_need(&connection).unwrap();
-        assert_eq!(asked(&connection), CHUNKS);
-        connection.execute("DELETE FROM chunks", []).unwrap();
-        settle_need(&connection).unwrap();
-        assert!(asked(&connection) < CHUNKS);
-
-        need_upload_passwords(&connection).unwrap();
-        connection
-            .execute(
-                "INSERT INTO uploads (id, account, state, size, chunk_size, ttl_ms, views, strict, slot, created_ms, touched_ms, password)
-                 VALUES (x'01', x'02', 0, 1, 1, 1, 1, 0, 0, 0, 0, 'sealed')",
-                [],
-            )
-            .unwrap();
-        settle_need(&connection).unwrap();
-        assert_eq!(asked(&connection), UPLOAD_PASSWORDS);
-        connection.execute("UPDATE uploads SET password = NULL", []).unwrap();
-        settle_need(&connection).unwrap();
-        assert_eq!(asked(&connection), CHUNKS, "it is open all the same");
-    }
-
-    #[test]
-    fn what_a_release_must_know_is_named_by_the_step_that_brought_it() {
-        let step = |schema: u32| MIGRATIONS.get(schema as usize - 1).unwrap().sql;
-        assert!(step(CHUNKS).contains("CREATE TABLE chunks"));
-        assert!(step(UPLOAD_PASSWORDS).contains("ALTER TABLE uploads ADD COLUMN password"));
-    }
-
-    #[test]
-    fn a_second_start_changes_nothing() {
-        let mut connection = Connection::open_in_memory().unwrap();
-        apply(&mut connection).unwrap();
-        apply(&mut connection).unwrap();
-        let steps: u32 =
-            connection.query_row("SELECT count(*) FROM migrations", [], |row| row.get(0)).unwrap();
-        assert_eq!(steps, SCHEMA);
-    }
-
-    #[test]
-    fn a_newer_schema_opens_only_when_it_says_that_this_release_can_read_it() {
-        let mut connection = Connection::open_in_memory().unwrap();
-        apply(&mut connection).unwrap();
-        connection.execute("INSERT INTO migrations VALUES (900, 1, 0)", []).unwrap();
-        apply(&mut connection).unwrap();
-        connection.execute("INSERT INTO migrations VALUES (901, 900, 0)", []).unwrap();
-        assert!(matches!(
-            apply(&mut connection),
-            Err(MigrationError::TooNew { found: 901, min_reader: 900 })
-        ));
-    }
-}
+mod tests;

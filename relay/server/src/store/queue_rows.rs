@@ -75,7 +75,7 @@ mod tests {
     fn database() -> Connection {
         let mut connection = Connection::open_in_memory().unwrap();
         crate::store::meta::plan_once(&connection).unwrap();
-        migrations::apply(&mut connection).unwrap();
+        migrations::apply(&mut connection, migrations::Release::THIS).unwrap();
         connection
     }
 

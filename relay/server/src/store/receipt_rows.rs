@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn a_receipt_is_found_by_its_id_alone_and_the_id_is_not_in_the_database() {
         let mut connection = Connection::open_in_memory().unwrap();
-        migrations::apply(&mut connection).unwrap();
+        migrations::apply(&mut connection, migrations::Release::THIS).unwrap();
         let id = ReceiptId::from_random([7; 32]);
         let entry = Receipted { log_index: u64::MAX / 2, leaf: Digest([9; 32]) };
         insert_for(&connection, &id, entry).unwrap();

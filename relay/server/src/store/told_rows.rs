@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn nothing_is_kept_for_whoever_has_no_account() {
         let mut c = Connection::open_in_memory().unwrap();
-        migrations::apply(&mut c).unwrap();
+        migrations::apply(&mut c, migrations::Release::THIS).unwrap();
         let (owner, nobody) = (AccountId([1; 16]), AccountId([2; 16]));
         c.execute("INSERT INTO accounts (id, created_ms) VALUES (?, 0)", [owner]).unwrap();
         let mut blob = blob_rows::sample(owner, Digest([7; 32]), None);

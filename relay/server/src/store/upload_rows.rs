@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::blob_rows::BlobRow;
 use super::slots::Slot;
-use super::{AccountId, BlobId, Digest, migrations};
+use super::{AccountId, BlobId, Digest, NeedError, Schema};
 
 const OPEN_OF: &str = "SELECT count(*), coalesce(sum(size), 0) FROM uploads WHERE state = 0 AND account = ?";
 
@@ -88,11 +88,11 @@ pub struct Open {
 }
 
 /// Writes a new upload's row. From here on an older release could not read this database without losing chunks.
-pub fn insert(c: &Connection, row: &UploadRow) -> Result<(), rusqlite::Error> {
+pub fn insert(c: &Connection, schema: &Schema, row: &UploadRow) -> Result<(), NeedError> {
     if row.password.is_some() {
-        migrations::need_upload_passwords(c)?;
+        schema.need_upload_passwords(c)?;
     } else {
-        migrations::need_chunks(c)?;
+        schema.need_chunks(c)?;
     }
     c.prepare_cached(
         "INSERT INTO uploads (id, account, state, size, chunk_size, hash, ttl_ms, views, device, strict, password, enc_meta, file_id, slot, created_ms, touched_ms)
@@ -114,8 +114,8 @@ pub fn insert(c: &Connection, row: &UploadRow) -> Result<(), rusqlite::Error> {
         row.slot.0,
         row.created_ms,
         row.touched_ms,
-    ])
-    .map(drop)
+    ])?;
+    Ok(())
 }
 
 /// What the account has open.
@@ -274,7 +274,7 @@ mod tests {
     fn what_an_account_has_open_is_found_by_an_index() {
         let mut connection = Connection::open_in_memory().unwrap();
         crate::store::meta::plan_once(&connection).unwrap();
-        migrations::apply(&mut connection).unwrap();
+        crate::store::migrations::apply(&mut connection, crate::store::Release::THIS).unwrap();
         let mut query = connection.prepare(&format!("EXPLAIN QUERY PLAN {OPEN_OF}")).unwrap();
         let steps: Vec<String> =
             query.query_map([1], |row| row.get("detail")).unwrap().map(Result::unwrap).collect();

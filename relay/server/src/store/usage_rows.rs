@@ -112,7 +112,7 @@ mod tests {
 
     fn database() -> Connection {
         let mut c = Connection::open_in_memory().unwrap();
-        crate::store::migrations::apply(&mut c).unwrap();
+        crate::store::migrations::apply(&mut c, crate::store::migrations::Release::THIS).unwrap();
         c
     }
 

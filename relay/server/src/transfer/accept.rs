@@ -17,6 +17,7 @@ use super::{OverLimit, Transfers, Unfinished};
 use crate::entries::{self, EntryError};
 use crate::log_service::{Entry, LogError};
 use crate::plans;
+use crate::store::NeedError;
 use crate::store::blob_rows::{self, BlobRow, Inserted, Space, State};
 use crate::store::meta::MetaError;
 use crate::store::slots::{Slot, SlotError};
@@ -135,6 +136,11 @@ pub enum UploadError {
         /// `limits.maxOpenPerAccount`.
         limit: u64,
     },
+    /// It is of a kind that the release before this one could not read.
+    #[error(
+        "the relay was just updated; large and strict uploads like this one are taken again once the update has settled"
+    )]
+    NotCommitted,
     /// The volume failed.
     #[error("the payload could not be written: {0}")]
     Io(io::Error),
@@ -170,6 +176,15 @@ impl From<MetaError> for UploadError {
 impl From<rusqlite::Error> for UploadError {
     fn from(error: rusqlite::Error) -> Self {
         MetaError::from(error).into()
+    }
+}
+
+impl From<NeedError> for UploadError {
+    fn from(error: NeedError) -> Self {
+        match error {
+            NeedError::NotCommitted { .. } => Self::NotCommitted,
+            NeedError::Sqlite(error) => error.into(),
+        }
     }
 }
 
@@ -319,8 +334,9 @@ impl Transfers {
         let (receipt, link, at) = (pending.receipt, pending.link, pending.at);
         for _ in 0..looks {
             let (new, quota) = (pending.row.clone(), pending.quota.clone());
+            let schema = self.0.vault.meta.schema().clone();
             let inserting = self.0.vault.meta.write(move |c| {
-                let inserted = blob_rows::insert_pending(c, &new, &receipt)?;
+                let inserted = blob_rows::insert_pending(c, &schema, &new, &receipt)?;
                 match &inserted {
                     Inserted::New => {
                         count(c, &new, quota.as_ref(), at)?;

@@ -157,6 +157,7 @@ impl Transfers {
             created_ms: now,
             touched_ms: now,
         };
+        let schema = self.0.vault.meta.schema().clone();
         let (new, most) = (row.clone(), self.0.core.settings.current().limits.open_per_account());
         let insert = move |c: &Connection| {
             let (own, all) = (upload_rows::open_of(c, new.account)?, upload_rows::open(c)?);
@@ -169,7 +170,7 @@ impl Transfers {
             if own.bytes.saturating_add(new.size) > most {
                 return Err(UploadError::TooMuchOpen { open: own.bytes, limit: most });
             }
-            Ok(upload_rows::insert(c, &new)?)
+            Ok(upload_rows::insert(c, &schema, &new)?)
         };
         if let Err(error) = self.0.vault.meta.write(insert).await {
             drop(self.0.vault.keys.clear(vec![(slot, id)]).await);

@@ -7,3 +7,4 @@ mod clock;
 mod lease;
 mod repeat;
 mod sweep;
+mod upgrade;

@@ -7,7 +7,7 @@ use paramant_protocol::control::{
     CONTROL_SERVER_NAME, Directives, DirectivesAnswer, DrainDirective, DrainSource, DrainState, LogMark,
     OPERATOR_URI, Proof, RelayState,
 };
-use paramant_relay::settings::Control;
+use paramant_relay::settings::{Control, Settings};
 use paramant_tlog::{Tree, verify};
 use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
@@ -76,6 +76,10 @@ pub fn at(relay: &Relay, path: &str) -> String {
 }
 
 pub async fn relay_over(dir: TempDir, authority: &Authority) -> Relay {
+    relay_with(dir, authority, |_| ()).await
+}
+
+pub async fn relay_with(dir: TempDir, authority: &Authority, change: impl FnOnce(&mut Settings)) -> Relay {
     let ca = dir.path().join("operator-ca.pem");
     let token = dir.path().join("operator-token");
     std::fs::write(&ca, &authority.pem).unwrap();
@@ -83,6 +87,7 @@ pub async fn relay_over(dir: TempDir, authority: &Authority) -> Relay {
     Relay::over(dir, |settings| {
         settings.listen.control.set_port(0);
         settings.control = Some(Control { operator_ca: ca, token_file: Some(token) });
+        change(settings);
     })
     .await
 }

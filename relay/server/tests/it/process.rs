@@ -280,6 +280,36 @@ async fn sigterm_refuses_uploads_and_waits_for_the_one_in_progress() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn sigterm_waits_for_readers_of_what_is_in_memory_only() {
+    let temp = TempDir::new().unwrap();
+    let path = config(temp.path(), "terminationGrace: 60s\npayload: Memory\nlimits: { minFreeDisk: 0 }\n");
+    let mut start = command(&temp.path().join("data"));
+    start.arg("--config").arg(&path);
+    let mut relay = Process::start(start);
+    let key = key(&relay.url).await;
+    let payload = noise(1, 60_000);
+    let body = inbound(&hash(&payload), &payload, json!({})).to_string();
+    let http = reqwest::Client::new();
+    let upload = async |body: String| {
+        let upload = http.post(format!("{}/v2/inbound", relay.url)).header("X-Api-Key", &key).body(body);
+        upload.send().await.unwrap().status()
+    };
+    assert_eq!(upload(body).await, StatusCode::OK);
+    relay.signal(Signal::TERM);
+    let other = inbound(&hash(b"x"), b"x", json!({})).to_string();
+    until("uploads are refused", async || upload(other.clone()).await == StatusCode::SERVICE_UNAVAILABLE)
+        .await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(relay.child.try_wait().unwrap().is_none(), "it waits for the reader");
+    let ready = http.get(format!("{}/readyz", relay.probes)).send().await.unwrap();
+    assert_eq!(ready.status(), StatusCode::OK, "and can be reached");
+    let url = format!("{}/v2/outbound/{}", relay.url, hash(&payload));
+    let read = http.get(url).header("X-Api-Key", &key).send().await.unwrap();
+    assert_eq!(read.bytes().await.unwrap(), payload);
+    assert_eq!(relay.end(Duration::from_secs(30)).code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_signal_ends_it_at_once() {
     let temp = TempDir::new().unwrap();
     let path = config(temp.path(), "terminationGrace: 60s\n");

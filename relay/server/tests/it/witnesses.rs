@@ -297,7 +297,8 @@ async fn the_last_checkpoint_of_a_log_that_is_closed_is_cosigned_too() {
     let relay = Relay::with(witnessed_by(1, &[&witness])).await;
     witnessed_at_least(&relay, 1).await;
     let core = relay.running.app.core.clone();
-    core.directives.take(Directives { deleting: true, ..directives(1, spec(false)) }).unwrap();
+    let deleting = Directives { deleting: true, ..directives(1, spec(false)) };
+    core.directives.take(deleting, |_| Ok(())).unwrap();
     let before = core.log.head().size;
     relay.stop().await;
     assert!(core.log.head().size > before);

@@ -101,3 +101,29 @@ async fn a_gateway_api_that_comes_or_goes_is_noticed_within_minutes_without_a_re
     assert_eq!((has_routes(), tracked()), (Some(false), false));
     running.abort();
 }
+
+#[tokio::test(start_paused = true)]
+async fn rights_that_go_while_a_namespace_is_watched_are_named_until_they_are_back() {
+    let there = Arc::<AtomicBool>::new(true.into());
+    let answer = there.clone();
+    let api = cluster(Arc::default(), move |asked| Some(!in_b(asked) || answer.load(Ordering::SeqCst)));
+    let (watches, world) = (watches(api.client.clone()), World::default());
+    for name in ["a", "b"] {
+        tokio::spawn(watch_scope(watches.clone(), namespace(name), world.clone()));
+    }
+    let unseen = || world.unseen(&[namespace("a"), namespace("b")]).is_empty();
+    while !unseen() {
+        sleep(Duration::from_millis(50)).await;
+    }
+    there.store(false, Ordering::SeqCst);
+    for name in ["a", "b"] {
+        world.of(name).unwrap().forbidden.notify_one();
+    }
+    sleep(Duration::from_secs(5)).await;
+    let reasons = watches.health.reasons();
+    assert_eq!(reasons.keys().map(String::as_str).collect::<Vec<_>>(), ["rights in namespace b"]);
+    assert_eq!(reasons["rights in namespace b"].weight, Weight::Degraded);
+    there.store(true, Ordering::SeqCst);
+    sleep(Duration::from_secs(60)).await;
+    assert!(watches.health.reasons().is_empty(), "{:?}", watches.health.reasons());
+}

@@ -5,7 +5,7 @@ const ACCOUNT: AccountId = AccountId([1; 16]);
 
 fn database() -> Connection {
     let mut connection = Connection::open_in_memory().unwrap();
-    migrations::apply(&mut connection).unwrap();
+    migrations::apply(&mut connection, migrations::Release::THIS).unwrap();
     connection
 }
 

@@ -8,7 +8,7 @@ fn database() -> Connection {
     let mut connection = Connection::open_in_memory().unwrap();
     crate::store::meta::plan_once(&connection).unwrap();
     connection.execute_batch("PRAGMA foreign_keys = ON").unwrap();
-    migrations::apply(&mut connection).unwrap();
+    migrations::apply(&mut connection, migrations::Release::THIS).unwrap();
     connection
 }
 

@@ -3,13 +3,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use paramant_protocol::chunks::{ChunkList, Division};
 use paramant_protocol::id::ReceiptId;
+use rusqlite::Connection;
 
 use crate::entries;
 use crate::store::blob_rows::{self, Asked, BlobRow, Space, State};
 use crate::store::meta::MetaError;
 use crate::store::{BlobId, Digest, now_ms, upload_rows};
 use crate::test_relay::{ACCOUNT, TestRelay, hang_up_when, hash, until};
-use crate::transfer::{ChunkError, Completion, Opening, Upload, Wanted};
+use crate::transfer::{ChunkError, Completion, Opening, Upload, UploadError, Wanted};
 
 const CHUNK: usize = 64 << 10;
 const DAY_MS: i64 = 24 * 3600 * 1000;
@@ -130,7 +131,10 @@ async fn a_crash_before_the_entry_leaves_the_upload_open_with_every_chunk() {
     let (row, _) = pending(&relay, &upload);
     let meta = &relay.transfers().0.vault.meta;
     let receipt = ReceiptId::from_random([7; 32]);
-    meta.write(move |c| Ok::<_, MetaError>(blob_rows::insert_pending(c, &row, &receipt)?)).await.unwrap();
+    let schema = meta.schema().clone();
+    let insert =
+        move |c: &Connection| Ok::<_, UploadError>(blob_rows::insert_pending(c, &schema, &row, &receipt)?);
+    meta.write(insert).await.unwrap();
     let relay = relay.restart().await;
     assert_eq!(there(&relay, upload.row.id).await, Some(vec![[0, 2]]));
     assert_eq!(relay.transfers().in_flight().bytes, bytes);
@@ -149,7 +153,10 @@ async fn a_crash_after_the_entry_leaves_a_blob_and_the_same_answer() {
     let (row, entry) = pending(&relay, &upload);
     let meta = &relay.transfers().0.vault.meta;
     let receipt = ReceiptId::from_random([7; 32]);
-    meta.write(move |c| Ok::<_, MetaError>(blob_rows::insert_pending(c, &row, &receipt)?)).await.unwrap();
+    let schema = meta.schema().clone();
+    let insert =
+        move |c: &Connection| Ok::<_, UploadError>(blob_rows::insert_pending(c, &schema, &row, &receipt)?);
+    meta.write(insert).await.unwrap();
     let index = relay.app.core.log.append(entry).await.unwrap().index;
     let relay = relay.restart().await;
     let counts = relay.transfers().in_flight();

@@ -1,0 +1,197 @@
+//! A store of children as they came over the wire: JSON, deflated, decoded each time it is read.
+//!
+//! Decoded, an object is mostly room for fields nobody set (a volume can be of thirty kinds). A pass reads a dozen children of
+//! one relay, which takes less time than one request, and a thousand relays have ten thousand children that nobody reads most of
+//! the time (adr/0059). Written by one watch stream; reading never waits for it longer than one insertion takes.
+
+use std::collections::BTreeMap;
+use std::io::{BufWriter, Read as _};
+use std::marker::PhantomData;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use flate2::Compression;
+use flate2::read::DeflateDecoder;
+use flate2::write::DeflateEncoder;
+use kube::Resource;
+use kube::runtime::watcher::Event;
+use paramant_operator_core::children::RELAY_LABEL;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::key::RelayKey;
+
+/// Objects of one kind by namespace and name. Clones are the same store.
+pub struct Packed<K> {
+    shelves: Arc<RwLock<Shelves>>,
+    kind: PhantomData<fn() -> K>,
+}
+
+#[derive(Default)]
+struct Shelves {
+    objects: Objects,
+    /// A list that is not complete yet.
+    incoming: Objects,
+}
+
+type Objects = BTreeMap<RelayKey, Object>;
+
+struct Object {
+    /// The relay it was made for.
+    relay: Option<Box<str>>,
+    deflated: Box<[u8]>,
+}
+
+impl<K> Clone for Packed<K> {
+    fn clone(&self) -> Self {
+        Self { shelves: self.shelves.clone(), kind: PhantomData }
+    }
+}
+
+impl<K> Default for Packed<K> {
+    fn default() -> Self {
+        Self { shelves: Arc::default(), kind: PhantomData }
+    }
+}
+
+impl<K: Resource + Serialize + DeserializeOwned> Packed<K> {
+    /// Takes what a watch brought.
+    pub fn take(&self, event: &Event<K>) {
+        match event {
+            Event::Init => self.write().incoming = Objects::new(),
+            Event::InitApply(object) => {
+                if let Some((key, packed)) = pack(object) {
+                    self.write().incoming.insert(key, packed);
+                }
+            }
+            Event::InitDone => {
+                let mut shelves = self.write();
+                shelves.objects = std::mem::take(&mut shelves.incoming);
+            }
+            Event::Apply(object) => {
+                if let Some((key, packed)) = pack(object) {
+                    self.write().objects.insert(key, packed);
+                }
+            }
+            Event::Delete(object) => {
+                if let Some(key) = key(object) {
+                    self.write().objects.remove(&key);
+                }
+            }
+        }
+    }
+
+    /// One object.
+    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
+        let shelves = self.read();
+        unpack(shelves.objects.get(&RelayKey::new(namespace, name))?).map(Arc::new)
+    }
+
+    /// Everything that was made for one relay.
+    pub fn of_relay(&self, relay: &RelayKey) -> Vec<Arc<K>> {
+        let shelves = self.read();
+        let theirs = shelves.objects.iter().filter(|(key, object)| {
+            key.namespace == relay.namespace && object.relay.as_deref() == Some(relay.name.as_str())
+        });
+        theirs.filter_map(|(_, object)| unpack(object)).map(Arc::new).collect()
+    }
+
+    /// Everything.
+    pub fn all(&self) -> Vec<K> {
+        self.read().objects.values().filter_map(unpack).collect()
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.read().objects.len()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Shelves> {
+        self.shelves.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Shelves> {
+        self.shelves.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn key<K: Resource>(object: &K) -> Option<RelayKey> {
+    crate::triggers::key(object)
+}
+
+fn pack<K: Resource + Serialize>(object: &K) -> Option<(RelayKey, Object)> {
+    let relay = object.meta().labels.as_ref().and_then(|labels| labels.get(RELAY_LABEL));
+    let mut writer = BufWriter::new(DeflateEncoder::new(Vec::new(), Compression::fast()));
+    serde_json::to_writer(&mut writer, object).ok()?;
+    let deflated = writer.into_inner().ok()?.finish().ok()?.into_boxed_slice();
+    Some((key(object)?, Object { relay: relay.map(|name| name.as_str().into()), deflated }))
+}
+
+fn unpack<K: DeserializeOwned>(object: &Object) -> Option<K> {
+    let mut json = Vec::new();
+    DeflateDecoder::new(&*object.deflated).read_to_end(&mut json).ok()?;
+    serde_json::from_slice(&json).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use k8s_openapi::api::core::v1::Service;
+    use serde_json::json;
+
+    use super::*;
+
+    fn service(name: &str, relay: &str, version: &str) -> Service {
+        let metadata = json!({
+            "namespace": "n", "name": name, "resourceVersion": version, "labels": { RELAY_LABEL: relay },
+        });
+        let spec = json!({ "clusterIP": "10.0.0.1", "ports": [ { "port": 80, "targetPort": "public" } ] });
+        serde_json::from_value(json!({ "metadata": metadata, "spec": spec })).unwrap()
+    }
+
+    #[test]
+    fn what_is_taken_is_given_back_whole_and_what_is_deleted_is_gone() {
+        let store = Packed::default();
+        let first = service("a", "a", "1");
+        store.take(&Event::Apply(first.clone()));
+        store.take(&Event::Apply(service("b", "b", "2")));
+        assert_eq!(store.get("n", "a").as_deref(), Some(&first));
+        assert_eq!(store.get("other", "a"), None);
+        store.take(&Event::Apply(service("a", "a", "3")));
+        assert_eq!(store.get("n", "a").unwrap().metadata.resource_version.as_deref(), Some("3"));
+        store.take(&Event::Delete(service("a", "a", "3")));
+        assert_eq!((store.get("n", "a"), store.count()), (None, 1));
+    }
+
+    #[test]
+    fn a_list_counts_once_it_is_complete_and_replaces_what_was_there() {
+        let store = Packed::default();
+        store.take(&Event::Apply(service("old", "a", "1")));
+        store.take(&Event::Init);
+        store.take(&Event::InitApply(service("new", "a", "2")));
+        assert_eq!(
+            (store.get("n", "new"), store.count()),
+            (None, 1),
+            "an empty store and an absent object differ"
+        );
+        store.take(&Event::InitDone);
+        assert!(store.get("n", "new").is_some() && store.get("n", "old").is_none());
+        store.take(&Event::Init);
+        store.take(&Event::InitApply(service("cut", "a", "3")));
+        store.take(&Event::Init);
+        store.take(&Event::InitDone);
+        assert_eq!(store.count(), 0, "what a list that was cut off brought does not count");
+    }
+
+    #[test]
+    fn a_relay_finds_what_carries_its_label_in_its_namespace() {
+        let store = Packed::default();
+        for (name, relay) in [("a", "a"), ("a-pods", "a"), ("b", "b")] {
+            store.take(&Event::Apply(service(name, relay, "1")));
+        }
+        let found = store.of_relay(&RelayKey::new("n", "a"));
+        let names: Vec<_> = found.iter().filter_map(|it| it.metadata.name.as_deref()).collect();
+        assert_eq!(names, ["a", "a-pods"]);
+        assert_eq!(store.of_relay(&RelayKey::new("other", "a")).len(), 0);
+        assert_eq!(store.all().len(), 3);
+    }
+}
