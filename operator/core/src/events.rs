@@ -15,7 +15,8 @@ use crate::status::is_true;
 use crate::witnessing::NO_WITNESSES;
 
 /// What holds an update back as it was meant to.
-const WAITS: [&str; 3] = ["AwaitingApproval", "OutsideWindow", "ResolvingImage"];
+const WAITS: [&str; 5] =
+    ["AwaitingApproval", "Excluded", "OutsideWindow", "ResolvingImage", "TooLittleTimeLeft"];
 
 /// What happened between two statuses.
 pub fn events(before: &ParamantRelayStatus, next: &ParamantRelayStatus) -> Vec<Event> {

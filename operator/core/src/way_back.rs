@@ -106,6 +106,12 @@ mod tests {
         Rules::of(&Referenced::Unreferenced, Timestamp::UNIX_EPOCH)
     }
 
+    fn allowing(downgrade: bool, no_rollback: bool) -> Rules {
+        let mut rules = rules();
+        (rules.allow_downgrade, rules.allow_no_rollback) = (downgrade, no_rollback);
+        rules
+    }
+
     fn release(version: &str, schema: u32, min_reader: u32) -> Release {
         Release { version: Some(version.into()), schema: Some(schema), min_reader: Some(min_reader) }
     }
@@ -140,7 +146,7 @@ mod tests {
         let older = release("1.0.0", 1, 1);
         assert_eq!(reason(&gate(&older, &running, false, &rules())), "DowngradeRefused");
         assert!(gate(&older, &running, true, &rules()).is_open());
-        assert!(gate(&older, &running, false, &Rules { allow_downgrade: true, ..rules() }).is_open());
+        assert!(gate(&older, &running, false, &allowing(true, false)).is_open());
         assert!(gate(&current, &running, false, &rules()).is_open());
         let reported = Running { version: Some("1.1.0"), ..Running::default() };
         assert_eq!(reason(&gate(&older, &reported, false, &rules())), "DowngradeRefused");
@@ -150,7 +156,7 @@ mod tests {
     fn what_cannot_read_the_data_never_runs() {
         let data = Some(DataReport { schema: 2, min_reader: 2, committed: 2 });
         let running = Running { data, ..Running::default() };
-        let anything = Rules { allow_downgrade: true, allow_no_rollback: true, ..rules() };
+        let anything = allowing(true, true);
         for known in [true, false] {
             assert_eq!(reason(&gate(&release("1.0.0", 1, 1), &running, known, &anything)), "CannotReadData");
         }
@@ -164,7 +170,7 @@ mod tests {
         let running = Running { data, ..Running::default() };
         assert!(gate(&release("1.1.0", 2, 1), &running, false, &rules()).is_open());
         assert_eq!(reason(&gate(&release("2.0.0", 3, 2), &running, false, &rules())), "NoWayBack");
-        let allowed = Rules { allow_no_rollback: true, ..rules() };
+        let allowed = allowing(false, true);
         assert!(gate(&release("2.0.0", 3, 2), &running, false, &allowed).is_open());
         let labelled = release("1.0.0", 1, 1);
         let by_label = Running { release: Some(&labelled), ..Running::default() };

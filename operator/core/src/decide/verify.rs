@@ -56,8 +56,9 @@ impl Pass<'_> {
         keys: &InForce,
     ) -> Option<Inspect> {
         let image = &desired.target()?.image;
-        // Whose signatures count is not known, or nobody's do.
-        if rules.suspended.is_some() || keys.trust.is_empty() {
+        // Nothing is replaced while the policy is not in force, and nobody need be asked where nobody is trusted.
+        let waits = rules.suspended.is_some() && durable.last_good.is_some();
+        if waits || keys.trust.is_empty() {
             return None;
         }
         let known = durable.verified(image).is_some_and(|it| it.trust == keys.fingerprint);
@@ -120,9 +121,10 @@ impl Pass<'_> {
         if [&running, &good].into_iter().any(|known| known.as_ref() == Some(image)) {
             return Gate::Open;
         }
-        if !rules.suspension().is_open() {
-            // With a policy that is not in force the next gate holds back; but what never ran well does not come to that.
-            return if good.is_some() { Gate::Open } else { rules.suspension() };
+        // With a policy that is not in force the next gate holds back. What never ran well does not come to that, and is
+        // judged by the built-in policy.
+        if rules.suspended.is_some() && good.is_some() {
+            return Gate::Open;
         }
         if keys.trust.is_empty() {
             return Gate::Never {

@@ -13,6 +13,7 @@ mod lost;
 mod memory;
 mod mounts;
 mod not_taken;
+mod overrun;
 mod properties;
 mod refusals;
 mod schema;

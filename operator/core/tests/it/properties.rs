@@ -63,7 +63,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         Just(Some(json!({"mode": "Manual", "applies": {"image": "Now", "pod": "Now"}}))),
         Just(Some(json!({"mode": "Approval", "maxAttempts": 2}))),
         Just(Some(json!({
-            "mode": "Window", "overrun": "RollBack", "windows": [{"start": "00:00", "duration": "30m"}],
+            "mode": "Window", "overrun": "RollBack", "windows": [{"start": "00:00", "duration": "2h"}],
         }))),
     ];
     prop_oneof![

@@ -177,14 +177,24 @@ fn without_any_key_nothing_runs_and_nobody_is_asked() {
 }
 
 #[test]
-fn a_policy_that_is_not_there_yet_holds_the_first_image_too() {
+fn with_a_policy_that_is_not_there_a_first_image_is_judged_by_the_built_in_one() {
     let mut cluster = Cluster::with(json!({ "image": image(1), "policyRef": {"name": "production"} }));
+    refuse(&mut cluster, 1);
     cluster.settle();
-    assert_eq!(cluster.condition("Reconciling"), ("True".into(), "PolicyMissing".into()));
-    assert!(cluster.registry.asked.is_empty(), "nobody knows whose signature counts");
+    assert_eq!(cluster.condition("Stalled").1, "SignatureInvalid");
+    assert_eq!(cluster.registry.asked[0].trust.keys[0].name, "release");
+    cluster.registry.verdicts.clear();
     cluster.policy = Some(policy(json!({"allowUnsigned": true})));
     cluster.settle();
     assert_eq!(cluster.phase(), "Ready");
+    cluster.policy = None;
+    let asked = cluster.registry.asked.len();
+    cluster.edit(|spec| spec["image"] = json!(image(2)));
+    cluster.settle();
+    assert_eq!(
+        (cluster.condition("UpdateBlocked").1.as_str(), cluster.registry.asked.len()),
+        ("PolicyMissing", asked)
+    );
 }
 
 #[test]
