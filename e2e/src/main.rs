@@ -39,7 +39,7 @@ enum Command {
     /// Print the scenarios and what each shows.
     List,
     /// Measure the relay beside the machine's own baseline, without a cluster; or the operator on one.
-    Bench(bench::Arguments),
+    Bench(Box<bench::Arguments>),
 }
 
 fn main() -> ExitCode {

@@ -149,7 +149,7 @@ impl Stores {
     fn pods_of(&self, key: &RelayKey) -> Vec<Arc<Pod>> {
         let of_relay = || self.pods.of_relay(key);
         match child(&self.pods, key, &format!("{}-0", key.name)) {
-            Some(pod) if self.pods.len() < MANY_PODS => {
+            Some(pod) if self.pods.count() < MANY_PODS => {
                 let others = of_relay().into_iter().filter(|other| other.metadata.name != pod.metadata.name);
                 std::iter::once(pod.clone()).chain(others).collect()
             }

@@ -101,7 +101,7 @@ impl<K: Resource + Serialize + DeserializeOwned> Packed<K> {
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.read().objects.len()
     }
 
@@ -159,7 +159,7 @@ mod tests {
         store.take(&Event::Apply(service("a", "a", "3")));
         assert_eq!(store.get("n", "a").unwrap().metadata.resource_version.as_deref(), Some("3"));
         store.take(&Event::Delete(service("a", "a", "3")));
-        assert_eq!((store.get("n", "a"), store.len()), (None, 1));
+        assert_eq!((store.get("n", "a"), store.count()), (None, 1));
     }
 
     #[test]
@@ -169,7 +169,7 @@ mod tests {
         store.take(&Event::Init);
         store.take(&Event::InitApply(service("new", "a", "2")));
         assert_eq!(
-            (store.get("n", "new"), store.len()),
+            (store.get("n", "new"), store.count()),
             (None, 1),
             "an empty store and an absent object differ"
         );
@@ -179,7 +179,7 @@ mod tests {
         store.take(&Event::InitApply(service("cut", "a", "3")));
         store.take(&Event::Init);
         store.take(&Event::InitDone);
-        assert_eq!(store.len(), 0, "what a list that was cut off brought does not count");
+        assert_eq!(store.count(), 0, "what a list that was cut off brought does not count");
     }
 
     #[test]
