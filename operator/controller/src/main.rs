@@ -3,15 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use mimalloc::MiMalloc;
 use paramant_operator::settings::Settings;
 use paramant_operator::traces::Traces;
 use paramant_operator::{logging, run, sentence};
-
-/// First lists are decoded by a dozen streams at once. What that took is given back to the kernel by this allocator, and kept by
-/// the C library's (adr/0059).
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     // First of all: nothing may open a TLS connection with another provider.
