@@ -34,7 +34,6 @@ fn short(day: Weekday) -> &'static str {
 
 /// What the clocks of a zone show, minute by minute.
 pub(super) struct Walk {
-    from: Timestamp,
     /// Each with the minute at which it is shown. One that is skipped has the minute at which a clock that nobody had changed
     /// would have shown it.
     shown: Vec<(usize, DateTime)>,
@@ -53,7 +52,7 @@ impl Walk {
             }
             shown.push((minute, now));
         }
-        Self { from, shown }
+        Self { shown }
     }
 
     /// The minutes at which a start on one of the days comes for the first time.
@@ -71,12 +70,12 @@ impl Walk {
             open.iter_mut().skip(opening).take(plan.minutes).for_each(|minute| *minute = true);
         }
     }
+}
 
-    pub(super) fn exclude(&self, from: Timestamp, to: Timestamp, open: &mut [bool]) {
-        for (minute, open) in open.iter_mut().enumerate() {
-            if (from..to).contains(&instant(self.from, minute)) {
-                *open = false;
-            }
+pub(super) fn exclude(walk_from: Timestamp, from: Timestamp, to: Timestamp, open: &mut [bool]) {
+    for (minute, open) in open.iter_mut().enumerate() {
+        if (from..to).contains(&instant(walk_from, minute)) {
+            *open = false;
         }
     }
 }
@@ -88,10 +87,10 @@ pub(super) fn instant(from: Timestamp, minute: usize) -> Timestamp {
 /// The runs of marked minutes from one of them up to another.
 pub(super) fn runs(open: &[bool], walk_from: Timestamp, from: usize, to: usize) -> Vec<Stretch> {
     let mut runs: Vec<Stretch> = Vec::new();
-    for minute in from..to {
+    for (minute, open) in open.iter().enumerate().take(to).skip(from) {
         let (start, end) = (instant(walk_from, minute), instant(walk_from, minute + 1));
         match runs.last_mut() {
-            _ if !open[minute] => {}
+            _ if !open => {}
             Some(last) if last.end == start => last.end = end,
             _ => runs.push(Stretch { start, end }),
         }

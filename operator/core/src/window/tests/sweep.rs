@@ -11,7 +11,7 @@ use jiff::civil::{DateTime, Time, Weekday, date};
 use jiff::tz::{AmbiguousOffset, Offset, TimeZoneDatabase};
 use proptest::prelude::*;
 
-use super::oracle::{MINUTE, Plan, Walk, instant, runs};
+use super::oracle::{MINUTE, Plan, Walk, exclude, instant, runs};
 use super::*;
 
 /// No window of the sweep is longer; the walk begins so long before the part that is judged.
@@ -222,15 +222,40 @@ fn case() -> impl Strategy<Value = Case> {
     let exclusion = (-3 * 24 * 60_i64..8 * 24 * 60, prop_oneof![1_i64..120, 1_i64..6 * 24 * 60]);
     (
         prop::collection::vec(plan, 1..4),
-        prop::sample::select(zones),
+        prop::collection::vec(prop::sample::select(zones), 3),
         prop::collection::vec(exclusion, 0..4),
         first..last,
         1_usize..400,
     )
-        .prop_map(|(mut plans, zone, exclusions, minute, step)| {
-            plans.iter_mut().for_each(|plan| plan.zone.clone_from(&zone));
+        .prop_map(|(mut plans, zones, exclusions, minute, step)| {
+            plans.iter_mut().zip(zones).for_each(|(plan, zone)| plan.zone = zone);
             Case { plans, exclusions, now: Timestamp::from_second(minute * 60).unwrap(), step }
         })
+}
+
+impl Case {
+    /// The schedule, and for each minute of a walk from `before` minutes before `now` to `after` after it, whether it is open.
+    fn laid_out(&self, before: usize, after: usize) -> (Schedule, Timestamp, Vec<bool>) {
+        let from = self.now - SignedDuration::from_mins(i64::try_from(before).unwrap());
+        let mut open = vec![false; before + after];
+        for plan in &self.plans {
+            let zone = TimeZoneDatabase::bundled().get(&plan.zone).unwrap();
+            Walk::new(&zone, from, before + after).mark(plan, &mut open);
+        }
+        let mut exclusions = Vec::new();
+        for (begins, lasts) in &self.exclusions {
+            let start = self.now + SignedDuration::from_mins(*begins);
+            let end = start + SignedDuration::from_mins(*lasts);
+            exclude(from, start, end, &mut open);
+            exclusions.push(json!({"from": start, "to": end}));
+        }
+        let windows: Vec<Value> = self.plans.iter().map(Plan::manifest).collect();
+        (schedule(json!(windows), json!(exclusions)), from, open)
+    }
+
+    fn step(&self) -> Duration {
+        minutes(u64::try_from(self.step).unwrap())
+    }
 }
 
 /// What the oracle says of a start at one minute: when the window closes, or else when one with room opens.
@@ -248,26 +273,13 @@ proptest! {
 
     #[test]
     fn any_schedule_at_any_instant_is_as_the_clocks_show(case in case()) {
-        let zone = TimeZoneDatabase::bundled().get(&case.plans[0].zone).unwrap();
         let (before, after) = (8 * 24 * 60, 9 * 24 * 60);
-        let from = case.now - SignedDuration::from_mins(i64::try_from(before).unwrap());
-        let walk = Walk::new(&zone, from, before + after);
-        let mut open = vec![false; before + after];
-        case.plans.iter().for_each(|plan| walk.mark(plan, &mut open));
-        let mut exclusions = Vec::new();
-        for (begins, lasts) in &case.exclusions {
-            let start = case.now + SignedDuration::from_mins(*begins);
-            let end = start + SignedDuration::from_mins(*lasts);
-            walk.exclude(start, end, &mut open);
-            exclusions.push(json!({"from": start, "to": end}));
-        }
+        let (schedule, from, open) = case.laid_out(before, after);
         let excluded = case.exclusions.iter().any(|(begins, lasts)| *begins <= 0 && 0 < begins + lasts);
-        let windows: Vec<Value> = case.plans.iter().map(Plan::manifest).collect();
-        let schedule = schedule(json!(windows), json!(exclusions));
 
         let end = instant(from, before + after);
         prop_assert_eq!(pieces(&schedule, case.now, end), runs(&open, from, before, before + after));
-        let gate = schedule.gate(case.now, minutes(u64::try_from(case.step).unwrap()));
+        let gate = schedule.gate(case.now, case.step());
         // Beyond its walk the oracle knows nothing.
         let known = |minute: usize| (minute < open.len()).then(|| instant(from, minute));
         let within = |at: Option<Timestamp>| at.filter(|at| *at < end);
@@ -286,6 +298,30 @@ proptest! {
             }
             (Err(opens), Admission::Never { .. }) => prop_assert!(opens + case.step >= open.len()),
             (oracle, gate) => prop_assert!(false, "{:?} instead of {:?}", gate, oracle),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if full() { 500 } else { 8 }))]
+
+    #[test]
+    fn the_time_ahead_of_any_schedule_is_as_the_clocks_show(case in case()) {
+        let (before, after) = (9 * 24 * 60, 33 * 24 * 60);
+        let (schedule, from, open) = case.laid_out(before, after);
+        let minute_of_day = usize::try_from((case.now.as_second() / 60).rem_euclid(24 * 60)).unwrap();
+        let edge = |minute: &usize| open[*minute] != open[*minute - 1];
+        let since = (before - minute_of_day..=before).rev().find(edge).unwrap_or(before - minute_of_day);
+        let ahead = &open[since..since + 32 * 24 * 60];
+        let outlook = schedule.outlook(case.now, case.step());
+        prop_assert_eq!(usize::try_from(outlook.reachable_minutes).unwrap(), ahead.iter().filter(|it| **it).count());
+        let next_edge = (before + 1..open.len()).find(edge).map(|minute| instant(from, minute));
+        prop_assert_eq!(outlook.edge.filter(|edge| *edge < instant(from, before + after)), next_edge);
+        prop_assert_eq!(outlook.next_window, schedule.next_opening(case.now, case.step()));
+        let room = |minute: usize| open[minute..].iter().take_while(|open| **open).count() >= case.step;
+        // A piece at the end of the walk may go on beyond it.
+        if outlook.admits != (since..since + ahead.len()).any(room) {
+            prop_assert!(outlook.admits && *open.last().unwrap());
         }
     }
 }
