@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use paramant_operator_core::digest::Digest;
-use paramant_operator_core::release::{Inspect, MIN_READER_LABEL, Release, SCHEMA_LABEL, Verdict};
+use paramant_operator_core::release::{Inspect, Release, Verdict};
 use paramant_operator_core::signature::{
     Image, Judge, MAX_BUNDLE, MAX_PAYLOAD, MAX_PROOFS, Proof, bundle, classic,
 };
@@ -21,8 +21,6 @@ use super::client::{Body, Client, Fault};
 use super::manifest::{ACCEPT, Config, Descriptor, MAX_CONFIG, MAX_MANIFEST, Manifest};
 use super::place::{Named, Place};
 
-/// The label with a release's version.
-const VERSION_LABEL: &str = "org.opencontainers.image.version";
 /// A version is shown in status; longer ones are no versions.
 const MAX_VERSION: usize = 128;
 /// What an index of referrers says of an artifact whose type stands in the manifest only, as cosign writes it.
@@ -89,10 +87,10 @@ impl Look<'_> {
             return Err(Fault::TooLarge);
         }
         let config: Config = parse(&self.blob(&config).await?)?;
-        let mut labels = config.config.labels.unwrap_or_default();
-        let mut number = |label: &str| labels.remove(label).and_then(|text| text.parse().ok());
-        let (schema, min_reader) = (number(SCHEMA_LABEL), number(MIN_READER_LABEL));
-        let version = labels.remove(VERSION_LABEL).filter(|version| {
+        let labels = config.config.labels.unwrap_or_default();
+        let number = |text: Option<String>| text.and_then(|text| text.parse().ok());
+        let (schema, min_reader) = (number(labels.schema), number(labels.min_reader));
+        let version = labels.version.filter(|version| {
             !version.is_empty()
                 && version.len() <= MAX_VERSION
                 && version.bytes().all(|byte| byte.is_ascii_graphic())
@@ -159,7 +157,7 @@ impl Look<'_> {
         Ok(())
     }
 
-    async fn proof(&self, mut layer: Descriptor) -> Result<Proof, Fault> {
+    async fn proof(&self, layer: Descriptor) -> Result<Proof, Fault> {
         let is_bundle = layer.media_type == bundle::MEDIA_TYPE;
         if layer.size > if is_bundle { MAX_BUNDLE } else { MAX_PAYLOAD } {
             return Ok(Proof::Unreadable("it is longer than a signature can be"));
@@ -171,12 +169,9 @@ impl Look<'_> {
         if is_bundle {
             return Ok(Proof::Bundle(bytes));
         }
-        Ok(match layer.annotations.remove(classic::SIGNATURE) {
-            Some(signature) => Proof::Classic {
-                payload: bytes,
-                signature,
-                certificate: layer.annotations.remove(classic::CERTIFICATE),
-            },
+        let certificate = layer.annotations.certificate;
+        Ok(match layer.annotations.signature {
+            Some(signature) => Proof::Classic { payload: bytes, signature, certificate },
             None => Proof::Unreadable("a payload has no signature beside it"),
         })
     }
