@@ -25,8 +25,10 @@ const POD: &str = "pod/tour-0";
 const ROLL: Duration = Duration::from_secs(120);
 /// What docs/operate.md promises of connections that find nobody while a pod is replaced.
 const NOBODY_AT_MOST: Duration = Duration::from_secs(15);
-/// How long a new pod is watched here: longer than the release that dies needs for it.
+/// How long a new pod is watched where nothing is to be seen in that time.
 const SETTLE: &str = "20s";
+/// Long enough for a person to change their mind, and for the release that dies after 50 s to do so.
+const LONG_SETTLE: &str = "90s";
 
 pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     let fixture = Fixture::new(bed, "tour")?;
@@ -107,7 +109,7 @@ impl<'a> Tour<'a> {
             bail!("the pod was replaced outside the window");
         }
         let opens = opens_in(SignedDuration::from_secs(20));
-        self.policy(&json!({ "mode": "Window", "windows": [opens] }))?;
+        self.policy(&json!({ "mode": "Window", "windows": [opens], "settle": LONG_SETTLE }))?;
         self.runs("paramant-relay-next", Duration::from_secs(90) + ROLL)?;
         self.writes(traffic)?;
         // An admin changes their mind while it settles: 1.0 comes back, with what was written in 1.1.
@@ -120,6 +122,7 @@ impl<'a> Tour<'a> {
         self.runs("paramant-relay", ROLL)?;
         self.writes(traffic)?;
         self.at_rest()?;
+        self.policy(&json!({ "mode": "Window", "windows": [opens] }))?;
         self.update(&json!({ "pin": null }))?;
         self.runs("paramant-relay-next", ROLL)?;
         self.at_rest()
@@ -141,7 +144,7 @@ impl<'a> Tour<'a> {
 
     /// 1.2 needs a person's word, given by kubectl alone; it dies after a while, and 1.1 comes back by itself.
     fn approval(&self, _: &Traffic) -> Result<()> {
-        self.policy(&json!({ "mode": "Approval" }))?;
+        self.policy(&json!({ "mode": "Approval", "settle": LONG_SETTLE }))?;
         let dies = self.fixture.bed.image("paramant-relay-dies")?.to_owned();
         self.want(&images::tag(&dies, "tour-1.2")?)?;
         self.blocked("AwaitingApproval")?;
@@ -174,7 +177,7 @@ impl<'a> Tour<'a> {
         self.policy(&json!({ "mode": "Manual", "allowDowngrade": true }))?;
         let before = self.pod()?;
         self.want(&self.first)?;
-        self.blocked("NoWayBack")?;
+        self.blocked("CannotReadData")?;
         if self.pod()? != before {
             bail!("a release that cannot read the data replaced one that can");
         }
@@ -222,7 +225,9 @@ impl<'a> Tour<'a> {
 
     fn policy(&self, updates: &Value) -> Result<()> {
         let mut updates = updates.clone();
-        updates["settle"] = json!(SETTLE);
+        if updates["settle"].is_null() {
+            updates["settle"] = json!(SETTLE);
+        }
         updates["healthTimeout"] = json!("30s");
         let policy = json!({
             "apiVersion": "paramant.app/v1alpha1", "kind": "ParamantPolicy",
