@@ -115,7 +115,9 @@ fn endpoints_say_where_the_relay_and_its_log_are() {
 
 /// What a new relay's status says when the controller hands back this refusal.
 fn told(kind: &str, name: &str) -> (String, String) {
-    let cluster = Cluster::with(json!({ "image": image(1) }));
+    let mut cluster = Cluster::with(json!({ "image": image(1) }));
+    // The registry has answered, so there are children to make.
+    cluster.pass();
     let mut seen = cluster.observe();
     let (kind, name, message) = (kind.to_owned(), name.to_owned(), "exceeded quota".to_owned());
     seen.refused = Some(Refused { kind, name, sealed: None, message });
