@@ -5,6 +5,22 @@ use crate::clause::{self, Clause};
 
 const MINIMAL: &str = "{ image: 'registry.example/paramant/relay:1.0.0' }";
 
+/// A certificate authority that whoever reads it can read, as a double-quoted scalar. It signs nothing: its key is nowhere.
+macro_rules! authority {
+    () => {
+        "\"-----BEGIN CERTIFICATE-----\\n\
+     MIIBcTCCARegAwIBAgIUKSCqclSfLFSSJvS9UK3RjVRNk8owCgYIKoZIzj0EAwIw\\n\
+     DTELMAkGA1UEAwwCQ0EwIBcNMjYxMTI2MTkxMTExWhgPMjEyNjExMDIxOTExMTFa\\n\
+     MA0xCzAJBgNVBAMMAkNBMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEPgQMAgAU\\n\
+     BaoP0yNlzv/J/yT7XP7Qo7Cq4JPEnltGAgwsy1N7VPs+5LEr1oq+f8LJqj5+pDg8\\n\
+     DP36ko9ALGRWW6NTMFEwHQYDVR0OBBYEFL4pDtKhOo/65e2X3H5HY9KErhG5MB8G\\n\
+     A1UdIwQYMBaAFL4pDtKhOo/65e2X3H5HY9KErhG5MA8GA1UdEwEB/wQFMAMBAf8w\\n\
+     CgYIKoZIzj0EAwIDSAAwRQIhAKDxQ4F+mYr5HNZuWs6sdL7GpSz4W5QEmmxBGZln\\n\
+     PT5NAiBU+roXPEupJfA4nAOLaxAgwIjlXQ1qSnE3vNCMgrxCag==\\n\
+     -----END CERTIFICATE-----\\n\""
+    };
+}
+
 const fn relay(at: &'static str, clause: Clause, refused: &'static str, accepted: &'static str) -> Row {
     row(Kind::Relay, at, clause, refused, accepted)
 }
@@ -187,7 +203,11 @@ pub(super) const ROWS: &[Row] = &[
         "spec.log.witnesses.caBundle",
         clause::CA_BUNDLE_IS_PEM,
         "{ image: 'registry.example/paramant/relay:1.0.0', log: { witnesses: { quorum: 1, members: [{ name: w, publicKey: 'witness.example+82bca4dd+BNdamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1Ea', url: 'https://witness.example' }], caBundle: '-----BEGIN PRIVATE KEY-----', egress: { cidrs: ['192.0.2.0/24'] } } } }",
-        "{ image: 'registry.example/paramant/relay:1.0.0', log: { witnesses: { quorum: 1, members: [{ name: w, publicKey: 'witness.example+82bca4dd+BNdamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1Ea', url: 'https://witness.example' }], caBundle: '-----BEGIN CERTIFICATE-----', egress: { cidrs: ['192.0.2.0/24'] } } } }",
+        concat!(
+            "{ image: 'registry.example/paramant/relay:1.0.0', log: { witnesses: { quorum: 1, members: [{ name: w, publicKey: 'witness.example+82bca4dd+BNdamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1Ea', url: 'https://witness.example' }], caBundle: ",
+            authority!(),
+            ", egress: { cidrs: ['192.0.2.0/24'] } } } }"
+        ),
     ),
     relay(
         "spec.log.witnesses.egress",
@@ -211,7 +231,11 @@ pub(super) const ROWS: &[Row] = &[
         "spec.webhooks.caBundle",
         clause::CA_BUNDLE_IS_PEM,
         "{ image: 'registry.example/paramant/relay:1.0.0', webhooks: { hosts: [hooks.example], caBundle: '-----BEGIN PRIVATE KEY-----', egress: { cidrs: ['192.0.2.0/24'] } } }",
-        "{ image: 'registry.example/paramant/relay:1.0.0', webhooks: { hosts: [hooks.example], caBundle: '-----BEGIN CERTIFICATE-----', egress: { cidrs: ['192.0.2.0/24'] } } }",
+        concat!(
+            "{ image: 'registry.example/paramant/relay:1.0.0', webhooks: { hosts: [hooks.example], caBundle: ",
+            authority!(),
+            ", egress: { cidrs: ['192.0.2.0/24'] } } }"
+        ),
     ),
     relay(
         "spec.webhooks.egress",
