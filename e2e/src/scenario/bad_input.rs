@@ -35,7 +35,7 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     fixture.ready("good")?;
     fixture.connect("good")?.roundtrip(1000)?;
 
-    stalls(&fixture, "one", "ImagePullBackOff", &missing)?;
+    stalls(&fixture, "one", "ImageNotFound", &missing)?;
     stalls(&fixture, "two", "ImageNotFound", "no-such-tag")?;
     stalls(&fixture, "three", "CrashLoopBackOff", "exit code")?;
     stalls(&fixture, "four", "ChildRefused", "podAntiAfinity")?;

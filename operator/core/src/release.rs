@@ -55,7 +55,9 @@ impl Inspection {
     pub fn asked(&self) -> Option<&Inspect> {
         match self {
             Self::Pending => None,
-            Self::Answered { asked, .. } | Self::Unavailable { asked, .. } => Some(asked),
+            Self::Answered { asked, .. } | Self::NotFound { asked, .. } | Self::Unavailable { asked, .. } => {
+                Some(asked)
+            }
         }
     }
 }
@@ -83,6 +85,13 @@ pub enum Inspection {
         release: Release,
         /// Whether it may run.
         signature: Verdict,
+    },
+    /// The registry has no such image, or does not let it be read: only a person can help. It is asked again now and then.
+    NotFound {
+        /// The question.
+        asked: Inspect,
+        /// The registry's answer, in one sentence.
+        reason: String,
     },
     /// The registry could not be asked, or did not make sense; it is asked again.
     Unavailable {

@@ -134,7 +134,7 @@ impl Inspector {
                     (Inspection::Answered { asked, release, signature }, label, wait)
                 }
                 Err(LookupError::Refused(reason)) => {
-                    (Inspection::Unavailable { asked, reason }, "refused", Some(again.next_delay()))
+                    (Inspection::NotFound { asked, reason }, "refused", Some(again.next_delay()))
                 }
                 Err(LookupError::Unavailable { reason, after }) => {
                     let wait = failures.next_delay().max(after.unwrap_or_default());

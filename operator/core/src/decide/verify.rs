@@ -21,6 +21,8 @@ use crate::way_back::{self, Running};
 
 /// An image may not run as it is.
 pub(crate) const SIGNATURE_INVALID: &str = "SignatureInvalid";
+/// A registry has no such image.
+const IMAGE_NOT_FOUND: &str = "ImageNotFound";
 /// A registry that must be asked does not answer.
 pub(crate) const REGISTRY_UNAVAILABLE: &str = "RegistryUnavailable";
 /// A registry is being asked.
@@ -188,6 +190,10 @@ impl Pass<'_> {
                     ),
                 }
             }
+            Some(Inspection::NotFound { reason, .. }) => Gate::Never {
+                reason: IMAGE_NOT_FOUND,
+                message: format!("spec.image names no image that can be had: {reason}"),
+            },
             Some(Inspection::Unavailable { reason, .. }) => Gate::Closed {
                 reason: REGISTRY_UNAVAILABLE,
                 message: format!(
@@ -209,13 +215,14 @@ impl Pass<'_> {
             .find(|it| {
                 it.status == "True"
                     && it.observed_generation == generation
-                    && [SIGNATURE_INVALID, REGISTRY_UNAVAILABLE].contains(&it.reason.as_str())
+                    && [SIGNATURE_INVALID, IMAGE_NOT_FOUND, REGISTRY_UNAVAILABLE]
+                        .contains(&it.reason.as_str())
             })?;
         let message = said.message.clone();
-        Some(if said.reason == SIGNATURE_INVALID {
-            Gate::Never { reason: SIGNATURE_INVALID, message }
-        } else {
-            Gate::Closed { reason: REGISTRY_UNAVAILABLE, message, until: None }
+        Some(match said.reason.as_str() {
+            SIGNATURE_INVALID => Gate::Never { reason: SIGNATURE_INVALID, message },
+            IMAGE_NOT_FOUND => Gate::Never { reason: IMAGE_NOT_FOUND, message },
+            _ => Gate::Closed { reason: REGISTRY_UNAVAILABLE, message, until: None },
         })
     }
 }

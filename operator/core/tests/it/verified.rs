@@ -95,6 +95,26 @@ fn a_registry_that_is_away_holds_an_update_and_its_return_alone_heals_it() {
 }
 
 #[test]
+fn an_image_that_does_not_exist_waits_for_a_person_and_is_found_once_it_is_pushed() {
+    let mut cluster = Cluster::with(json!({ "image": image(1) }));
+    cluster.registry.lacks = true;
+    cluster.settle();
+    assert_eq!(cluster.condition("Stalled"), ("True".into(), "ImageNotFound".into()));
+    assert!(cluster.message().contains("the registry has no image"), "{}", cluster.message());
+    cluster.registry.forget();
+    cluster.context.epoch += 1;
+    cluster.settle();
+    assert_eq!(
+        cluster.condition("Stalled"),
+        ("True".into(), "ImageNotFound".into()),
+        "nor does a new leader forget"
+    );
+    cluster.registry.lacks = false;
+    cluster.settle();
+    assert_eq!((cluster.pod_image(), cluster.phase()), (image(1), "Ready"));
+}
+
+#[test]
 fn a_registry_that_is_lost_after_the_check_stops_neither_the_roll_nor_the_way_back() {
     let mut cluster = Cluster::serving();
     cluster.uploads = 1;

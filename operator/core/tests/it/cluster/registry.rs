@@ -13,6 +13,8 @@ pub(crate) struct Registry {
     pub(crate) verdicts: BTreeMap<String, Verdict>,
     /// It does not answer.
     pub(crate) away: bool,
+    /// It has no such image.
+    pub(crate) lacks: bool,
     /// How many more times it must be asked before it answers.
     pub(crate) slow: u32,
     /// What it was asked, each question once in a row.
@@ -31,6 +33,11 @@ impl Registry {
         }
         if self.away {
             self.answer = Inspection::Unavailable { asked: question, reason: "connection refused".into() };
+            return;
+        }
+        if self.lacks {
+            self.answer =
+                Inspection::NotFound { asked: question, reason: "the registry has no image".into() };
             return;
         }
         let digest = question.digest.as_str();
