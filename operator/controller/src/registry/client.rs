@@ -2,7 +2,7 @@
 //!
 //! Written here because a registry is a stranger to this process: the client crates read answers whole before anybody
 //! can judge their length, and one relay that names a hostile registry would end the operator for all. Answers up to
-//! [`SMALL`] are read at once; of larger ones only [`LARGE_AT_ONCE`] are held at any time. See adr/0052.
+//! `SMALL` are read at once; of larger ones only `LARGE_AT_ONCE` are held at any time. See adr/0052.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
