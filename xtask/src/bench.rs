@@ -138,7 +138,7 @@ fn operator(cache: &Cache, name: &str, mut arguments: Arguments) -> Result<()> {
     ready
         .scenarios(cache, Some(LIMIT))
         .args(["bench", name])
-        .args(&arguments.rest())
+        .args(arguments.rest())
         .env("PARAMANT_RELAY_BINARY", RELAY.path(ready.programs()))
         .attached()
 }
