@@ -114,6 +114,15 @@ impl Kept {
         if let Some(state) = state.as_object_mut() {
             // The order of directives goes on from what the relay holds; the log's mark rises.
             state.retain(|key, _| !matches!(key.as_str(), "directives" | "logHighWater"));
+            // What was forgotten was verified again: by the same key under the same trust, at another time.
+            let verified = state.get("verified").and_then(Value::as_str).unwrap_or_default();
+            let mut verified: Value = serde_json::from_str(verified).unwrap_or_default();
+            for image in verified.as_array_mut().into_iter().flatten() {
+                if let Some(image) = image.as_object_mut() {
+                    image.remove("at");
+                }
+            }
+            state.insert("verified".to_owned(), verified);
         }
         let at = |object: &Value, pointer: &str| object.pointer(pointer).cloned().unwrap_or_default();
         Ok(Kept {

@@ -283,15 +283,20 @@ impl Durable {
     /// The rolled template is good from now on.
     pub fn confirm(&mut self) {
         for good in [self.last_good.take(), self.template.clone()].into_iter().flatten() {
-            if let Some(image) = image_digest(&good) {
-                self.good_images.retain(|it| *it != image);
-                self.good_images.push(image);
-            }
             self.last_good = Some(good);
+            self.know_good();
+        }
+        self.failed = None;
+    }
+
+    /// The image of the last good template ran well here.
+    pub fn know_good(&mut self) {
+        if let Some(image) = self.last_good.as_ref().and_then(image_digest) {
+            self.good_images.retain(|it| *it != image);
+            self.good_images.push(image);
         }
         let surplus = self.good_images.len().saturating_sub(MOST_GOOD);
         self.good_images.drain(..surplus);
-        self.failed = None;
     }
 
     /// Sees an approval. One that stands is about the keys it was first seen under.

@@ -22,7 +22,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use serde_json::json;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::super::rights::OPERATOR;
 use crate::bed::Bed;
@@ -54,6 +54,8 @@ struct State {
     injected: AtomicUsize,
     /// Changes whenever running answers shall be cut, as by an API server that restarts.
     cut: watch::Sender<u64>,
+    /// Told when one that was silent goes on: what it was asked meanwhile it answers then.
+    thawed: Notify,
 }
 
 impl Line {
@@ -66,6 +68,7 @@ impl Line {
             fault: Mutex::new(None),
             injected: AtomicUsize::new(0),
             cut: watch::channel(0).0,
+            thawed: Notify::new(),
         });
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
         let url = format!("http://{}", listener.local_addr()?);
@@ -83,6 +86,7 @@ impl Line {
     /// From now on all is well; answers how often the fault was met.
     pub(super) fn end(&self) -> usize {
         *self.state.fault.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.state.thawed.notify_waiters();
         self.state.injected.swap(0, Ordering::SeqCst)
     }
 }
@@ -103,6 +107,8 @@ async fn accept(listener: tokio::net::TcpListener, state: Arc<State>) {
 
 async fn answer(state: &State, request: Request<Incoming>) -> Response<Body> {
     let path = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
+    // Before the look at the fault, or its end could come in between.
+    let thawed = state.thawed.notified();
     let fault = *state.fault.lock().unwrap_or_else(PoisonError::into_inner);
     match fault {
         Some(Fault::Answers { code, fits }) if fits(request.method(), &path) => {
@@ -111,9 +117,8 @@ async fn answer(state: &State, request: Request<Incoming>) -> Response<Body> {
         }
         Some(Fault::Hangs) => {
             state.injected.fetch_add(1, Ordering::SeqCst);
-            let mut cut = state.cut.subscribe();
-            cut.changed().await.ok();
-            refusal(503)
+            thawed.await;
+            forward(state, request, &path).await.unwrap_or_else(|_| refusal(502))
         }
         _ => forward(state, request, &path).await.unwrap_or_else(|_| refusal(502)),
     }

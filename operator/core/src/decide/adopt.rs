@@ -108,6 +108,7 @@ impl Pass<'_> {
                 let same = wanted.filter(|wanted| covers(wanted, &live));
                 let live = same.cloned().unwrap_or(live);
                 durable.last_good = durable.last_good.take().or_else(|| self.good_before(&live));
+                durable.know_good();
                 durable.template = Some(live);
             }
             (None, None) => durable.template = installed.cloned(),
