@@ -118,10 +118,10 @@ const ALL: &[Scenario] = scenarios![
     Bed Nobody "node-drain", "an eviction is the relay's drain: an upload in progress is finished; the pod comes back as it was rolled", node_drain::run;
     Bed Nobody "ca-rotation", "the operator's authority is replaced: no delivery fails, no relay restarts, paused ones take part", ca_rotation::run;
     Bed Nobody "failover", "a second replica takes over in time; a former leader that thaws is not listened to", failover::run;
-    Bed Nobody "namespaced", "Roles in listed namespaces alone: one without rights is named and left, the others go on", namespaced::run;
     Cluster Nobody "manifests", "kubeconform and kube-score read what was rendered and what runs", manifests::run;
     Bed Nobody "rights", "no 403, every granted right used, no right on Secrets", rights::run;
-    // After rights: while a chart goes its rights may go before its pod, and the refusals count against nobody.
+    // After rights: one takes rights away, and while a chart goes its rights may go before its pod; those refusals count against nobody.
+    Bed Nobody "namespaced", "Roles in listed namespaces alone: one without rights is named and left, the others go on", namespaced::run;
     Cluster Nobody "chart-removed", "relays outlive the chart, can be deleted without it, and are taken up again", chart_removed::run;
 ];
 
