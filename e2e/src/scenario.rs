@@ -25,7 +25,7 @@ mod manifests;
 mod namespaced;
 mod network;
 mod node_drain;
-mod operator;
+pub(crate) mod operator;
 mod operator_away;
 mod plugin;
 mod restore;

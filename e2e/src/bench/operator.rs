@@ -19,7 +19,7 @@ use kube::{
 };
 
 use super::Arguments;
-use crate::{bed::Bed, process::wait_for};
+use crate::{bed::Bed, scenario::operator};
 
 /// MiB resident with a thousand relays and their children.
 const MEMORY_GOAL: f64 = 64.0;
@@ -60,45 +60,12 @@ fn percentile(sorted: &[f64], share: f64) -> f64 {
     sorted.get(at.saturating_sub(1).min(sorted.len().saturating_sub(1))).copied().unwrap_or_default()
 }
 
-/// The operator's pods that run.
+/// Name and address of the operator's pods that run.
 fn operator_pods(bed: &Bed) -> Result<Vec<(String, String)>> {
-    let list = bed.kubectl(&[
-        "-n",
-        crate::demo::SYSTEM,
-        "get",
-        "pods",
-        "-l",
-        "app.kubernetes.io/name=paramant-operator",
-        "--field-selector=status.phase=Running",
-        "-o",
-        "jsonpath={range .items[*]}{.metadata.name} {.status.podIP} {.metadata.deletionTimestamp}{\"\\n\"}{end}",
-    ])?;
-    let running = list.lines().filter_map(|line| {
-        let mut words = line.split_whitespace();
-        let (name, address, going) = (words.next()?, words.next()?, words.next());
-        going.is_none().then(|| (name.to_owned(), address.to_owned()))
-    });
-    Ok(running.collect())
-}
-
-/// Sets how many operators there are and waits until so many run.
-fn replicas(bed: &Bed, count: usize) -> Result<()> {
-    let wanted = format!("--replicas={count}");
-    bed.kubectl(&["-n", crate::demo::SYSTEM, "scale", "deployment/paramant-operator", &wanted])?;
-    wait_for(&format!("{count} operators"), std::time::Duration::from_secs(120), || {
-        let pods = bed.kubectl(&[
-            "-n",
-            crate::demo::SYSTEM,
-            "get",
-            "pods",
-            "-l",
-            "app.kubernetes.io/name=paramant-operator",
-            "-o",
-            "name",
-        ])?;
-        let (all, running) = (pods.lines().count(), operator_pods(bed)?.len());
-        Ok(if (all, running) == (count, count) { Ok(()) } else { Err(format!("{running} of {all} run")) })
-    })
+    let text = |pod: &serde_json::Value, pointer: &str| Some(pod.pointer(pointer)?.as_str()?.to_owned());
+    let pods = operator::pods(bed)?;
+    let running = pods.iter().filter(|pod| pod["status"]["phase"] == "Running");
+    Ok(running.filter_map(|pod| Some((text(pod, "/metadata/name")?, text(pod, "/status/podIP")?))).collect())
 }
 
 /// One metric of the operator, summed over its labels.

@@ -11,7 +11,7 @@ const DEPLOYMENT: &str = "deployment/paramant-operator";
 const LEASE: &str = "lease/paramant-operator";
 
 /// Pods of the operator that are not on their way out.
-pub(super) fn pods(bed: &Bed) -> Result<Vec<Value>> {
+pub(crate) fn pods(bed: &Bed) -> Result<Vec<Value>> {
     let selector = "app.kubernetes.io/name=paramant-operator";
     let text = bed.kubectl(&["-n", SYSTEM, "get", "pods", "-l", selector, "-o", "json"])?;
     let list: Value = serde_json::from_str(&text)?;
@@ -53,7 +53,7 @@ pub(super) fn metric(bed: &Bed, series: &str) -> Result<f64> {
 }
 
 /// Runs so many replicas and waits until they do.
-pub(super) fn scale(bed: &Bed, replicas: usize) -> Result<()> {
+pub(crate) fn scale(bed: &Bed, replicas: usize) -> Result<()> {
     bed.kubectl(&["-n", SYSTEM, "scale", DEPLOYMENT, &format!("--replicas={replicas}")])?;
     rolled_out(bed)
 }

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 
-use super::{CRASH_GOAL, EXIT_GOAL, replicas};
+use super::{CRASH_GOAL, EXIT_GOAL};
 use crate::{
     audit_log,
     bed::Bed,
@@ -39,7 +39,7 @@ pub(super) fn run(bed: &Bed, arguments: &Arguments) -> Result<()> {
     let fixture = Fixture::new(bed, "bench-failover")?;
     fixture.relay("health")?;
     let outcome = measure(bed, &fixture, &log, arguments.rounds.unwrap_or(ROUNDS));
-    let back = replicas(bed, 1);
+    let back = crate::scenario::operator::scale(bed, 1);
     outcome.and(back)
 }
 
@@ -111,7 +111,7 @@ impl Ends {
 
 /// Waits until two operators are ready, one of them leads, and nothing is left to do.
 fn leader_of_two(bed: &Bed) -> Result<Leader> {
-    replicas(bed, 2)?;
+    crate::scenario::operator::scale(bed, 2)?;
     bed.kubectl(&["-n", SYSTEM, "rollout", "status", "deployment/paramant-operator", "--timeout=120s"])?;
     let leader = wait_for("a leader", WITHIN, || {
         let holder = holder(bed)?;

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use super::{
     CHANGE_GOAL, MEMORY_GOAL, START_GOAL, changes, faults,
     fleet::{Fleet, NAMESPACE},
-    metric, operator_pods, quiet, replicas,
+    metric, operator_pods, quiet,
 };
 use crate::{
     audit_log::{self, Request},
@@ -175,8 +175,8 @@ fn memory(_bed: &Bed) -> Result<host::Memory> {
 
 /// A new process, the Lease released by the old one; answers how long its first pass took, once it is over.
 async fn restart(bed: &Bed, relays: usize) -> Result<f64> {
-    replicas(bed, 0)?;
-    replicas(bed, 1)?;
+    crate::scenario::operator::scale(bed, 0)?;
+    crate::scenario::operator::scale(bed, 1)?;
     if relays == 0 {
         bed.kubectl(&["-n", SYSTEM, "rollout", "status", "deployment/paramant-operator", "--timeout=60s"])?;
         return Ok(0.0);
