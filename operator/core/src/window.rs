@@ -159,21 +159,24 @@ impl Schedule {
     fn pieces_in(&self, stretch: Stretch) -> impl Iterator<Item = Piece> + '_ {
         let unrestricted = self.windows.is_empty().then_some(stretch);
         let limit = later(stretch.start, HORIZON).min(stretch.end);
+        // What opens before the horizon is followed until it closes, or for longer than any step takes.
+        let seen = later(limit, BATCH).min(stretch.end);
         let longest = self.windows.iter().map(Window::length).max();
         let first = longest.and_then(|longest| stretch.start.checked_sub(longest).ok());
         let batches = iter::successors(first.or(longest.map(|_| stretch.start)), move |from| {
-            Some(later(*from, BATCH)).filter(|next| *next < limit)
+            Some(later(*from, BATCH)).filter(|next| *next < seen)
         });
         let openings = batches.flat_map(move |from| {
-            let to = later(from, BATCH).min(limit);
+            let to = later(from, BATCH).min(seen);
             let mut openings: Vec<Stretch> =
                 self.windows.iter().flat_map(|window| window.openings(from, to)).collect();
             openings.sort_unstable();
             openings
         });
-        let used = merged(openings).filter_map(move |open| open.within(stretch)).map(move |open| {
-            // Where the search ended for no other reason than the horizon, no end is in sight.
-            let cut = open.end >= limit && limit < stretch.end;
+        let ahead = merged(openings).take_while(move |open| open.start < limit);
+        let used = ahead.filter_map(move |open| open.within(stretch)).map(move |open| {
+            // Where the search ended for no other reason than its limit, no end is in sight.
+            let cut = open.end >= seen && seen < stretch.end;
             Piece { start: open.start, end: (!cut).then_some(open.end) }
         });
         let always = unrestricted.map(|stretch| Piece {

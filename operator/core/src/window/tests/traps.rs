@@ -265,3 +265,26 @@ fn the_ends_of_the_calendar_are_no_trouble() {
         }
     }
 }
+
+/// 400 days after a minute inside a window another is open: where the search ends, a window does not.
+#[test]
+fn windows_that_are_too_short_are_so_at_any_hour() {
+    let daily = |start: &str, hours: u8| json!({"start": start, "duration": format!("{hours}h"), "timeZone": "Etc/UTC"});
+    let never = |windows: Value, hours: u64, longest: u64| {
+        let schedule = schedule(windows, json!([]));
+        for quarter in 0..4 * 24 * 8 {
+            let now = at("2026-09-21T00:00:00Z") + SignedDuration::from_mins(quarter * 15);
+            let Admission::Never { because: Unreachable::TooShort { longest: found } } =
+                schedule.gate(now, minutes(hours * 60))
+            else {
+                panic!("{now}: {:?}", schedule.gate(now, minutes(hours * 60)));
+            };
+            assert_eq!(found, minutes(longest * 60), "{now}");
+            assert_eq!(schedule.next_opening(now, minutes(hours * 60)), None, "{now}");
+        }
+    };
+    never(json!([daily("13:00", 5)]), 12, 5);
+    never(json!([daily("13:00", 5), daily("17:00", 5)]), 10, 9);
+    let always = schedule(json!([daily("13:00", 24)]), json!([]));
+    assert_eq!(always.gate(at("2026-09-21T14:00:00Z"), minutes(169 * 60)), Admission::Open { until: None });
+}
