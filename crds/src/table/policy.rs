@@ -106,13 +106,13 @@ pub(super) const ROWS: &[Row] = &[
         "spec.verification.keys[].pem",
         clause::KEY_IS_PUBLIC_PEM,
         "{ verification: { keys: [{ name: release, pem: '-----BEGIN EC PRIVATE KEY----- …' }] } }",
-        "{ verification: { keys: [{ name: release, pem: '-----BEGIN PUBLIC KEY----- …' }] } }",
+        r#"{ verification: { keys: [{ name: release, pem: "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEf2vGHN6ROvITHyXtosL17CIijOS8953OeXStl/UVrRRTN2Hk4HevDbTwPtNMzj7Zpr5bCsGYmQZ2LRyPwuJPoA==\n-----END PUBLIC KEY-----" }] } }"#,
     ),
     policy(
         "spec.verification.keys[].pem",
         clause::KEY_IS_PUBLIC_PEM,
         "{ verification: { keys: [{ name: release, pem: '-----BEGIN PUBLIC KEY----- -----BEGIN PRIVATE KEY-----' }] } }",
-        "{ verification: { keys: [{ name: release, pem: '-----BEGIN PUBLIC KEY----- -----END PUBLIC KEY-----' }] } }",
+        r#"{ verification: { keys: [{ name: release, pem: "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEf2vGHN6ROvITHyXtosL17CIijOS8953OeXStl/UVrRRTN2Hk4HevDbTwPtNMzj7Zpr5bCsGYmQZ2LRyPwuJPoA==\n-----END PUBLIC KEY-----" }] } }"#,
     ),
     policy(
         "spec.supportAccess",

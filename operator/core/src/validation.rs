@@ -1,9 +1,10 @@
 //! The rules of the schema, once more: an object may be older than a rule, or an API server may not have it yet.
 //!
 //! The table itself lives with the types, in `paramant_crds::validation`; here is what the operator makes of a violation, and
-//! what no schema can say: a relay refuses settings with a witness or a host it cannot read, so none is ever written.
+//! what no schema can say: a relay refuses settings with a witness or a host it cannot read, so none is ever written; a key that cannot be read verifies nothing.
 
 mod ca_bundle;
+mod keys;
 mod webhooks;
 mod witnesses;
 
@@ -21,7 +22,8 @@ pub fn relay_problem(relay: &ParamantRelay) -> Option<String> {
 
 /// What a person must change in a policy before it can be in force, in one sentence.
 pub fn policy_problem(policy: &ParamantPolicy) -> Option<String> {
-    sentence(&validation::policy(policy))
+    let verification = policy.spec.verification.as_ref();
+    sentence(&validation::policy(policy)).or_else(|| verification.and_then(keys::problem))
 }
 
 /// What a person must change in a licence, in one sentence. What runs keeps what its Secret grants.

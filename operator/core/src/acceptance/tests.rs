@@ -103,3 +103,18 @@ fn a_contradiction_of_the_schema_keeps_its_own_words() {
     let reason = refused(json!({"updates": {"mode": "Window"}}), &["mode Window needs at least one entry"]);
     assert_eq!(reason, "Contradiction");
 }
+
+#[test]
+fn a_key_that_can_verify_nothing_is_named_with_its_place() {
+    let good = include_str!("../../tests/signatures/release.pub");
+    let keys = |pem: &str| json!({"verification": {"keys": [{"name": "ours", "pem": good}, {"name": "theirs", "pem": pem}]}});
+    judged(&keys(include_str!("../../tests/signatures/other.pub"))).unwrap();
+    for (pem, says) in [
+        ("-----BEGIN PUBLIC KEY-----\nb2xk\n-----END PUBLIC KEY-----", "holds no SubjectPublicKeyInfo"),
+        (&format!("{good}{good}"), "one section"),
+        (include_str!("../../tests/signatures/rsa.pub"), "P-256"),
+    ] {
+        let reason = refused(keys(pem), &["spec.verification.keys[1].pem (theirs)", says]);
+        assert_eq!(reason, "Contradiction");
+    }
+}

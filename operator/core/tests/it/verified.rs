@@ -27,8 +27,10 @@ fn policy(verification: Value) -> Value {
     })
 }
 
+const OLD: &str = include_str!("../signatures/other.pub");
+const NEW: &str = include_str!("../signatures/release.pub");
+
 fn key(name: &str, pem: &str) -> Value {
-    let pem = format!("-----BEGIN PUBLIC KEY-----\n{pem}\n-----END PUBLIC KEY-----");
     json!({"keys": [{"name": name, "pem": pem}]})
 }
 
@@ -137,13 +139,13 @@ fn a_registry_that_is_lost_after_the_check_stops_neither_the_roll_nor_the_way_ba
 fn another_key_asks_again_and_stops_nothing_that_runs() {
     let mut cluster = Cluster::serving();
     cluster.relay["spec"]["policyRef"] = json!({"name": "production"});
-    cluster.policy = Some(policy(key("old", "b2xk")));
+    cluster.policy = Some(policy(key("old", OLD)));
     cluster.settle();
     let pod = cluster.pod()["metadata"]["uid"].clone();
     assert_eq!(cluster.status().image.unwrap().verified.unwrap().key, "old");
     refuse(&mut cluster, 1);
     refuse(&mut cluster, 2);
-    cluster.policy = Some(policy(key("new", "bmV3")));
+    cluster.policy = Some(policy(key("new", NEW)));
     cluster.settle();
     assert_eq!((cluster.phase(), cluster.pod()["metadata"]["uid"].clone()), ("Ready", pod.clone()));
     assert_eq!(cluster.status().image.unwrap().verified.unwrap().key, "old", "as it was found then");
@@ -156,7 +158,7 @@ fn another_key_asks_again_and_stops_nothing_that_runs() {
     cluster.edit(|spec| spec["image"] = json!(image(2)));
     cluster.settle();
     assert_eq!(cluster.condition("UpdateBlocked").1, "SignatureInvalid", "it blocks what comes next");
-    cluster.policy = Some(policy(key("old", "b2xk")));
+    cluster.policy = Some(policy(key("old", OLD)));
     cluster.registry.verdicts.clear();
     cluster.until(Step::Settling);
 }
