@@ -92,7 +92,7 @@ pub struct Patience {
 }
 
 /// How long a file may wait for its receiver when the spec does not say.
-const LONGEST_WAIT: Duration = Duration::from_secs(168 * 60 * 60);
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(168 * 60 * 60);
 
 impl Patience {
     /// By the rules in force. `memory`: files live in the pod's memory; `longest`: how long a file may wait at most.

@@ -1,5 +1,7 @@
 //! The three gates of the machine for what is wanted now, and the person's words that open them.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use paramant_crds::annotation::UPDATE_NOW;
 use paramant_crds::policy::Overrun;
@@ -7,6 +9,7 @@ use paramant_protocol::control::RelayState;
 
 use super::Pass;
 use super::verify::InForce;
+use crate::change::Change;
 use crate::children;
 use crate::digest::Digest;
 use crate::drain::Patience;
@@ -65,8 +68,32 @@ impl Pass<'_> {
             approval: rules.approval_gate(&asked),
             window: match hurried {
                 true => Gate::Open,
-                false => rules.window_gate(*change, self.now, rules.step()),
+                false => self.window_gate(*change, durable, rules, believed),
             },
+        }
+    }
+
+    /// The window gate; files in memory that wait for their receivers make the step as long as they may wait.
+    fn window_gate(
+        &self,
+        change: Change,
+        durable: &Durable,
+        rules: &Rules,
+        believed: Option<&RelayState>,
+    ) -> Gate {
+        let gate = rules.window_gate(change, self.now, rules.step());
+        let none_waits = believed.is_some_and(|state| state.drain.unclaimed == 0);
+        if none_waits || !self.in_memory(durable) || matches!(gate, Gate::Never { .. }) {
+            return gate;
+        }
+        let step = rules.step_in_memory(self.longest_wait());
+        match rules.window_gate(change, self.now, step) {
+            Gate::Never { .. } => Gate::Closed {
+                reason: "FilesInMemory",
+                message: "files in memory may wait for their receivers for longer than any window of the policy: the update starts once all are fetched; or lengthen a window, shorten spec.limits.maxTtl, or let them be lost by the policy's drain.onDeadline: Proceed and updates.acceptLoss: true".into(),
+                until: None,
+            },
+            gate => gate,
         }
     }
 
@@ -107,9 +134,12 @@ impl Pass<'_> {
 
     /// How long a drain may wait for what.
     pub(super) fn patience(&self, durable: &Durable, rules: &Rules) -> Patience {
-        let longest =
-            self.subject.spec.limits.as_ref().and_then(|limits| limits.max_ttl.as_ref()?.duration());
-        Patience::of(rules, self.in_memory(durable), longest)
+        Patience::of(rules, self.in_memory(durable), self.longest_wait())
+    }
+
+    /// How long a file may wait for its receiver, where the spec says so.
+    fn longest_wait(&self) -> Option<Duration> {
+        self.subject.spec.limits.as_ref().and_then(|limits| limits.max_ttl.as_ref()?.duration())
     }
 
     /// The pod that runs keeps files in its memory.

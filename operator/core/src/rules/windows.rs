@@ -6,10 +6,11 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use paramant_crds::policy::{Applies, Gate as When, Updates};
+use paramant_crds::policy::{Applies, Gate as When, OnDeadline, Updates};
 
 use super::Rules;
 use crate::change::Change;
+use crate::drain::LONGEST_WAIT;
 use crate::gate::Gate;
 use crate::window::{Admission, Closed, Schedule, Unreachable, Unreadable};
 
@@ -46,6 +47,14 @@ impl Rules {
     /// health timeout. So much room a window must still have.
     pub fn step(&self) -> Duration {
         self.deadline.saturating_add(self.health)
+    }
+
+    /// The same where files in the pod's memory wait for their receivers, each for `longest` at most.
+    pub fn step_in_memory(&self, longest: Option<Duration>) -> Duration {
+        if self.accept_loss && self.on_deadline == OnDeadline::Proceed {
+            return self.step();
+        }
+        self.deadline.max(longest.unwrap_or(LONGEST_WAIT)).saturating_add(self.health)
     }
 
     /// Whether a step of this kind and length may start now, by windows and exclusions alone.

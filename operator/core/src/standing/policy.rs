@@ -3,12 +3,10 @@
 //! What it says of the time ahead stands still between two edges: see [`crate::window::Outlook`]. A relay that no window suits
 //! is told of here and does not unseat the policy, which is in force for others too.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use paramant_crds::condition::{ACCEPTED, REACHABLE};
-use paramant_crds::policy::{AcceptedPolicy, OnDeadline};
+use paramant_crds::policy::AcceptedPolicy;
 use paramant_crds::relay::Payload;
 use paramant_crds::{ParamantPolicy, ParamantPolicySpec, ParamantPolicyStatus, ParamantRelay};
 use serde_json::Value;
@@ -17,13 +15,11 @@ use super::say_stalled;
 use crate::acceptance;
 use crate::change::Change;
 use crate::conditions::{Conditions, Truth};
+use crate::drain::LONGEST_WAIT;
 use crate::gate::Gate;
 use crate::rules::Rules;
 use crate::status::whole_seconds;
 use crate::window::Outlook;
-
-/// How long a file may wait for its receiver where a relay's spec does not say.
-const LONGEST_WAIT: Duration = Duration::from_secs(168 * 60 * 60);
 
 /// The next status of a policy that these relays name, and when to look at it again if nothing else happens.
 pub fn policy_status(
@@ -34,11 +30,11 @@ pub fn policy_status(
     let before = policy.status.clone().unwrap_or_default();
     let generation = policy.metadata.generation;
     let mut conditions = Conditions::after(&before.conditions, generation, whole_seconds(now));
-    let (accepted, in_force) = match acceptance::judge(policy, now) {
+    let (accepted, rules) = match acceptance::judge(policy, now) {
         Ok(rules) => {
             conditions.say(ACCEPTED, true, "Accepted", "the policy is in force");
             say_stalled(&mut conditions, None);
-            (recorded(&policy.spec, generation).or(before.accepted), Some((policy.spec.clone(), rules)))
+            (recorded(&policy.spec, generation).or(before.accepted), Some(rules))
         }
         Err(objection) => {
             let former = match &before.accepted {
@@ -49,13 +45,12 @@ pub fn policy_status(
             conditions.say(ACCEPTED, false, objection.reason, message.clone());
             say_stalled(&mut conditions, Some((objection.reason, message)));
             let spec = before.accepted.as_ref().and_then(|it| it.parse().ok());
-            let in_force = spec.map(|spec| (spec.clone(), Rules::from_spec(&spec)));
-            (before.accepted, in_force)
+            let rules = spec.map(|spec| Rules::from_spec(&spec));
+            (before.accepted, rules)
         }
     };
-    let rules = in_force.as_ref().map(|(_, rules)| rules);
-    let outlook = rules.and_then(|rules| Some(rules.schedule().ok()?.outlook(now, rules.step())));
-    let unsuited = in_force.as_ref().and_then(|(spec, rules)| unsuited(spec, rules, relays, now));
+    let outlook = rules.as_ref().and_then(|rules| Some(rules.schedule().ok()?.outlook(now, rules.step())));
+    let unsuited = rules.as_ref().and_then(|rules| unsuited(rules, relays, now));
     say_reachable(&mut conditions, outlook.as_ref(), unsuited);
     let status = ParamantPolicyStatus {
         observed_generation: generation,
@@ -76,25 +71,16 @@ fn recorded(spec: &ParamantPolicySpec, generation: Option<i64>) -> Option<Accept
 }
 
 /// The first relay whose files in memory may wait for their receivers longer than any window is: none would ever do.
-fn unsuited(
-    spec: &ParamantPolicySpec,
-    rules: &Rules,
-    relays: &[&ParamantRelay],
-    now: Timestamp,
-) -> Option<String> {
-    let accept_loss = spec.updates.as_ref().and_then(|updates| updates.accept_loss).unwrap_or_default();
-    if accept_loss && rules.on_deadline == OnDeadline::Proceed {
-        return None;
-    }
+fn unsuited(rules: &Rules, relays: &[&ParamantRelay], now: Timestamp) -> Option<String> {
     let in_memory = relays.iter().filter(|relay| {
         relay.spec.storage.as_ref().and_then(|storage| storage.payload) == Some(Payload::Memory)
     });
     let unsuited = in_memory.filter_map(|relay| {
         let limits = relay.spec.limits.as_ref();
-        let wait = limits.and_then(|limits| limits.max_ttl.as_ref()?.duration()).unwrap_or(LONGEST_WAIT);
-        let step = rules.deadline.max(wait).saturating_add(rules.health);
+        let wait = limits.and_then(|limits| limits.max_ttl.as_ref()?.duration());
+        let step = rules.step_in_memory(wait);
         let never = matches!(rules.window_gate(Change::Image, now, step), Gate::Never { .. });
-        never.then_some((relay.metadata.name.as_deref()?, wait.as_secs() / 60))
+        never.then_some((relay.metadata.name.as_deref()?, wait.unwrap_or(LONGEST_WAIT).as_secs() / 60))
     });
     unsuited.min().map(|(name, minutes)| {
         format!(

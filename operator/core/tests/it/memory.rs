@@ -70,3 +70,45 @@ fn a_relay_that_cannot_be_asked_has_nothing_left_after_the_longest_time_a_file_m
     wait_hours(&mut cluster, 1);
     assert_ne!(cluster.step(), Step::Draining);
 }
+
+#[test]
+fn a_window_must_have_room_for_what_waits_in_memory() {
+    // 2026-09-21T13:33:20Z; four hours are left.
+    let window =
+        |hours: u8| json!([{"start": "13:00", "duration": format!("{hours}h"), "timeZone": "Etc/UTC"}]);
+    let with = |windows: Value, unclaimed| {
+        let mut cluster = Cluster::with(json!({
+            "image": image(1), "storage": {"payload": "Memory"}, "policyRef": {"name": "production"}, "limits": {"maxTtl": "12h"},
+        }));
+        cluster.policy = Some(json!({
+            "apiVersion": "paramant.app/v1alpha1", "kind": "ParamantPolicy",
+            "metadata": {"name": "production", "namespace": "transfers", "uid": "pol", "generation": 1},
+            "spec": {"updates": {"mode": "Window", "windows": windows}},
+        }));
+        cluster.settle();
+        cluster.unclaimed = unclaimed;
+        cluster.wait(60);
+        cluster.settle();
+        cluster.edit(|spec| spec["image"] = json!(image(2)));
+        cluster.run(12);
+        cluster
+    };
+    let mut waits = with(window(5), 1);
+    assert_eq!(waits.step(), Step::WaitingForWindow);
+    assert_eq!(
+        waits.condition("UpdateBlocked"),
+        ("True".into(), "FilesInMemory".into()),
+        "{} {}",
+        waits.now,
+        waits.message()
+    );
+    assert!(waits.message().contains("spec.limits.maxTtl"), "{}", waits.message());
+    waits.unclaimed = 0;
+    waits.wait(60);
+    waits.until(Step::Settling);
+    assert_eq!(waits.pod_image(), image(2), "once all were fetched nothing is waited for");
+
+    assert_eq!(with(window(23), 1).step(), Step::Draining, "one that is long enough has room");
+    let late = with(window(13), 1);
+    assert_eq!(late.condition("UpdateBlocked"), ("True".into(), "TooLittleTimeLeft".into()));
+}
