@@ -56,7 +56,11 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     }
     let tally = traffic.settle()?;
     if tally.longest_gap > NOBODY_AT_MOST {
-        bail!("for {:?} nobody answered; docs/operate.md says {NOBODY_AT_MOST:?}", tally.longest_gap);
+        bail!(
+            "for {:?} nobody answered; docs/operate.md says {NOBODY_AT_MOST:?}: {}",
+            tally.longest_gap,
+            tally.story
+        );
     }
     let judged = recorder.judge(bed)?;
     let audited = super::auditors::fsck(bed, &relay.url)?;

@@ -40,6 +40,8 @@ pub(super) struct Tally {
     failed_connections: usize,
     /// The longest time without any answer, by any of the senders.
     pub(super) longest_gap: Duration,
+    /// What was tried in that time, and how each failed.
+    pub(super) story: String,
     broken: Vec<String>,
 }
 
@@ -136,6 +138,7 @@ impl std::fmt::Display for Tally {
 
 fn send(relay: &Relay, stop: &AtomicBool, unread: &Mutex<VecDeque<Promise>>, tally: &Mutex<Tally>) {
     let mut silent_since: Option<Instant> = None;
+    let mut story: Vec<String> = Vec::new();
     for round in 0.. {
         if stop.load(Ordering::SeqCst) {
             return;
@@ -144,9 +147,13 @@ fn send(relay: &Relay, stop: &AtomicBool, unread: &Mutex<VecDeque<Promise>>, tal
         match relay.upload(&bytes, &digest) {
             Ok((status, body)) => {
                 let mut tally = held(tally);
-                if let Some(since) = silent_since.take() {
-                    tally.longest_gap = tally.longest_gap.max(since.elapsed());
+                if let Some(since) = silent_since.take()
+                    && since.elapsed() > tally.longest_gap
+                {
+                    tally.longest_gap = since.elapsed();
+                    tally.story = story.join("; ");
                 }
+                story.clear();
                 match status {
                     200 => {
                         tally.acknowledged += 1;
@@ -156,8 +163,9 @@ fn send(relay: &Relay, stop: &AtomicBool, unread: &Mutex<VecDeque<Promise>>, tal
                     other => tally.broken.push(format!("an upload answered {other}: {body}")),
                 }
             }
-            Err(_) => {
-                silent_since.get_or_insert_with(Instant::now);
+            Err(error) => {
+                let since = silent_since.get_or_insert_with(Instant::now);
+                story.push(format!("{:.1} s: {error:#}", since.elapsed().as_secs_f64()));
                 held(tally).failed_connections += 1;
             }
         }
