@@ -113,7 +113,12 @@ pub(crate) fn install(bed: &Bed) -> Result<()> {
 
 /// The same with more values; what an earlier call set is not kept.
 pub(crate) fn install_with(bed: &Bed, values: &[&str]) -> Result<()> {
-    let image = bed.image("paramant-operator")?;
+    release(bed, "paramant-operator", values)
+}
+
+/// Installs the chart, or upgrades it, with one of the images of the operator.
+pub(crate) fn release(bed: &Bed, image: &str, values: &[&str]) -> Result<()> {
+    let image = bed.image(image)?;
     let (repository, digest) = image.split_once('@').context("the operator image is not pinned by digest")?;
     let (registry, name) = repository.split_once('/').context("the operator image names no registry")?;
     let chart = bed.checkout.join("charts/paramant-operator");

@@ -10,6 +10,7 @@ mod bad_input;
 mod ca_rotation;
 mod cascade;
 mod chart_removed;
+mod deleted_between_steps;
 mod deletion;
 pub(crate) mod drain;
 mod failover;
@@ -21,10 +22,13 @@ mod growth;
 mod interop;
 mod kill;
 mod killed_between_steps;
+mod machine_steps;
 mod manifests;
 mod namespaced;
 mod network;
 mod node_drain;
+mod node_lost;
+mod older_crds;
 pub(crate) mod operator;
 mod operator_away;
 mod plugin;
@@ -90,6 +94,7 @@ macro_rules! scenarios {
 const ALL: &[Scenario] = scenarios![
     Bed Others "witnesses", "witnesses outside the cluster cosign through the courier; the relay pod originates no packet", witnesses::run;
     Cluster Others "tamper", "flipped bits in the log turn both auditors red", tamper::run;
+    Bed Others "deleted-between-steps", "a relay deleted in each step of an update leaves its data alone and comes back with it", deleted_between_steps::run;
     Cluster Others "kill", "acknowledged uploads survive kill -9 of the relay's process", kill::of_process;
     Cluster Others "interop", "the published client and our command line exchange files both ways", interop::run;
     Cluster Others "bad-input", "wrong manifests, missing Secrets and bad images become clear conditions", bad_input::run;
@@ -116,6 +121,8 @@ const ALL: &[Scenario] = scenarios![
     Bed Nobody "api-faults", "errors, throttling, conflicts, lost watches, missing rights and silence of the API server heal by themselves", api_faults::run;
     Bed Nobody "status-lost", "status and -state are lost, also while nobody is there: both are rebuilt and nothing else changes", status_lost::run;
     Bed Nobody "node-drain", "an eviction is the relay's drain: an upload in progress is finished; the pod comes back as it was rolled", node_drain::run;
+    Bed Nobody "node-lost", "a node that stops answering is named, its pod is not forced away, and all heals with it", node_lost::run;
+    Bed Nobody "older-crds", "definitions of the release before are named and nothing is done by them, until the chart brings its own", older_crds::run;
     Bed Nobody "ca-rotation", "the operator's authority is replaced: no delivery fails, no relay restarts, paused ones take part", ca_rotation::run;
     Bed Nobody "failover", "a second replica takes over in time; a former leader that thaws is not listened to", failover::run;
     Cluster Nobody "manifests", "kubeconform and kube-score read what was rendered and what runs", manifests::run;

@@ -33,6 +33,11 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
         Ok(if state == "Serving" { Ok(()) } else { Err(state.to_string()) })
     })?;
     crate::relay::client()?.get(format!("{kept}/health")).send()?.error_for_status()?;
+    let object = bed.get(namespace, "prelay/kept")?;
+    let conditions = object["status"]["conditions"].to_string();
+    for missing in ["production", "acme", "relay-admin"] {
+        ensure!(conditions.contains(missing), "no condition names {missing}, which is missing: {conditions}");
+    }
     ensure!(super::template::pod_of(&fixture, "kept")?.uid == pod, "the pod was replaced");
 
     // In the foreground the children go first, while the relay is still there to be reconciled.

@@ -3,17 +3,11 @@
 //! Each step is in status before it is taken, so a kill right after that write is the moment at which one could be taken
 //! by nobody, or by two. The StatefulSet's generation and the API server's audit log tell how often each was taken.
 
-use std::{
-    io::{BufRead as _, BufReader},
-    process::{Child, Stdio},
-    sync::mpsc,
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::{fixture::Fixture, rights::OPERATOR};
+use super::{fixture::Fixture, machine_steps::MachineSteps, rights::OPERATOR};
 use crate::{
     audit_log,
     bed::Bed,
@@ -47,19 +41,19 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
         let step = fixture.field("prelay/health", "/status/update/step")?;
         Ok(if step == "Idle" { Ok(()) } else { Err(step.to_string()) })
     })?;
-    let steps = Steps::watch(&fixture)?;
+    let steps = MachineSteps::watch(&fixture, "health")?;
     let next = bed.image("paramant-relay-next")?.to_owned();
     let patch = format!("{{\"spec\":{{\"image\":\"{next}\"}}}}");
     bed.kubectl(&["-n", &fixture.namespace, "patch", "prelay", "health", "--type", "merge", "-p", &patch])?;
     let mut killed_after = Vec::new();
-    steps.until_at_rest(|step| {
+    steps.until_at_rest(LIMIT, |step| {
         signal(&operator_pid()?, "KILL")?;
         killed_after.push(step.to_owned());
         Ok(())
     })?;
 
-    if killed_after.len() < 4 {
-        bail!("the operator was killed only after {killed_after:?}");
+    if killed_after != ["Verifying", "Draining", "Replacing", "Probing", "Settling"] {
+        bail!("the operator was killed after {killed_after:?}, expected each of the five steps once");
     }
     let image = super::template::pod(&fixture)?.image;
     if !next.ends_with(image.rsplit('@').next().unwrap_or(&image)) {
@@ -86,56 +80,4 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
 fn generation(fixture: &Fixture<'_>) -> Result<i64> {
     let generation = fixture.field("statefulset/health", "/metadata/generation")?;
     generation.as_i64().with_context(|| format!("no generation: {generation}"))
-}
-
-/// The machine's steps as they are written.
-struct Steps {
-    watch: Child,
-    lines: mpsc::Receiver<String>,
-}
-
-impl Steps {
-    fn watch(fixture: &Fixture<'_>) -> Result<Self> {
-        let mut command = fixture.bed.kubectl_command();
-        command.args(["-n", &fixture.namespace, "get", "prelay", "health", "--watch"]);
-        command.args(["-o", "jsonpath={.status.update.step}{\"\\n\"}"]);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut watch = command.spawn().context("cannot watch the relay")?;
-        let stdout = watch.stdout.take().context("kubectl has no output")?;
-        let (tell, lines) = mpsc::channel();
-        thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if tell.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        Ok(Steps { watch, lines })
-    }
-
-    /// Sees each new step once, until the machine is at rest again; a repeated line is another change of the same status.
-    fn until_at_rest(&self, mut see: impl FnMut(&str) -> Result<()>) -> Result<()> {
-        let began = Instant::now();
-        let mut before = String::new();
-        loop {
-            let left = LIMIT.saturating_sub(began.elapsed());
-            let step = self.lines.recv_timeout(left);
-            let step = step.with_context(|| format!("after the step {before:?} came no other in time"))?;
-            if step == "Idle" && !before.is_empty() {
-                return Ok(());
-            }
-            if step.is_empty() || step == "Idle" || step == before {
-                continue;
-            }
-            see(&step)?;
-            before = step;
-        }
-    }
-}
-
-impl Drop for Steps {
-    fn drop(&mut self) {
-        self.watch.kill().ok();
-        self.watch.wait().ok();
-    }
 }

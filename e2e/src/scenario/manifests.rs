@@ -58,16 +58,7 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
                 .trim()
                 .to_owned(),
         );
-        let mut command = Command::new(bed.programs.join("kube-score"));
-        command.args(["score", "--output-format", "ci"]).arg(file);
-        let score = process::run(&mut command, None, Duration::from_secs(60))?;
-        let critical: Vec<_> = score
-            .stdout
-            .lines()
-            .filter(|line| {
-                line.starts_with("[CRITICAL]") && !EXPLAINED.iter().any(|known| line.contains(known))
-            })
-            .collect();
+        let critical = critical(bed, file)?;
         if !critical.is_empty() {
             bail!("kube-score: {}", critical.join("\n"));
         }
@@ -80,7 +71,31 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     if process::run(&mut command, None, Duration::from_secs(60))?.code == Some(0) {
         bail!("kubeconform accepted “replikas:”; it proves nothing");
     }
+    let writable = "readOnlyRootFilesystem: true";
+    let text = fs::read_to_string(&rendered)?;
+    if !text.contains(writable) {
+        bail!("the chart renders no {writable:?}, which was to be planted otherwise");
+    }
+    fs::write(&broken, text.replace(writable, "readOnlyRootFilesystem: false"))?;
+    if critical(bed, &broken)?.is_empty() {
+        bail!("kube-score accepted a writable root file system; it proves nothing");
+    }
     seen((), report.join("; "))
+}
+
+/// What kube-score thinks must not be so, but for what is explained.
+fn critical(bed: &Bed, file: &std::path::Path) -> Result<Vec<String>> {
+    let mut command = Command::new(bed.programs.join("kube-score"));
+    command.args(["score", "--output-format", "ci"]).arg(file);
+    let score = process::run(&mut command, None, Duration::from_secs(60))?;
+    if !score.stdout.contains("[OK]") {
+        bail!("kube-score judged nothing: {}{}", score.stdout, score.stderr);
+    }
+    let critical = score
+        .stdout
+        .lines()
+        .filter(|line| line.starts_with("[CRITICAL]") && !EXPLAINED.iter().any(|known| line.contains(known)));
+    Ok(critical.map(str::to_owned).collect())
 }
 
 /// JSON schemas of everything the API server knows, ours included, written where kubeconform looks for them.

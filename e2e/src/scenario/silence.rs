@@ -117,7 +117,7 @@ fn pods(bed: &Bed, namespace: &str) -> Result<BTreeMap<String, (String, u64, Str
 }
 
 /// Runs the operator from another image, with one more environment variable, and waits for it.
-pub(super) fn swap(bed: &Bed, image: &str) -> Result<()> {
+fn swap(bed: &Bed, image: &str) -> Result<()> {
     let system = crate::demo::SYSTEM;
     let set = format!("*={}", bed.image(image)?);
     bed.kubectl(&["-n", system, "set", "env", "deployment/paramant-operator", &format!("E2E_SWAP={image}")])?;

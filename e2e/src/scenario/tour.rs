@@ -15,8 +15,14 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde_json::{Value, json};
 
 use self::{record::Recorder, traffic::Traffic};
-use super::{fixture::Fixture, silence::swap};
-use crate::{bed::Bed, demo::patch_drain, process::wait_for, steps::Seen, steps::seen};
+use super::{fixture::Fixture, operator};
+use crate::{
+    bed::Bed,
+    demo::{SYSTEM, patch_drain, release},
+    process::wait_for,
+    steps::Seen,
+    steps::seen,
+};
 
 const RELAY: &str = "tour";
 /// The pod of the tour's relay.
@@ -200,18 +206,35 @@ impl<'a> Tour<'a> {
         })
     }
 
-    /// Another operator takes over and gives back; the relay's pod does not notice.
+    /// The chart brings another operator and takes it back; the relay's pod does not notice.
     fn operator(&self, traffic: &Traffic) -> Result<()> {
-        let before = self.pod()?;
-        swap(self.fixture.bed, "paramant-operator-next")?;
+        let (bed, before) = (self.fixture.bed, self.pod()?);
+        release(bed, "paramant-operator-next", &[])?;
+        self.operated_by("paramant-operator-next")?;
         self.writes(traffic)?;
-        swap(self.fixture.bed, "paramant-operator")?;
+        bed.helm(&["rollback", "paramant", "--namespace", SYSTEM, "--wait", "--timeout", "120s"])?;
+        self.operated_by("paramant-operator")?;
         self.writes(traffic)?;
         self.at_rest()?;
         if self.pod()? != before {
             bail!("upgrading the operator changed the relay's pod");
         }
         Ok(())
+    }
+
+    /// Waits until the pod that leads runs this image, and no other pod of the operator is left.
+    fn operated_by(&self, image: &str) -> Result<()> {
+        let bed = self.fixture.bed;
+        let wanted = bed.image(image)?.rsplit('@').next().unwrap_or_default().to_owned();
+        wait_for(&format!("{image} to lead"), Duration::from_secs(60), || {
+            let (leader, _) = operator::leader(bed)?;
+            let pods = operator::pods(bed)?;
+            let runs = |pod: &Value| {
+                let image = pod["spec"]["containers"][0]["image"].as_str().unwrap_or_default();
+                image.ends_with(&wanted) && pod["metadata"]["name"] == leader
+            };
+            Ok(if pods.len() == 1 && pods.iter().all(runs) { Ok(()) } else { Err(format!("{leader} leads")) })
+        })
     }
 
     /// Waits until a failed release is gone again, rejected by name, and the relay at rest as it was before.

@@ -188,6 +188,47 @@ async fn a_relay_without_a_token_or_with_another_pods_is_not_believed() {
     }
 }
 
+/// Each is told of in one steady sentence, hears no directive, and holds up nobody else.
+#[tokio::test]
+async fn a_relay_that_answers_nothing_or_nonsense_is_not_believed_and_others_are() {
+    for (manner, says) in [
+        (Manner::Mute, "TLS handshake"),
+        (Manner::Silent, "did not answer"),
+        (Manner::GarbageProof, "GET /control/v1/proof"),
+        (Manner::GarbageState, "state"),
+        (Manner::Busy, "503 Service Unavailable to GET /control/v1/events"),
+    ] {
+        let bench = Bench::new();
+        let bad = bench.relay(manner).await;
+        let good = bench.relay(Manner::Good).await;
+        bench.plane.direct(&key(), directives(1));
+        bench.aim(&bad, None);
+        let other = RelayKey::new("n", "other");
+        let target = Target {
+            address: good.address,
+            pod_uid: "pod-1".to_owned(),
+            pinned: Some(good.spki.clone()),
+            pod_ready: false,
+        };
+        bench.plane.aim(&other, Some(target));
+        bench.plane.direct(&other, directives(1));
+        eventually("the good relay to hold its directives", || good.held().is_some()).await;
+
+        let mut said = None;
+        for _ in 0..3000 {
+            if let Report::Unreachable { reason, .. } = bench.plane.report(&key()) {
+                said = Some(reason);
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let said = said.unwrap_or_else(|| panic!("{manner:?}: {:?}", bench.plane.report(&key())));
+        assert!(said.contains(says), "{manner:?}: {said}");
+        assert_eq!(bad.puts(), 0, "{manner:?} was told what to do before it was believed");
+        assert!(reachable(&bench.plane.report(&other)), "{manner:?}: {:?}", bench.plane.report(&other));
+    }
+}
+
 #[tokio::test]
 async fn a_relay_that_reports_another_key_than_it_shows_is_not_believed() {
     let bench = Bench::new();

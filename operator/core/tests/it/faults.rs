@@ -177,6 +177,29 @@ fn a_pod_that_fits_nowhere_says_so() {
 }
 
 #[test]
+fn another_version_of_the_control_interface_is_named_and_ends_nothing() {
+    let mut cluster = Cluster::serving();
+    let pod = cluster.pod()["metadata"]["uid"].clone();
+    let ours = cluster.process.as_ref().unwrap().state.schema;
+    cluster.process.as_mut().unwrap().state.schema = ours + 1;
+    cluster.settle();
+    assert_eq!(cluster.condition("CapabilitiesSynced"), ("False".into(), "VersionSkew".into()));
+    let message = cluster.relay["status"]["conditions"].to_string();
+    for part in [format!("version {}", ours + 1), format!("this operator {ours}"), "update the older".into()]
+    {
+        assert!(message.contains(&part), "{message}");
+    }
+    assert_eq!((cluster.phase(), cluster.condition("Ready").0.as_str()), ("Ready", "True"));
+    cluster.edit(|spec| spec["drain"] = json!(true));
+    cluster.settle();
+    assert_eq!(cluster.sent.as_ref().unwrap().drain.spec, Some(true), "a drain is asked for all the same");
+    assert_eq!(cluster.pod()["metadata"]["uid"], pod);
+    cluster.process.as_mut().unwrap().state.schema = ours;
+    cluster.settle();
+    assert_eq!(cluster.condition("CapabilitiesSynced").0, "True");
+}
+
+#[test]
 fn a_lost_node_is_named_and_its_pod_is_not_forced_away() {
     let mut cluster = Cluster::serving();
     let pod = cluster.get_mut("Pod", "health-0").unwrap();

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::extract::State;
 use axum::response::sse::{Event, Sse};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, put};
 use axum::{Json, Router};
 use http::StatusCode;
@@ -33,6 +34,16 @@ pub(super) enum Manner {
     WrongToken,
     LyingState,
     ClientUsage,
+    /// Takes connections and says nothing, not even in the handshake.
+    Mute,
+    /// Shakes hands and answers no request.
+    Silent,
+    /// Its proof is no document.
+    GarbageProof,
+    /// Its events are none.
+    GarbageState,
+    /// Answers 503 to everything but its proof.
+    Busy,
 }
 
 struct Inside {
@@ -107,6 +118,10 @@ impl FakeRelay {
                 let (tcp, _) = listener.accept().await.unwrap();
                 let (acceptor, router) = (acceptor.clone(), router.clone());
                 connections.spawn(async move {
+                    if manner == Manner::Mute {
+                        let _held = tcp;
+                        return std::future::pending().await;
+                    }
                     let Ok(tls) = acceptor.accept(tcp).await else { return };
                     let service = TowerToHyperService::new(router);
                     let _ = hyper::server::conn::http1::Builder::new()
@@ -196,19 +211,24 @@ pub(super) fn a_state() -> RelayState {
     serde_json::from_value(state).unwrap()
 }
 
-async fn proof(State(inside): State<Arc<Inside>>) -> Result<Json<Proof>, StatusCode> {
+async fn proof(State(inside): State<Arc<Inside>>) -> Result<Response, StatusCode> {
     inside.note("GET /control/v1/proof");
     match inside.manner {
         Manner::NoToken => Err(StatusCode::SERVICE_UNAVAILABLE),
-        Manner::WrongToken => Ok(Json(Proof { token: "another token".to_owned() })),
-        _ => Ok(Json(Proof { token: "good token".to_owned() })),
+        Manner::WrongToken => Ok(Json(Proof { token: "another token".to_owned() }).into_response()),
+        Manner::GarbageProof => Ok("{\"token\": 7".into_response()),
+        Manner::Silent => std::future::pending().await,
+        _ => Ok(Json(Proof { token: "good token".to_owned() }).into_response()),
     }
 }
 
 async fn events(
     State(inside): State<Arc<Inside>>,
-) -> Sse<impl futures::Stream<Item = Result<Event, std::convert::Infallible>>> {
+) -> Result<Sse<impl futures::Stream<Item = Result<Event, std::convert::Infallible>>>, StatusCode> {
     inside.note("GET /control/v1/events");
+    if inside.manner == Manner::Busy {
+        return Err(StatusCode::SERVICE_UNAVAILABLE);
+    }
     let (mut held, mut cut) = (inside.held.subscribe(), inside.cut.subscribe());
     held.mark_changed();
     cut.mark_unchanged();
@@ -218,10 +238,14 @@ async fn events(
             _ = cut.changed() => return None,
         }
         held.mark_unchanged();
-        let event = Event::default().event("state").json_data(inside.state()).unwrap();
+        let event = Event::default().event("state");
+        let event = match inside.manner {
+            Manner::GarbageState => event.data("{\"schema\": \"x\"}"),
+            _ => event.json_data(inside.state()).unwrap(),
+        };
         Some((Ok(event), (inside, held, cut)))
     });
-    Sse::new(stream)
+    Ok(Sse::new(stream))
 }
 
 async fn directives(
