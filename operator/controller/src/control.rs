@@ -31,6 +31,7 @@ mod farewell;
 pub mod follow;
 pub mod keys;
 pub mod push;
+pub mod stream;
 pub mod tls;
 
 /// The port of the control listener in every relay pod.
@@ -65,7 +66,7 @@ impl Target {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Wanted {
     target: Option<Target>,
-    directives: Option<Directives>,
+    directives: Option<Arc<Directives>>,
 }
 
 /// What all tasks share.
@@ -114,7 +115,7 @@ struct Known {
     /// When a report last woke the relay.
     woken: Option<Instant>,
     /// What the relay took, and in which pod.
-    acknowledged: Option<(String, Directives)>,
+    acknowledged: Option<(String, Arc<Directives>)>,
     /// What the relay refused, until it takes something.
     refused: Option<DirectivesMark>,
 }
@@ -224,8 +225,10 @@ impl ControlPlane {
     pub fn direct(&self, key: &RelayKey, directives: Directives) {
         let relay = self.relay(key);
         relay.wanted.send_if_modified(|wanted| {
-            let changed = wanted.directives.as_ref() != Some(&directives);
-            wanted.directives = Some(directives);
+            let changed = wanted.directives.as_deref() != Some(&directives);
+            if changed {
+                wanted.directives = Some(Arc::new(directives));
+            }
             changed
         });
     }

@@ -53,7 +53,7 @@ impl ControlPlane {
 fn belief(relay: &Relay) -> Belief {
     let (target, directives) = {
         let wanted = relay.wanted.borrow();
-        (wanted.target.clone(), wanted.directives.as_ref().map(mark))
+        (wanted.target.clone(), wanted.directives.as_deref().map(mark))
     };
     let known = relay.known();
     let (report, reason, at, drain) = match &known.report {

@@ -1,7 +1,5 @@
-//! HTTP over one control connection: state, proof, directives, and the event stream.
-//!
-//! One connection carries the event stream for as long as it lives; each exchange of directives uses a short one of its own,
-//! so that an idle relay costs one socket. Bodies and waits are bounded.
+//! HTTP over short control connections: proof and directives. Each exchange uses a connection of its own, so that an idle relay
+//! costs one socket, that of its event stream ([`super::stream`]). Bodies and waits are bounded.
 
 use std::time::Duration;
 
@@ -16,13 +14,10 @@ use serde::de::DeserializeOwned;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::events::{Event, Parser};
 use super::tls;
 
 /// A relay answers from memory; directives are synced to disk first.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-/// What is read at once. The head of an answer has to fit in.
-const READ_BUFFER: usize = 4 * 1024;
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// No answer is longer.
 const MAX_ANSWER: usize = 256 * 1024;
 
@@ -74,10 +69,7 @@ impl Drop for Channel {
 impl Channel {
     /// Speaks HTTP over an open connection.
     pub async fn open(connection: tls::Connection) -> Result<Self, Error> {
-        // Kept for as long as the stream lives, in each of a thousand connections: heads are short, bodies come in pieces.
-        let handshake = http1::Builder::new()
-            .read_buf_exact_size(Some(READ_BUFFER))
-            .handshake(TokioIo::new(connection.stream));
+        let handshake = http1::handshake(TokioIo::new(connection.stream));
         let (sender, driver) = timeout(ANSWER_TIMEOUT, handshake)
             .await
             .map_err(|_| Error::Timeout)?
@@ -110,52 +102,11 @@ impl Channel {
         read(WHAT, response).await
     }
 
-    /// Opens the event stream.
-    pub async fn events(mut self) -> Result<Events, Error> {
-        let response = self.send(request(Method::GET, "/control/v1/events", Bytes::new())).await?;
-        expect_ok("GET /control/v1/events", &response)?;
-        Ok(Events {
-            body: response.into_body(),
-            parser: Parser::default(),
-            ready: Vec::new(),
-            _channel: self,
-        })
-    }
-
     async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
         timeout(ANSWER_TIMEOUT, self.sender.send_request(request))
             .await
             .map_err(|_| Error::Timeout)?
             .map_err(|_| Error::Broken)
-    }
-}
-
-/// An open event stream. Dropping it closes the connection.
-#[derive(Debug)]
-pub struct Events {
-    body: Incoming,
-    parser: Parser,
-    /// Complete events, newest first.
-    ready: Vec<Event>,
-    _channel: Channel,
-}
-
-impl Events {
-    /// The next event. Fails when the stream ends, or when nothing at all, not even a comment, came for `patience`.
-    pub async fn next(&mut self, patience: Duration) -> Result<Event, Error> {
-        loop {
-            if let Some(event) = self.ready.pop() {
-                return Ok(event);
-            }
-            let frame = timeout(patience, self.body.frame()).await.map_err(|_| Error::Timeout)?;
-            let frame = frame.and_then(Result::ok).ok_or(Error::Broken)?;
-            if let Some(bytes) = frame.data_ref() {
-                let what = "GET /control/v1/events";
-                self.ready =
-                    self.parser.push(bytes).map_err(|error| Error::Body { what, why: error.to_string() })?;
-                self.ready.reverse();
-            }
-        }
     }
 }
 

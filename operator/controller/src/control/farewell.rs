@@ -54,7 +54,9 @@ impl Relay {
             // After a deletion in the foreground this was said already.
             let news = !last.deleting;
             if news {
-                *last = Directives { seq: last.seq.saturating_add(1), deleting: true, ..last.clone() };
+                let told =
+                    Directives { seq: last.seq.saturating_add(1), deleting: true, ..Directives::clone(last) };
+                *last = Arc::new(told);
             }
             news
         });

@@ -11,9 +11,10 @@ use jiff::Timestamp;
 use paramant_operator_core::observation::Report;
 use paramant_protocol::control::{DrainState, OPERATOR_AUDIENCE, RelayState};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::exchange::{self, Channel};
+use super::stream::Events;
 use super::token::Expected;
 use super::{Relay, Target, Trusted, Wanted, keys, tls};
 use crate::authority;
@@ -156,22 +157,27 @@ async fn session(
     heard: &mut bool,
 ) -> Result<std::convert::Infallible, Ended> {
     // In boxes of their own: what opens a connection is many times what keeps it open, and this task lives for months.
-    let mut channel = Box::pin(open(relay, target)).await?;
+    let mut connection = Box::pin(open(relay, target)).await?;
+    let spki_sha256 = connection.spki_sha256.clone();
     match relay.expected_key(target) {
-        Some(expected) if expected == channel.spki_sha256 => {}
-        Some(_) if target.pinned.is_some() => return Err(Ended::KeyChanged(channel.spki_sha256.clone())),
+        Some(expected) if expected == spki_sha256 => {}
+        Some(_) if target.pinned.is_some() => return Err(Ended::KeyChanged(spki_sha256)),
         // A key that was only seen by this process and is not stored yet binds nobody: the relay proves the new one.
-        Some(_) | None => Box::pin(prove(relay, target, &mut channel)).await?,
+        Some(_) | None => {
+            Box::pin(prove(relay, target, *connection)).await?;
+            connection = Box::pin(open(relay, target)).await?;
+            if connection.spki_sha256 != spki_sha256 {
+                return Err(Ended::Inconsistent);
+            }
+        }
     }
-    let trusted = Trusted { pod_uid: target.pod_uid.clone(), spki_sha256: channel.spki_sha256.clone() };
+    let trusted = Trusted { pod_uid: target.pod_uid.clone(), spki_sha256: spki_sha256.clone() };
     relay.trusted.send_if_modified(|now| {
         let news = now.as_ref() != Some(&trusted);
         *now = Some(trusted.clone());
         news
     });
-    let spki_sha256 = channel.spki_sha256.clone();
-    let opened = Box::pin(timeout(PATIENCE, channel.events())).await;
-    let mut events = opened.map_err(|_| exchange::Error::Timeout)??;
+    let mut events = Box::pin(Events::open(*connection)).await?;
     relay.shared.metrics.control_connects.with_label_values(&["open"]).inc();
     let _open = Open::count(relay);
     loop {
@@ -191,12 +197,14 @@ async fn session(
     }
 }
 
-async fn open(relay: &Relay, target: &Target) -> Result<Channel, Ended> {
+async fn open(relay: &Relay, target: &Target) -> Result<Box<tls::Connection>, Ended> {
     let leaf = relay.shared.leaves.current()?;
-    Ok(Channel::open(tls::dial(target.address, &leaf).await?).await?)
+    Ok(Box::new(tls::dial(target.address, &leaf).await?))
 }
 
-async fn prove(relay: &Relay, target: &Target, channel: &mut Channel) -> Result<(), Ended> {
+/// The key that this connection shows is the one of the pod that is meant.
+async fn prove(relay: &Relay, target: &Target, connection: tls::Connection) -> Result<(), Ended> {
+    let mut channel = Channel::open(connection).await?;
     let proof = channel.proof().await?;
     let expected = Expected {
         audience: OPERATOR_AUDIENCE,

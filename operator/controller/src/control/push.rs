@@ -44,7 +44,7 @@ impl From<tls::Error> for Failed {
 struct Delivery {
     target: Target,
     key: String,
-    directives: Directives,
+    directives: Arc<Directives>,
 }
 
 /// Delivers until the task is aborted.

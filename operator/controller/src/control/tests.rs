@@ -192,8 +192,8 @@ async fn a_relay_without_a_token_or_with_another_pods_is_not_believed() {
 #[tokio::test]
 async fn a_relay_that_answers_nothing_or_nonsense_is_not_believed_and_others_are() {
     for (manner, says) in [
-        (Manner::Mute, "TLS handshake"),
-        (Manner::Silent, "did not answer"),
+        (Manner::Mute, "the control port did not answer in time"),
+        (Manner::Silent, "the relay did not answer in time"),
         (Manner::GarbageProof, "GET /control/v1/proof"),
         (Manner::GarbageState, "state"),
         (Manner::Busy, "503 Service Unavailable to GET /control/v1/events"),
