@@ -1,6 +1,6 @@
 //! Who asks for a drain, and what the relay is told about it.
 //!
-//! Effective = spec OR policy OR update step OR accepted vendor request, unless `spec.drain` is `false`. The relay combines
+//! Effective = spec OR policy OR update step OR accepted vendor request, which `spec.drain: false` refuses. The relay combines
 //! the sources itself; here each is passed on as it stands. What the update machine asks for carries its own end, which
 //! the relay enforces alone, so an operator that dies leaves no relay drained for ever. Pure.
 

@@ -102,7 +102,8 @@ pub(crate) enum Command {
     Undrain {
         #[command(flatten)]
         relay: Named,
-        /// Take uploads whoever else asks for a drain, until `undrain` is said again without this.
+        /// Take uploads even if the vendor asks for a drain, until `undrain` is said again without this. A policy and an update
+        /// drain all the same.
         #[arg(long)]
         refuse: bool,
     },

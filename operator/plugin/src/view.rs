@@ -77,20 +77,22 @@ pub(crate) fn after(relay: &ParamantRelay, change: &Change) -> String {
         Change::Drain(Some(true)) => format!(
             "{name} refuses new uploads and finishes what is in flight; `kubectl paramant status {name}` shows when it is drained"
         ),
-        Change::Drain(Some(false)) => format!("{name} takes uploads, whoever else asks for a drain"),
-        Change::Drain(None) => {
+        Change::Drain(asked @ (Some(false) | None)) => {
+            let overridden = |source: &DrainSource| asked.is_some() && *source == DrainSource::Vendor;
             let others: Vec<String> = drain
                 .requested_by
                 .iter()
-                .filter(|source| **source != DrainSource::Spec)
+                .filter(|source| **source != DrainSource::Spec && !overridden(source))
                 .map(|source| format!("{source:?}"))
                 .collect();
+            let vendor = drain.requested_by.contains(&DrainSource::Vendor) && asked.is_none();
+            let hint = if vendor { "; `undrain --refuse` overrides the vendor" } else { "" };
             match (drain.state, others.is_empty()) {
+                (Some(DrainState::Serving), _) | (_, true) if asked.is_some() => {
+                    format!("{name} takes uploads, whatever the vendor asks for")
+                }
                 (Some(DrainState::Serving), _) | (_, true) => format!("{name} takes uploads again"),
-                _ => format!(
-                    "{name} is still drained by {}; `undrain --refuse` overrides that",
-                    others.join(" and ")
-                ),
+                _ => format!("{name} is still drained by {}{hint}", others.join(" and ")),
             }
         }
         Change::Paused(true) => format!("{name} is observed and reported on, and otherwise left alone"),
@@ -164,9 +166,18 @@ mod tests {
 
     #[test]
     fn taking_back_a_drain_says_who_still_asks() {
+        assert_eq!(after(&relay(), &Change::Drain(None)), "health is still drained by Policy");
+        assert_eq!(after(&relay(), &Change::Drain(Some(false))), "health is still drained by Policy");
+        let mut by_vendor = relay();
+        let drain = by_vendor.status.as_mut().unwrap().drain.as_mut().unwrap();
+        drain.requested_by = vec![DrainSource::Vendor];
         assert_eq!(
-            after(&relay(), &Change::Drain(None)),
-            "health is still drained by Policy; `undrain --refuse` overrides that"
+            after(&by_vendor, &Change::Drain(None)),
+            "health is still drained by Vendor; `undrain --refuse` overrides the vendor"
+        );
+        assert_eq!(
+            after(&by_vendor, &Change::Drain(Some(false))),
+            "health takes uploads, whatever the vendor asks for"
         );
     }
 }
