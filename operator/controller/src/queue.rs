@@ -25,6 +25,8 @@ pub const MOURN: Duration = Duration::from_secs(1);
 pub const BACKOFF_MIN: Duration = Duration::from_millis(250);
 /// The longest. Half of the minute in which everything must recover after an outage.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// The longest wait of a key whose runs meet another writer again and again.
+pub const RACED_MAX: Duration = Duration::from_secs(5);
 
 /// Why a key is woken, which decides how soon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +69,8 @@ struct Entry {
     /// Children do not shorten a backoff: a failing key would otherwise be driven by its own half-made children.
     not_before: Option<Instant>,
     failures: u32,
+    /// Runs in a row that met another writer.
+    races: u32,
     running: bool,
 }
 
@@ -137,10 +141,15 @@ impl<K: Ord + Clone> Schedule<K> {
             let sooner = |due: Instant, asked: Option<Instant>| asked.map_or(due, |asked| asked.min(due));
             match outcome {
                 Outcome::Requeue(after) => {
-                    entry.failures = 0;
+                    (entry.failures, entry.races) = (0, 0);
                     entry.later = Some(sooner(now + after, entry.later));
                 }
-                Outcome::Raced => entry.later = Some(sooner(now + SETTLE / 4, entry.later)),
+                Outcome::Raced => {
+                    // Soon, for the watch brings what the other wrote; but a watch that stands still must not make this a loop.
+                    let delay = Backoff::delay(SETTLE / 4, RACED_MAX, entry.races);
+                    entry.races = entry.races.saturating_add(1);
+                    entry.later = Some(sooner(now + delay, entry.later));
+                }
                 Outcome::Failed => {
                     let delay =
                         crate::backoff::jittered(Backoff::delay(BACKOFF_MIN, BACKOFF_MAX, entry.failures));
@@ -148,7 +157,7 @@ impl<K: Ord + Clone> Schedule<K> {
                     entry.later = Some(now + delay);
                     entry.not_before = Some(now + delay);
                 }
-                Outcome::Gone => entry.failures = 0,
+                Outcome::Gone => (entry.failures, entry.races) = (0, 0),
             }
         });
         if self.entries.get(key).is_some_and(|entry| entry.due().is_none() && !entry.running) {

@@ -77,6 +77,27 @@ fn a_raced_run_comes_back_soon_and_keeps_no_failure() {
 }
 
 #[test]
+fn races_in_a_row_are_spaced_out() {
+    let mut schedule = Schedule::default();
+    let (began, mut now) = (Instant::now(), Instant::now());
+    let mut runs = 0;
+    schedule.wake("a", Wake::Now, now);
+    while now < began + Duration::from_secs(60) {
+        if schedule.start(now).is_some() {
+            runs += 1;
+            schedule.finish(&"a", Outcome::Raced, now);
+        }
+        now = schedule.next_due().unwrap();
+    }
+    assert!((15..=20).contains(&runs), "{runs} runs in a minute");
+    schedule.start(now);
+    schedule.finish(&"a", Outcome::Requeue(Duration::ZERO), now);
+    schedule.start(now);
+    schedule.finish(&"a", Outcome::Raced, now);
+    assert_eq!(schedule.next_due(), Some(now + ms(50)), "one that succeeded is quick again");
+}
+
+#[test]
 fn a_gone_key_is_forgotten_unless_it_was_woken_again() {
     let mut schedule = Schedule::default();
     let now = Instant::now();
