@@ -216,8 +216,13 @@ impl Inner {
             ..self.context.clone()
         };
         let decision = decide(&seen, &context, Timestamp::now());
-        if let Some(image) = &decision.resolve {
-            self.resolver.want(key, image);
+        match &decision.resolve {
+            Some(image) => self.resolver.want(key, image),
+            // A tag that is written again later is asked about again.
+            None if seen.relay.spec.image.parts().is_some_and(|parts| parts.digest.is_some()) => {
+                self.resolver.forget(key)
+            }
+            None => {}
         }
         if let Some(question) = &decision.inspect {
             self.inspector.want(key, question);

@@ -123,7 +123,7 @@ impl Pass<'_> {
         let stored_refusal = durable.directives.as_ref().and_then(|issued| issued.log_refused.clone());
         let stored_roll = status::stored_roll(before, now);
         let roll = match hold {
-            Some(_) => stored_roll.clone(),
+            Some(_) => machine::held(&stored_roll, now),
             None => machine::next(&stored_roll, &facts, now),
         };
         let delete_pod = match hold {

@@ -15,8 +15,15 @@ use crate::status::is_true;
 use crate::witnessing::NO_WITNESSES;
 
 /// What holds an update back as it was meant to.
-const WAITS: [&str; 5] =
-    ["AwaitingApproval", "Excluded", "OutsideWindow", "ResolvingImage", "TooLittleTimeLeft"];
+const WAITS: [&str; 7] = [
+    "AwaitingApproval",
+    "Excluded",
+    "FilesInMemory",
+    "OutsideWindow",
+    "RegistryUnavailable",
+    "ResolvingImage",
+    "TooLittleTimeLeft",
+];
 
 /// What happened between two statuses.
 pub fn events(before: &ParamantRelayStatus, next: &ParamantRelayStatus) -> Vec<Event> {

@@ -90,6 +90,10 @@ pub fn next(roll: &Roll, facts: &Facts, now: Timestamp) -> Roll {
     let enter = |step, target: Option<Target>| Roll { step, target, victim: None, since: now, failure: None };
     match roll.step {
         Step::Idle => match &facts.desired {
+            Some(desired) if stranded(facts) => {
+                let good = facts.last_good.clone().map(|template| Target { template, ..desired.clone() });
+                Roll { victim: facts.pod.uid().map(str::to_owned), ..enter(Step::RollingBack, good) }
+            }
             Some(desired) if wants_roll(facts, desired) => enter(Step::Verifying, Some(desired.clone())),
             Some(desired) if unconfirmed(facts, desired) => enter(Step::Probing, Some(desired.clone())),
             _ => stay(),
@@ -131,6 +135,17 @@ pub fn next(roll: &Roll, facts: &Facts, now: Timestamp) -> Roll {
             }
         }
         Step::RollingBack => rolling_back(roll, facts, now),
+    }
+}
+
+/// The step while nothing may be done: a drain that has touched nothing yet asks for its window again, for its own may have
+/// closed by the time the hold ends.
+pub fn held(roll: &Roll, now: Timestamp) -> Roll {
+    match roll.step {
+        Step::Draining => {
+            Roll { step: Step::WaitingForWindow, target: roll.target.clone(), ..Roll::idle(now) }
+        }
+        _ => roll.clone(),
     }
 }
 
@@ -196,6 +211,15 @@ fn wants_roll(facts: &Facts, desired: &Target) -> bool {
     // Written but not rolled: status was lost between the two, or `kubectl rollout restart` spoke.
     let behind = matches!(facts.pod, PodFact::Old { .. }) && facts.refused.is_none();
     !facts.rejected && (differs || behind)
+}
+
+/// A pod of a failed release is left, serves nobody, and the last good template is in place for its successor: the way back was
+/// interrupted before its end, by the loss of status or by an API server that refused the template for a while.
+fn stranded(facts: &Facts) -> bool {
+    facts.rolled.is_some()
+        && facts.rolled == facts.last_good
+        && facts.refused.is_none()
+        && matches!(facts.pod, PodFact::Old { serving: false, terminating: false, .. })
 }
 
 /// It runs, something else was good before, and nobody is watching it: status was lost while it settled.

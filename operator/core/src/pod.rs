@@ -137,20 +137,36 @@ fn trouble(
             ),
         )
     };
+    let is = |type_: &str, wanted: &str| condition(pod, type_).is_some_and(|it| it.status == wanted);
+    // A node that stops answering turns Ready off from outside and leaves what its kubelet said last. A readiness gate that
+    // somebody injected looks alike, but for its reason.
+    let gated = condition(pod, "Ready").and_then(|it| it.reason.as_deref()) == Some("ReadinessGatesNotReady");
+    let silent = status.reason.as_deref() == Some("NodeLost")
+        || (is("ContainersReady", "True") && is("Ready", "False") && !gated);
     if let Some(end) = &pod.metadata.deletion_timestamp {
         // The timestamp already holds the grace period.
         let overdue = end.0.checked_add(jiff::SignedDuration::from_secs(LOST_AFTER.as_secs().cast_signed()));
-        return if overdue.is_ok_and(|overdue| now >= overdue) {
-            lost()
-        } else {
-            waits("PodTerminating", format!("pod {name} is finishing what is in flight before it ends"))
+        return match (overdue.is_ok_and(|overdue| now >= overdue), silent) {
+            (true, true) => lost(),
+            (true, false) => wrong(
+                "PodNotEnding",
+                format!(
+                    "pod {name} should have ended and has not: a finalizer, a volume that does not come off, or {node} does not answer; it is not forced away, because two relays must never write one volume"
+                ),
+            ),
+            (false, _) => {
+                waits("PodTerminating", format!("pod {name} is finishing what is in flight before it ends"))
+            }
         };
     }
-    let is = |type_: &str, wanted: &str| condition(pod, type_).is_some_and(|it| it.status == wanted);
-    // A node that stops answering turns Ready off from outside and leaves what its kubelet said last.
-    if status.reason.as_deref() == Some("NodeLost") || (is("ContainersReady", "True") && is("Ready", "False"))
-    {
+    if silent {
         return lost();
+    }
+    if gated && is("ContainersReady", "True") {
+        return waits(
+            "ReadinessGates",
+            format!("pod {name} waits for a readiness gate that somebody else put on it"),
+        );
     }
     if let Some(unscheduled) = condition(pod, "PodScheduled").filter(|it| it.status == "False") {
         return unschedulable(name, unscheduled, claim);

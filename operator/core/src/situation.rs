@@ -146,7 +146,7 @@ impl Situation {
             return with(refuse(it, refused));
         }
         with(match &it.pod.trouble {
-            Some(_) => troubled(it),
+            Some(_) => troubled(it, blocked.as_ref()),
             None => serving(it, blocked.as_ref()),
         })
     }
@@ -270,7 +270,7 @@ fn sentence(it: &Evidence<'_>, trouble: &Trouble) -> String {
     }
 }
 
-fn troubled(it: &Evidence<'_>) -> Situation {
+fn troubled(it: &Evidence<'_>, blocked: Option<&Said>) -> Situation {
     let Some(trouble) = &it.pod.trouble else { return serving(it, None) };
     let never_good = it.durable.last_good.is_none();
     // A relay that ran well and crashes now may recover by itself: its disk, its node.
@@ -280,7 +280,12 @@ fn troubled(it: &Evidence<'_>) -> Situation {
     let said = (trouble.reason, sentence(it, trouble));
     let phase = if never_good { Phase::Installing } else { Phase::Degraded };
     let degraded = (!never_good).then(|| said.clone());
-    Situation { degraded, ..progressing(phase, ready_now(it), said) }
+    let mut situation = Situation { degraded, ..progressing(phase, ready_now(it), said) };
+    if let Some((_, waits)) = blocked {
+        // What was edited to mend it may be what waits.
+        situation.message = format!("{}; what the spec wants instead: {waits}", situation.message);
+    }
+    situation
 }
 
 fn serving(it: &Evidence<'_>, blocked: Option<&Said>) -> Situation {
@@ -322,6 +327,15 @@ fn serving(it: &Evidence<'_>, blocked: Option<&Said>) -> Situation {
                 Gate::Closed { .. } => situation.reconciling = Some((reason, message.clone())),
                 Gate::Never { .. } => situation.stalled = Some((reason, message.clone())),
             },
+            // A policy that is not there, or windows that no update fits into: no waiting helps.
+            Desired::Known { .. } if matches!(*reason, "PolicyMissing" | "PolicyNotAccepted") => {
+                situation.stalled = Some((reason, message.clone()))
+            }
+            Desired::Known { .. } if it.roll.step == Step::WaitingForWindow => {
+                if let Gate::Never { .. } = it.facts.gates.window {
+                    situation.stalled = Some((reason, message.clone()));
+                }
+            }
             Desired::Known { .. } => {}
         }
     }

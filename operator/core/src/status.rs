@@ -215,9 +215,13 @@ fn image(before: &ParamantRelayStatus, it: &Evidence<'_>) -> Option<ImageStatus>
             .verified
             .filter(|_| before.current.as_ref().is_some_and(|it| it.as_str() == current.as_str())),
     };
+    // While the relay does not say, its release does, or what was shown of this very image.
+    let shown =
+        before.version.filter(|_| before.current.as_ref().is_some_and(|it| it.as_str() == current.as_str()));
+    let released = found.and_then(|found| found.release.version.clone());
     Some(ImageStatus {
         current: Some(DigestText::from(current.as_str())),
-        version: it.believed.map(|state| cut(&state.version, 128)).or(before.version),
+        version: it.believed.map(|state| cut(&state.version, 128)).or(released).or(shown),
         verified,
     })
 }

@@ -131,6 +131,8 @@ fn image(
     }
     let written = subject.spec.image.parts().and_then(|parts| parts.digest);
     if let Some(digest) = written.and_then(|digest| digest.as_str().parse().ok()) {
+        // A tag that is written again later is another wish, and asked about again.
+        durable.image = None;
         return Ok(digest);
     }
     let wanted = subject.spec.image.as_str();

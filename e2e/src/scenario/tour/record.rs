@@ -90,7 +90,10 @@ fn expected(object: &Value) -> &'static str {
     match status["phase"].as_str().unwrap_or_default() {
         "Blocked" => "Failed",
         "Ready" | "Draining" | "Drained" => match condition("UpdateBlocked") {
-            None | Some("OutsideWindow" | "Excluded" | "TooLittleTimeLeft" | "AwaitingApproval") => "Current",
+            None
+            | Some(
+                "OutsideWindow" | "Excluded" | "TooLittleTimeLeft" | "FilesInMemory" | "AwaitingApproval",
+            ) => "Current",
             Some("ResolvingImage" | "RegistryUnavailable" | "Verifying") => "InProgress",
             Some(_) => "Failed",
         },

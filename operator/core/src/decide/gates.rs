@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use paramant_crds::annotation::UPDATE_NOW;
 use paramant_crds::policy::Overrun;
 use paramant_protocol::control::RelayState;
@@ -18,6 +18,9 @@ use crate::gate::{Gate, Gates};
 use crate::machine::{Roll, Step, Target};
 use crate::rules::{Asked, Rules};
 use crate::target::Desired;
+
+/// How soon the gate is asked again while files in memory close it.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(30);
 
 impl Pass<'_> {
     /// Sees the approval and the annotation as they are now, before anything is judged by them.
@@ -50,7 +53,7 @@ impl Pass<'_> {
             // The way back is open at any hour.
             return Gates::OPEN;
         }
-        let hurried = self.hurries(target, durable);
+        let hurried = self.hurries(target, durable) || self.is_known_way_back(&target.image, durable);
         let tier = believed.map(|state| state.license.tier.as_str());
         let known = self.before.license.as_ref().and_then(|license| license.tier.as_deref());
         let asked = Asked {
@@ -68,7 +71,7 @@ impl Pass<'_> {
             approval: rules.approval_gate(&asked),
             window: match hurried {
                 true => Gate::Open,
-                false => self.window_gate(*change, durable, rules, believed),
+                false => self.unhurried(target, self.window_gate(*change, durable, rules, believed)),
             },
         }
     }
@@ -87,13 +90,31 @@ impl Pass<'_> {
             return gate;
         }
         let step = rules.step_in_memory(self.longest_wait());
-        match rules.window_gate(change, self.now, step) {
-            Gate::Never { .. } => Gate::Closed {
+        // They may be fetched at any moment, and no event tells of it.
+        let soon = self.now.checked_add(LOOK_AGAIN).ok();
+        match (rules.window_gate(change, self.now, step), gate.is_open()) {
+            (Gate::Never { .. }, _) => Gate::Closed {
                 reason: "FilesInMemory",
                 message: "files in memory may wait for their receivers for longer than any window of the policy: the update starts once all are fetched; or lengthen a window, shorten spec.limits.maxTtl, or let them be lost by the policy's drain.onDeadline: Proceed and updates.acceptLoss: true".into(),
-                until: None,
+                until: soon,
             },
-            gate => gate,
+            (Gate::Closed { reason, message, .. }, true) => Gate::Closed { reason, message, until: soon },
+            (gate, _) => gate,
+        }
+    }
+
+    /// A closed gate, with a word on an annotation that was meant to open it and names another image.
+    fn unhurried(&self, target: &Target, gate: Gate) -> Gate {
+        match (gate, self.update_now()) {
+            (Gate::Closed { reason, message, until }, Some(named)) if named != target.image => {
+                let message = format!(
+                    "{message} (the annotation {UPDATE_NOW} names {}, and what waits is {})",
+                    named.short(),
+                    target.image.short()
+                );
+                Gate::Closed { reason, message, until }
+            }
+            (gate, _) => gate,
         }
     }
 
@@ -161,6 +182,12 @@ impl Pass<'_> {
 
     fn update_now(&self) -> Option<Digest> {
         self.seen.relay.metadata.annotations.as_ref()?.get(UPDATE_NOW)?.trim().parse().ok()
+    }
+
+    /// A person holds the relay at an image that ran well here: that is the way back, which is open at any hour.
+    fn is_known_way_back(&self, image: &Digest, durable: &Durable) -> bool {
+        let pinned = self.subject.spec.update.as_ref().and_then(|update| update.pin.as_ref());
+        pinned.is_some_and(|pin| pin.as_str() == image.as_str()) && durable.good_images.contains(image)
     }
 
     /// A person wrote this digest into the spec as what shall run.

@@ -32,8 +32,9 @@ pub(super) fn rolling(it: &Evidence<'_>) -> Option<Situation> {
             it.pod.trouble.as_ref().map(|trouble| format!(": {}", trouble.message)).unwrap_or_default()
         ),
         Step::Settling => {
+            let serves = it.pod.trouble.as_ref().map_or("serves", |trouble| trouble.message.as_str());
             format!(
-                "{to} serves; watching it for {} s before it counts as good",
+                "{to}: {serves}; watching it for {} s before it counts as good",
                 it.facts.timing.settle.as_secs()
             )
         }
@@ -98,10 +99,14 @@ pub(super) fn update_blocked(it: &Evidence<'_>) -> Option<Said> {
         Desired::Known { target, .. } if it.facts.rejected => {
             let rejection = it.durable.rejection(&target.template, &target.image)?;
             let name = rejection.image.as_ref().unwrap_or(&rejection.template);
+            let how = match it.durable.retried.as_ref() == Some(name) {
+                true => "remove spec.update.retry and set it again",
+                false => "set spec.update.retry",
+            };
             return Some((
                 "RejectedDigest",
                 format!(
-                    "what the spec wants failed before ({}); edit it, or set spec.update.retry to {name} to try again",
+                    "what the spec wants failed before ({}); edit it, or {how} to {name} to try again",
                     rejection.reason
                 ),
             ));

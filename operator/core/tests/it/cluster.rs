@@ -473,6 +473,8 @@ impl Cluster {
                 Some(digest) => Resolution::Resolved { image: image.0, digest: digest.parse().unwrap() },
                 None => Resolution::Refused { image: image.0, reason: "the registry has no such tag".into() },
             };
+        } else if self.relay["spec"]["image"].as_str().is_some_and(|image| image.contains('@')) {
+            self.resolution = Resolution::Pending;
         }
         self.events.extend(decision.events);
     }

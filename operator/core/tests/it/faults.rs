@@ -215,6 +215,23 @@ fn a_lost_node_is_named_and_its_pod_is_not_forced_away() {
     let decision = cluster.pass();
     assert!(decision.delete.is_empty());
     assert_eq!(cluster.condition("Ready").1, "NodeLost");
+    // A node that answers is not blamed, and nobody is told to taint it.
+    cluster.get_mut("Pod", "health-0").unwrap()["status"]["conditions"] = json!([]);
+    assert!(cluster.pass().delete.is_empty());
+    assert_eq!(cluster.condition("Ready").1, "PodNotEnding");
+    assert!(!cluster.message().contains("taint"), "{}", cluster.message());
+}
+
+#[test]
+fn a_readiness_gate_of_somebody_else_is_no_lost_node() {
+    let mut cluster = Cluster::serving();
+    cluster.get_mut("Pod", "health-0").unwrap()["status"]["conditions"] = json!([
+        {"type": "Ready", "status": "False", "reason": "ReadinessGatesNotReady"},
+        {"type": "ContainersReady", "status": "True"},
+    ]);
+    cluster.pass();
+    assert_eq!(cluster.condition("Ready"), ("False".into(), "ReadinessGates".into()));
+    assert!(!cluster.message().contains("taint"), "{}", cluster.message());
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod couriers;
 mod directives;
 mod faults;
 mod fence;
+mod interrupted;
 mod killed;
 mod lost;
 mod memory;
