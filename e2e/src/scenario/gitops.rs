@@ -25,7 +25,7 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     expect(&described, "Conditions:", "kubectl describe")?;
     let (_, events) = described.split_once("Events:").context("kubectl describe shows no Events")?;
     // Type, reason, age, who, and a sentence, one line each.
-    if !events.lines().any(|line| line.contains("Normal") && line.contains("paramant-operator")) {
+    if !events.lines().any(|line| line.contains("Serving") && line.contains("paramant.app/operator")) {
         bail!("kubectl describe shows no Event of the operator:\n{described}");
     }
     let explained = bed.kubectl(&["explain", "prelay.spec.drain"])?;

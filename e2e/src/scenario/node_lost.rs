@@ -21,6 +21,8 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     let fixture = Fixture::new(bed, "node-lost")?;
     let relay = fixture.relay("health")?;
     let before = template::pod(&fixture)?;
+    let direct = relay.at(&address(&fixture)?);
+    direct.roundtrip(1000)?;
     let mark = audit_log::mark(&log)?;
 
     let kubelet = Frozen::new(component_pid("kubelet")?)?;
@@ -34,8 +36,8 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
         ensure!(message.contains("out-of-service"), "the message does not say what to do: {message}");
         Ok(())
     })?;
-    // Cut off from the cluster, not dead: whoever reaches it is served.
-    relay.roundtrip(1000)?;
+    // Cut off from the cluster, not dead: no Service leads to it any more, and whoever reaches it is served.
+    direct.roundtrip(1000)?;
     // Somebody deletes the pod. Nobody can end it, and a second one would write the same volume.
     bed.kubectl(&["-n", &fixture.namespace, "delete", "pod", "health-0", "--wait=false"])?;
     std::thread::sleep(Duration::from_secs(15));
@@ -63,4 +65,13 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
         Ok(relay.roundtrip(1000).map_err(|error| format!("{error:#}")))
     })?;
     seen((), "said as NodeLost with what to do; the deleted pod was not forced away; healed with the node")
+}
+
+/// Where the pod itself listens.
+fn address(fixture: &Fixture<'_>) -> Result<String> {
+    let pod = fixture.bed.get(&fixture.namespace, "pod/health-0")?;
+    let ports = pod["spec"]["containers"][0]["ports"].as_array().cloned().unwrap_or_default();
+    let public = ports.iter().find(|port| port["name"] == "public").context("the pod has no public port")?;
+    let address = pod["status"]["podIP"].as_str().context("the pod has no address")?;
+    Ok(format!("http://{address}:{}", public["containerPort"]))
 }

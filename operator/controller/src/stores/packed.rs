@@ -120,7 +120,7 @@ fn key<K: Resource>(object: &K) -> Option<RelayKey> {
 
 fn pack<K: Resource + Serialize>(object: &K) -> Option<(RelayKey, Object)> {
     let relay = object.meta().labels.as_ref().and_then(|labels| labels.get(RELAY_LABEL));
-    let mut writer = BufWriter::new(DeflateEncoder::new(Vec::new(), Compression::fast()));
+    let mut writer = BufWriter::new(DeflateEncoder::new(Vec::new(), Compression::best()));
     serde_json::to_writer(&mut writer, object).ok()?;
     let deflated = writer.into_inner().ok()?.finish().ok()?.into_boxed_slice();
     Some((key(object)?, Object { relay: relay.map(|name| name.as_str().into()), deflated }))

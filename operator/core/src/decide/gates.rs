@@ -17,6 +17,7 @@ use crate::durable::Durable;
 use crate::gate::{Gate, Gates};
 use crate::machine::{Roll, Step, Target};
 use crate::rules::{Asked, Rules};
+use crate::status;
 use crate::target::Desired;
 
 /// How soon the gate is asked again while files in memory close it.
@@ -62,6 +63,7 @@ impl Pass<'_> {
             version: durable.verified(&target.image).and_then(|it| it.release.version.as_deref()),
             written: hurried || self.is_written(&target.image),
             tier: tier.or(known),
+            waits: self.waits_for_a_person(target),
             trust: &keys.fingerprint,
             approved: durable.approved.as_ref(),
             relay: (self.subject.namespace, self.subject.name),
@@ -174,6 +176,12 @@ impl Pass<'_> {
         if let Some(target) = stored.target.as_ref().filter(|target| self.hurries(target, durable)) {
             durable.hurried = Some(target.image.clone());
         }
+    }
+
+    /// The stored step is to wait for a person's word on this target.
+    fn waits_for_a_person(&self, target: &Target) -> bool {
+        let stored = status::stored_roll(&self.before, self.now);
+        stored.step == Step::WaitingForApproval && stored.target.as_ref() == Some(target)
     }
 
     fn hurries(&self, target: &Target, durable: &Durable) -> bool {

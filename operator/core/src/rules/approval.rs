@@ -25,6 +25,8 @@ pub struct Asked<'a> {
     pub written: bool,
     /// The tier of the licence in force.
     pub tier: Option<&'a str>,
+    /// It waits for a person already. A tier that ends does not decide in their place.
+    pub waits: bool,
     /// The fingerprint of the keys in force.
     pub trust: &'a Digest,
     /// The approval in the spec.
@@ -37,7 +39,7 @@ impl Rules {
     /// Whether a person, or the policy in their name, agreed.
     pub fn approval_gate(&self, asked: &Asked<'_>) -> Gate {
         let suspension = self.suspension();
-        if !suspension.is_open() || asked.change != Change::Image || asked.written || !self.asks(asked.tier) {
+        if !suspension.is_open() || asked.change != Change::Image || asked.written || !self.asks(asked) {
             return suspension;
         }
         match asked.approved {
@@ -63,11 +65,11 @@ impl Rules {
         }
     }
 
-    fn asks(&self, tier: Option<&str>) -> bool {
+    fn asks(&self, asked: &Asked<'_>) -> bool {
         match self.mode {
             Mode::Approval => true,
             // A tier that nobody knows may be the one that asks.
-            Mode::ByTier => tier.is_none_or(|tier| tier == "Enterprise"),
+            Mode::ByTier => asked.waits || asked.tier.is_none_or(|tier| tier == "Enterprise"),
             Mode::Manual | Mode::Window => false,
         }
     }
@@ -113,6 +115,7 @@ mod tests {
             version: None,
             written: false,
             tier: None,
+            waits: false,
             trust,
             approved: None,
             relay: ("transfers", "health"),
@@ -133,6 +136,8 @@ mod tests {
         ] {
             let gate = rules(mode).approval_gate(&Asked { tier, ..ask(&image, &trust) });
             assert_eq!(gate.is_open(), open, "{mode:?} {tier:?}");
+            let gate = rules(mode).approval_gate(&Asked { tier, waits: true, ..ask(&image, &trust) });
+            assert_eq!(gate.is_open(), open && mode != Mode::ByTier, "{mode:?} {tier:?}, while it waits");
         }
     }
 

@@ -116,6 +116,20 @@ fn by_tier_only_enterprise_is_asked() {
 }
 
 #[test]
+fn a_tier_that_ends_while_a_person_is_asked_does_not_answer_for_them() {
+    let mut cluster = under(json!({"mode": "ByTier", "applies": {"image": "Now"}}));
+    cluster.process.as_mut().unwrap().state.license.tier = "Enterprise".into();
+    cluster.settle();
+    cluster.edit(|spec| spec["image"] = json!(TAG));
+    cluster.until(Step::WaitingForApproval);
+    cluster.process.as_mut().unwrap().state.license.tier = "Community".into();
+    cluster.settle();
+    assert_eq!(cluster.step(), Step::WaitingForApproval);
+    cluster.edit(|spec| spec["update"] = json!({"approve": {"digest": digest(2)}}));
+    cluster.until(Step::Settling);
+}
+
+#[test]
 fn update_now_opens_window_and_approval_once_for_its_digest() {
     let mut cluster = under(json!({"mode": "Approval", "applies": {"image": "Now"}}));
     cluster.annotate(UPDATE_NOW, &digest(3));
