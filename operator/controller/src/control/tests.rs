@@ -188,14 +188,14 @@ async fn a_relay_without_a_token_or_with_another_pods_is_not_believed() {
     }
 }
 
-/// Each is told of in one steady sentence, hears no directive, and holds up nobody else.
+/// Each is told of in one steady sentence, hears nothing before it has proved who it is, and holds up nobody else.
 #[tokio::test]
 async fn a_relay_that_answers_nothing_or_nonsense_is_not_believed_and_others_are() {
     for (manner, says) in [
         (Manner::Mute, "the control port did not answer in time"),
         (Manner::Silent, "the relay did not answer in time"),
-        (Manner::GarbageProof, "GET /control/v1/proof"),
-        (Manner::GarbageState, "state"),
+        (Manner::GarbageProof, "GET /control/v1/proof cannot be read"),
+        (Manner::GarbageState, "GET /control/v1/events cannot be read"),
         (Manner::Busy, "503 Service Unavailable to GET /control/v1/events"),
     ] {
         let bench = Bench::new();
@@ -224,7 +224,9 @@ async fn a_relay_that_answers_nothing_or_nonsense_is_not_believed_and_others_are
         }
         let said = said.unwrap_or_else(|| panic!("{manner:?}: {:?}", bench.plane.report(&key())));
         assert!(said.contains(says), "{manner:?}: {said}");
-        assert_eq!(bad.puts(), 0, "{manner:?} was told what to do before it was believed");
+        // The last two have proved which pod they are, and are told what to do whatever they report.
+        let proved = matches!(manner, Manner::GarbageState | Manner::Busy);
+        assert!(proved || bad.puts() == 0, "{manner:?} was told what to do before it was believed");
         assert!(reachable(&bench.plane.report(&other)), "{manner:?}: {:?}", bench.plane.report(&other));
     }
 }
