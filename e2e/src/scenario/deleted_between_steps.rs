@@ -86,9 +86,9 @@ fn deleted_in(fixture: &Fixture<'_>, step: &str, image: &str, foreground: bool) 
     bed.kubectl(&["-n", namespace, "patch", "prelay", &name, "--type=merge", "-p", &patch])?;
     steps.until(step, LIMIT)?;
     let log = bed.audit_log.clone().context("this scenario reads the test bed's audit log")?;
+    let mark = audit_log::mark(&log)?;
     let cascade = if foreground { "--cascade=foreground" } else { "--cascade=background" };
     bed.kubectl(&["-n", namespace, "delete", "prelay", &name, cascade, "--timeout=120s"])?;
-    let mark = audit_log::mark(&log)?;
     let gone = ["sts/NAME", "pod/NAME-0", "svc/NAME", "svc/NAME-pods", "cm/NAME-config", "sa/NAME"];
     let gone: Vec<String> = gone.iter().map(|one| one.replace("NAME", &name)).collect();
     fixture.wait_gone(&gone.iter().map(String::as_str).collect::<Vec<_>>())?;
@@ -96,8 +96,13 @@ fn deleted_in(fixture: &Fixture<'_>, step: &str, image: &str, foreground: bool) 
         ensure!(fixture.exists(&kept)?, "{kept} went along");
     }
 
-    let made: Vec<String> = audit_log::since(&log, mark)?
-        .into_iter()
+    let since = audit_log::since(&log, mark)?;
+    let deleted =
+        since.iter().find(|it| it.verb == "delete" && it.resource == "paramantrelays" && it.name == name);
+    let deleted = deleted.context("the audit log does not show the deletion")?.at;
+    let made: Vec<String> = since
+        .iter()
+        .filter(|it| it.at > deleted)
         .filter(|it| it.user == OPERATOR && it.namespace == namespace && it.name.starts_with(&name))
         .filter(|it| it.resource != "events" && (it.verb == "create" || it.code == 201))
         .map(|it| format!("{} {}/{}", it.verb, it.resource, it.name))

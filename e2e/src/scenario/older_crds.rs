@@ -18,6 +18,15 @@ use crate::{
 const MISSING: [&str; 2] = ["spec/properties/transfers", "status/properties/remoteActions"];
 
 pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
+    let outcome = meet(bed);
+    if outcome.is_err() {
+        // The others need whole definitions and an operator.
+        demo::install(bed).context("putting the chart's definitions back")?;
+    }
+    outcome
+}
+
+fn meet(bed: &Bed) -> Result<Seen<()>> {
     let log = bed.audit_log.clone().context("this scenario reads the test bed's audit log")?;
     let fixture = Fixture::new(bed, "older-crds")?;
     let relay = fixture.relay("health")?;

@@ -151,6 +151,7 @@ impl<K: Ord + Clone> Schedule<K> {
                     entry.later = Some(sooner(now + delay, entry.later));
                 }
                 Outcome::Failed => {
+                    entry.races = 0;
                     let delay =
                         crate::backoff::jittered(Backoff::delay(BACKOFF_MIN, BACKOFF_MAX, entry.failures));
                     entry.failures = entry.failures.saturating_add(1);

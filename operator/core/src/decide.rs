@@ -114,7 +114,7 @@ impl Pass<'_> {
         if let Some(data) = believed.and_then(|state| state.data) {
             durable.data = Some(data);
         }
-        let mut gates = self.gates(&durable, &desired, &rules, &keys, believed);
+        let mut gates = self.gates(&durable, &desired, &rules, &keys, &pod, believed);
         if learnt {
             // What was just learnt counts once it is stored, or the next leader would take the step back.
             gates.verification = verify::pending(&desired);
@@ -123,7 +123,7 @@ impl Pass<'_> {
         let stored_refusal = durable.directives.as_ref().and_then(|issued| issued.log_refused.clone());
         let stored_roll = status::stored_roll(before, now);
         let roll = match hold {
-            Some(_) => machine::held(&stored_roll, now),
+            Some(_) => machine::held(&stored_roll, &facts, now),
             None => machine::next(&stored_roll, &facts, now),
         };
         let delete_pod = match hold {

@@ -15,13 +15,14 @@ use crate::status::is_true;
 use crate::witnessing::NO_WITNESSES;
 
 /// What holds an update back as it was meant to.
-const WAITS: [&str; 7] = [
+const WAITS: [&str; 8] = [
     "AwaitingApproval",
     "Excluded",
     "FilesInMemory",
     "OutsideWindow",
     "RegistryUnavailable",
     "ResolvingImage",
+    "TierUnknown",
     "TooLittleTimeLeft",
 ];
 

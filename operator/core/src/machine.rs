@@ -138,13 +138,14 @@ pub fn next(roll: &Roll, facts: &Facts, now: Timestamp) -> Roll {
     }
 }
 
-/// The step while nothing may be done: a drain that has touched nothing yet asks for its window again, for its own may have
+/// The step while nothing may be done: a roll that has touched nothing yet asks for its window again, for its own may have
 /// closed by the time the hold ends.
-pub fn held(roll: &Roll, now: Timestamp) -> Roll {
+pub fn held(roll: &Roll, facts: &Facts, now: Timestamp) -> Roll {
+    let written = facts.rolled.as_ref() == roll.target.as_ref().map(|target| &target.template);
+    let waiting = || Roll { step: Step::WaitingForWindow, target: roll.target.clone(), ..Roll::idle(now) };
     match roll.step {
-        Step::Draining => {
-            Roll { step: Step::WaitingForWindow, target: roll.target.clone(), ..Roll::idle(now) }
-        }
+        Step::Draining => waiting(),
+        Step::Replacing if !written => waiting(),
         _ => roll.clone(),
     }
 }
@@ -219,6 +220,7 @@ fn stranded(facts: &Facts) -> bool {
     facts.rolled.is_some()
         && facts.rolled == facts.last_good
         && facts.refused.is_none()
+        && (facts.rejected || facts.pod_rejected)
         && matches!(facts.pod, PodFact::Old { serving: false, terminating: false, .. })
 }
 

@@ -11,6 +11,7 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ContainerStatus, PersistentVolumeClaim, Pod, PodCondition};
 
 use crate::children::sealed_as;
+use crate::digest::Digest;
 use crate::machine::PodFact;
 use crate::observation::Children;
 
@@ -76,6 +77,12 @@ impl<'a> PodView<'a> {
     /// Its UID.
     pub fn uid(&self) -> Option<&'a str> {
         self.pod?.metadata.uid.as_deref()
+    }
+
+    /// The digest of the image it was made with.
+    pub fn image(&self) -> Option<Digest> {
+        let relay = self.pod?.spec.as_ref()?.containers.iter().find(|it| it.name == "relay")?;
+        relay.image.as_ref()?.rsplit_once('@')?.1.parse().ok()
     }
 
     /// Which template it runs. `sealed` is the digest of the StatefulSet intent with the rolled template: only when the

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use paramant_crds::policy::{Mode, OnDeadline, Overrun, Verification};
 use paramant_crds::{ParamantPolicy, ParamantPolicySpec, Span};
 
-pub use self::approval::Asked;
+pub use self::approval::{AWAITING, Asked};
 use self::windows::Windows;
 use crate::acceptance;
 use crate::gate::Gate;

@@ -125,14 +125,16 @@ fn image(
     resolution: &Resolution,
     durable: &mut Durable,
 ) -> Result<Digest, Unresolved> {
+    let written = subject.spec.image.parts().and_then(|parts| parts.digest);
+    if written.is_some() {
+        // A tag that is written again later is another wish, and asked about again.
+        durable.image = None;
+    }
     let pin = subject.spec.update.as_ref().and_then(|update| update.pin.as_ref());
     if let Some(digest) = pin.and_then(|pin| pin.as_str().parse().ok()) {
         return Ok(digest);
     }
-    let written = subject.spec.image.parts().and_then(|parts| parts.digest);
     if let Some(digest) = written.and_then(|digest| digest.as_str().parse().ok()) {
-        // A tag that is written again later is another wish, and asked about again.
-        durable.image = None;
         return Ok(digest);
     }
     let wanted = subject.spec.image.as_str();

@@ -92,7 +92,8 @@ fn expected(object: &Value) -> &'static str {
         "Ready" | "Draining" | "Drained" => match condition("UpdateBlocked") {
             None
             | Some(
-                "OutsideWindow" | "Excluded" | "TooLittleTimeLeft" | "FilesInMemory" | "AwaitingApproval",
+                "OutsideWindow" | "Excluded" | "TooLittleTimeLeft" | "FilesInMemory" | "TierUnknown"
+                | "AwaitingApproval",
             ) => "Current",
             Some("ResolvingImage" | "RegistryUnavailable" | "Verifying") => "InProgress",
             Some(_) => "Failed",

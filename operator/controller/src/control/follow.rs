@@ -43,6 +43,8 @@ enum Ended {
     Proof(#[from] keys::Error),
     #[error("the relay reports another control key than it shows")]
     Inconsistent,
+    #[error("the relay showed another control key than the one it had just proved")]
+    OtherKey,
     #[error("the relay's control key is not the pinned one")]
     KeyChanged(String),
 }
@@ -167,7 +169,7 @@ async fn session(
             Box::pin(prove(relay, target, *connection)).await?;
             connection = Box::pin(open(relay, target)).await?;
             if connection.spki_sha256 != spki_sha256 {
-                return Err(Ended::Inconsistent);
+                return Err(Ended::OtherKey);
             }
         }
     }

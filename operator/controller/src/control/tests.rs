@@ -232,6 +232,38 @@ async fn a_relay_that_answers_nothing_or_nonsense_is_not_believed_and_others_are
 }
 
 #[tokio::test]
+async fn a_pinned_relay_that_never_answers_is_unreachable() {
+    let bench = Bench::new();
+    let relay = bench.relay(Manner::Silent).await;
+    bench.aim(&relay, Some(&relay.spki.clone()));
+    for _ in 0..3000 {
+        if let Report::Unreachable { reason, .. } = bench.plane.report(&key()) {
+            assert_eq!(reason, "the relay did not answer in time on its control port");
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{:?}", bench.plane.report(&key()));
+}
+
+#[tokio::test]
+async fn a_long_state_is_read_whole_each_time() {
+    let bench = Bench::new();
+    let relay = bench.relay(Manner::Long).await;
+    bench.aim(&relay, None);
+    bench.report(reachable).await;
+    for seq in 1..20 {
+        bench.plane.direct(&key(), directives(seq));
+        bench.report(|report| matches!(report, Report::Reachable { state, .. } if state.directives.as_ref().is_some_and(|it| it.seq == seq))).await;
+    }
+    assert_eq!(
+        relay.requests(),
+        ["GET /control/v1/proof", "GET /control/v1/events"],
+        "one stream brought all"
+    );
+}
+
+#[tokio::test]
 async fn a_relay_that_reports_another_key_than_it_shows_is_not_believed() {
     let bench = Bench::new();
     let relay = bench.relay(Manner::LyingState).await;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use paramant_crds::annotation::UPDATE_NOW;
+use paramant_crds::condition::UPDATE_BLOCKED;
 use paramant_crds::policy::Overrun;
 use paramant_protocol::control::RelayState;
 
@@ -11,12 +12,15 @@ use super::Pass;
 use super::verify::InForce;
 use crate::change::Change;
 use crate::children;
+use crate::conditions::find;
 use crate::digest::Digest;
-use crate::drain::Patience;
+use crate::drain::{LONGEST_WAIT, Patience};
 use crate::durable::Durable;
 use crate::gate::{Gate, Gates};
 use crate::machine::{Roll, Step, Target};
-use crate::rules::{Asked, Rules};
+use crate::observation::Report;
+use crate::pod::PodView;
+use crate::rules::{AWAITING, Asked, Rules};
 use crate::status;
 use crate::target::Desired;
 
@@ -45,6 +49,7 @@ impl Pass<'_> {
         desired: &Desired,
         rules: &Rules,
         keys: &InForce,
+        pod: &PodView<'_>,
         believed: Option<&RelayState>,
     ) -> Gates {
         let Desired::Known { target, change, .. } = desired else { return Gates::OPEN };
@@ -54,7 +59,8 @@ impl Pass<'_> {
             // The way back is open at any hour.
             return Gates::OPEN;
         }
-        let hurried = self.hurries(target, durable) || self.is_known_way_back(&target.image, durable);
+        let back = *change == Change::Image && self.is_known_way_back(&target.image, durable);
+        let hurried = back || self.hurries(target, durable);
         let tier = believed.map(|state| state.license.tier.as_str());
         let known = self.before.license.as_ref().and_then(|license| license.tier.as_deref());
         let asked = Asked {
@@ -73,7 +79,7 @@ impl Pass<'_> {
             approval: rules.approval_gate(&asked),
             window: match hurried {
                 true => Gate::Open,
-                false => self.unhurried(target, self.window_gate(*change, durable, rules, believed)),
+                false => self.unhurried(target, self.window_gate(*change, durable, rules, pod, believed)),
             },
         }
     }
@@ -84,24 +90,40 @@ impl Pass<'_> {
         change: Change,
         durable: &Durable,
         rules: &Rules,
+        pod: &PodView<'_>,
         believed: Option<&RelayState>,
     ) -> Gate {
         let gate = rules.window_gate(change, self.now, rules.step());
-        let none_waits = believed.is_some_and(|state| state.drain.unclaimed == 0);
-        if none_waits || !self.in_memory(durable) || matches!(gate, Gate::Never { .. }) {
+        if !gate.is_open() || !self.may_hold_files(durable, pod, believed) {
             return gate;
         }
         let step = rules.step_in_memory(self.longest_wait());
         // They may be fetched at any moment, and no event tells of it.
         let soon = self.now.checked_add(LOOK_AGAIN).ok();
-        match (rules.window_gate(change, self.now, step), gate.is_open()) {
-            (Gate::Never { .. }, _) => Gate::Closed {
+        match rules.window_gate(change, self.now, step) {
+            Gate::Never { .. } => Gate::Closed {
                 reason: "FilesInMemory",
-                message: "files in memory may wait for their receivers for longer than any window of the policy: the update starts once all are fetched; or lengthen a window, shorten spec.limits.maxTtl, or let them be lost by the policy's drain.onDeadline: Proceed and updates.acceptLoss: true".into(),
+                message: "files in memory may wait for their receivers for longer than any window of the policy: the update starts once all are fetched; or lengthen a window, shorten spec.limits.maxTtl, say update-now, or let them be lost by the policy's drain.onDeadline: Proceed and updates.acceptLoss: true".into(),
                 until: soon,
             },
-            (Gate::Closed { reason, message, .. }, true) => Gate::Closed { reason, message, until: soon },
-            (gate, _) => gate,
+            Gate::Closed { reason, message, .. } => Gate::Closed { reason, message, until: soon },
+            Gate::Open => Gate::Open,
+        }
+    }
+
+    /// The pod's memory may hold files that somebody can still fetch, or will when an upload ends.
+    fn may_hold_files(&self, durable: &Durable, pod: &PodView<'_>, believed: Option<&RelayState>) -> bool {
+        if !self.in_memory(durable) || !pod.ready {
+            return false;
+        }
+        let longest = self.longest_wait().unwrap_or(LONGEST_WAIT);
+        match (believed, self.report(pod)) {
+            (Some(state), Report::Reachable { .. }) => state.drain.unclaimed > 0 || state.drain.uploads > 0,
+            (_, Report::Unreachable { since, .. }) => {
+                self.now.duration_since(*since)
+                    < SignedDuration::try_from(longest).unwrap_or(SignedDuration::MAX)
+            }
+            _ => true,
         }
     }
 
@@ -178,10 +200,13 @@ impl Pass<'_> {
         }
     }
 
-    /// The stored step is to wait for a person's word on this target.
+    /// A person is asked about this target already.
     fn waits_for_a_person(&self, target: &Target) -> bool {
         let stored = status::stored_roll(&self.before, self.now);
-        stored.step == Step::WaitingForApproval && stored.target.as_ref() == Some(target)
+        let said = find(&self.before.conditions, UPDATE_BLOCKED).map(|it| it.reason.as_str());
+        stored.step == Step::WaitingForApproval
+            && stored.target.as_ref() == Some(target)
+            && said == Some(AWAITING)
     }
 
     fn hurries(&self, target: &Target, durable: &Durable) -> bool {

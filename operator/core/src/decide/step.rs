@@ -59,6 +59,7 @@ impl Pass<'_> {
             desired: desired.target().cloned(),
             last_good: durable.last_good.as_ref().map(Digest::of_json),
             rejected,
+            pod_rejected: pod.image().is_some_and(|image| durable.rejection(&image, &image).is_some()),
             gates,
             closes: self.closes(durable, desired, rules, &roll, rolled_digest.as_ref()),
             pod: pod.fact(live, sealed),

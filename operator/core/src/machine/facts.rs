@@ -117,6 +117,8 @@ pub struct Facts {
     pub last_good: Option<Digest>,
     /// The desired template has failed before and nobody asked for a retry.
     pub rejected: bool,
+    /// The image that the pod runs has failed before.
+    pub pod_rejected: bool,
     /// What may hold back a step.
     pub gates: Gates,
     /// The pod.

@@ -130,7 +130,8 @@ fn the_invariants_hold_for_every_step_with_every_fact() {
             let watched = matches!(roll.step, Step::Replacing | Step::Probing | Step::Settling);
             // Or it was gone half of already, and what is left of what failed serves nobody.
             let left = matches!(facts.pod, PodFact::Old { serving: false, terminating: false, .. });
-            let half_way = roll.step == Step::Idle && left && facts.rolled == facts.last_good;
+            let failed = facts.rejected || facts.pod_rejected;
+            let half_way = roll.step == Step::Idle && left && failed && facts.rolled == facts.last_good;
             assert!(watched && facts.has_way_back() || half_way, "{}", said());
         }
         // Only what was seen to be healthy is watched, and only what was watched comes to rest as good.

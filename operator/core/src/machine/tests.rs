@@ -31,6 +31,7 @@ pub(super) fn rest() -> Facts {
         desired: Some(target(1)),
         last_good: Some(digest(1)),
         rejected: false,
+        pod_rejected: false,
         gates: Gates::OPEN,
         pod: healthy("p1"),
         drain: DrainProgress::Running,
@@ -472,7 +473,7 @@ fn pods() -> impl Strategy<Value = PodFact> {
 fn facts() -> impl Strategy<Value = Facts> {
     let templates = || proptest::option::of(1_u8..4);
     (
-        (templates(), templates(), templates(), any::<bool>()),
+        (templates(), templates(), templates(), any::<bool>(), any::<bool>()),
         (gates(), gates(), gates()),
         pods(),
         prop_oneof![Just(DrainProgress::Running), Just(DrainProgress::Done), Just(DrainProgress::GoOn)],
@@ -486,7 +487,7 @@ fn facts() -> impl Strategy<Value = Facts> {
     )
         .prop_map(
             |(
-                (rolled, desired, last_good, rejected),
+                (rolled, desired, last_good, rejected, pod_rejected),
                 (verification, approval, window),
                 pod,
                 drain,
@@ -497,6 +498,7 @@ fn facts() -> impl Strategy<Value = Facts> {
                 desired: desired.map(target),
                 last_good: last_good.map(digest),
                 rejected,
+                pod_rejected,
                 gates: Gates { verification, approval, window },
                 pod,
                 drain,

@@ -35,12 +35,23 @@ pub struct Asked<'a> {
     pub relay: (&'a str, &'a str),
 }
 
+/// The reason while a person is asked.
+pub const AWAITING: &str = "AwaitingApproval";
+
 impl Rules {
     /// Whether a person, or the policy in their name, agreed.
     pub fn approval_gate(&self, asked: &Asked<'_>) -> Gate {
         let suspension = self.suspension();
         if !suspension.is_open() || asked.change != Change::Image || asked.written || !self.asks(asked) {
             return suspension;
+        }
+        let approved = asked.approved.is_some_and(|it| it.digest == *asked.image);
+        if self.mode == Mode::ByTier && asked.tier.is_none() && !asked.waits && !approved {
+            return Gate::Closed {
+                reason: "TierUnknown",
+                message: "waiting for the relay to say which tier its licence grants, by which the policy tells whether a person is asked".into(),
+                until: None,
+            };
         }
         match asked.approved {
             Some(it) if it.digest == *asked.image && it.sequence.is_some() => waits(format!(
@@ -76,7 +87,7 @@ impl Rules {
 }
 
 fn waits(message: String) -> Gate {
-    Gate::Closed { reason: "AwaitingApproval", message, until: None }
+    Gate::Closed { reason: AWAITING, message, until: None }
 }
 
 fn approve(image: &Digest, without_sequence: bool) -> String {

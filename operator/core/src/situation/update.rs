@@ -65,6 +65,11 @@ fn why_back(it: &Evidence<'_>) -> String {
     if it.facts.desired.as_ref().map(|it| &it.template) == it.facts.last_good.as_ref() {
         return "the spec asks for it again".to_owned();
     }
+    if let (true, Some(wanted)) = (it.facts.rejected, &it.facts.desired)
+        && let Some(rejection) = it.durable.rejection(&wanted.template, &wanted.image)
+    {
+        return rejection.reason.clone();
+    }
     if target.map(|target| &target.template) == it.facts.last_good.as_ref() {
         return "the window closed before the new one was healthy; the next window tries again".to_owned();
     }

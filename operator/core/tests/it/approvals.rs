@@ -1,6 +1,7 @@
 //! A person's word on updates: approve, update now, pin, try again; and what a policy makes of attempts.
 
 use paramant_crds::relay::Step;
+use paramant_operator_core::Report;
 use paramant_operator_core::release::TrustedKey;
 use serde_json::{Value, json};
 
@@ -113,6 +114,19 @@ fn by_tier_only_enterprise_is_asked() {
         cluster.edit(|spec| spec["image"] = json!(TAG));
         cluster.until(step);
     }
+}
+
+#[test]
+fn a_tier_that_nobody_knows_yet_is_waited_for_and_asks_nobody() {
+    let mut cluster = under(json!({"mode": "ByTier", "applies": {"image": "Now"}}));
+    cluster.settle();
+    cluster.relay["status"]["license"] = Value::Null;
+    cluster.report = Some(Report::Unknown);
+    cluster.edit(|spec| spec["image"] = json!(TAG));
+    cluster.settle();
+    assert_eq!(cluster.condition("UpdateBlocked").1, "TierUnknown");
+    cluster.report = None;
+    cluster.until(Step::Settling);
 }
 
 #[test]

@@ -68,6 +68,8 @@ fn turned_round() -> Cluster {
 fn a_way_back_that_lost_its_status_half_way_is_gone_to_its_end() {
     let mut cluster = turned_round();
     cluster.relay["status"] = json!({});
+    cluster.until(Step::RollingBack);
+    assert!(cluster.message().contains("ended in the new pod"), "{}", cluster.message());
     cluster.settle();
     assert_eq!((cluster.pod_image(), cluster.condition("Ready").0.as_str()), (image(1), "True"));
     assert_eq!(cluster.condition("UpdateBlocked").1, "RejectedDigest", "and what failed is not tried again");
@@ -99,6 +101,37 @@ fn a_pin_to_what_ran_well_is_a_way_back_at_any_hour() {
     cluster.edit(|spec| spec["update"] = json!({"pin": digest(1)}));
     cluster.until(Step::Settling);
     assert_eq!(cluster.pod_image(), image(1));
+}
+
+#[test]
+fn a_pin_to_what_runs_opens_no_window_for_other_changes() {
+    let mut cluster = Cluster::serving();
+    window(&mut cluster, "02:00");
+    cluster.edit(|spec| spec["update"] = json!({"pin": digest(1)}));
+    cluster.settle();
+    let pod = cluster.pod()["metadata"]["uid"].clone();
+    cluster.edit(|spec| spec["pod"] = json!({"labels": {"a": "b"}}));
+    cluster.settle();
+    assert_eq!(cluster.condition("UpdateBlocked").1, "OutsideWindow");
+    assert_eq!(cluster.pod()["metadata"]["uid"], pod);
+}
+
+#[test]
+fn a_pod_that_only_waits_for_its_restart_is_no_failed_one() {
+    let mut cluster = Cluster::serving();
+    window(&mut cluster, "02:00");
+    cluster.settle();
+    let set = cluster.get_mut("StatefulSet", NAME).unwrap();
+    set["spec"]["template"]["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"] = json!("now");
+    set["status"]["updateRevision"] = json!("another");
+    let pod = cluster.get_mut("Pod", "health-0").unwrap();
+    let uid = pod["metadata"]["uid"].clone();
+    pod["status"]["conditions"] = json!([{"type": "Ready", "status": "False"}]);
+    for _ in 0..5 {
+        cluster.pass();
+        assert_ne!(cluster.step(), Step::RollingBack);
+        assert_eq!(cluster.pod()["metadata"]["uid"], uid);
+    }
 }
 
 #[test]

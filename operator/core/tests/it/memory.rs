@@ -5,7 +5,7 @@ use paramant_crds::relay::Step;
 use paramant_operator_core::Report;
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, image};
+use crate::cluster::{Cluster, Fault, digest, image};
 
 /// A relay with files in its memory that nobody has fetched, and another image that it shall run.
 fn draining(payload: &str, policy: Value) -> Cluster {
@@ -109,6 +109,13 @@ fn a_window_must_have_room_for_what_waits_in_memory() {
     assert_eq!(waits.pod_image(), image(2), "once all were fetched nothing is waited for");
 
     assert_eq!(with(window(23), 1).step(), Step::Draining, "one that is long enough has room");
+    // What is down holds nothing that anybody could fetch.
+    let mut down = with(window(5), 1);
+    down.faults.insert(digest(1), Fault::Crashes);
+    down.report = Some(Report::Unreachable { since: down.now, reason: "connection refused".into() });
+    down.until(Step::Replacing);
+    down.report = None;
+    down.until(Step::Settling);
     let late = with(window(13), 1);
     assert_eq!(late.condition("UpdateBlocked"), ("True".into(), "TooLittleTimeLeft".into()));
 }

@@ -44,6 +44,8 @@ pub(super) enum Manner {
     GarbageState,
     /// Answers 503 to everything but its proof.
     Busy,
+    /// Its state is longer than what is read at once, and longer than a TLS record.
+    Long,
 }
 
 struct Inside {
@@ -191,6 +193,9 @@ impl Inside {
         let mut state = a_state();
         state.identity.control_spki_sha256 = spki;
         state.directives = self.held.borrow().clone();
+        if self.manner == Manner::Long {
+            state.log.checkpoint = Some("A".repeat(50_000));
+        }
         if self.waits.load(Ordering::SeqCst) {
             state.log.fence = FenceReport { state: FenceState::Waiting, reason: None };
         }
@@ -226,6 +231,9 @@ async fn events(
     State(inside): State<Arc<Inside>>,
 ) -> Result<Sse<impl futures::Stream<Item = Result<Event, std::convert::Infallible>>>, StatusCode> {
     inside.note("GET /control/v1/events");
+    if inside.manner == Manner::Silent {
+        return std::future::pending().await;
+    }
     if inside.manner == Manner::Busy {
         return Err(StatusCode::SERVICE_UNAVAILABLE);
     }
