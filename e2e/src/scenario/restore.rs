@@ -49,6 +49,10 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
 
     let url = bed.service_url(&fixture.namespace, "health")?;
     let after = before.at(&url);
+    // The relay is ready before every Service leads to it.
+    process::wait_for("the Service to reach the relay", Duration::from_secs(30), || {
+        Ok(after.public("/health").map_err(|error| format!("{error:#}")))
+    })?;
     after.roundtrip(5000).context("the key from before the backup")?;
     let (status, _) = after.download(&digest)?;
     ensure!(status == 404, "what waited at the time of the backup answers {status}, expected 404");
