@@ -14,7 +14,7 @@ use paramant_protocol::control::CONTROL_SERVER_NAME;
 use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
 use tokio::time::timeout;
 
-use super::events::{Event, Parser};
+use super::events::{Event, Parser, TooLong};
 use super::exchange::{ANSWER_TIMEOUT, Error};
 use super::tls;
 
@@ -60,7 +60,8 @@ impl Events {
                 break length;
             }
         };
-        self.take(head.get(body..).unwrap_or_default())
+        self.ready = newest_first(self.parser.push(head.get(body..).unwrap_or_default()))?;
+        Ok(())
     }
 
     /// The next event. Fails when the stream ends, or when nothing at all, not even a comment, came for `patience`.
@@ -72,12 +73,9 @@ impl Events {
             if let Some(event) = self.ready.pop() {
                 return Ok(event);
             }
-            let (parser, ready) = (&mut self.parser, &mut self.ready);
-            let connection = &mut self.connection;
+            let (connection, parser) = (&mut self.connection, &mut self.parser);
             let come = poll_fn(|context| poll(connection, context, |bytes| parser.push(bytes)));
-            let events = timeout(patience, come).await.map_err(|_| Error::Timeout)??;
-            *ready = events.map_err(|error| Error::Body { what: WHAT, why: error.to_string() })?;
-            ready.reverse();
+            self.ready = newest_first(timeout(patience, come).await.map_err(|_| Error::Timeout)??)?;
         }
     }
 
@@ -85,13 +83,13 @@ impl Events {
         let connection = &mut self.connection;
         poll_fn(|context| poll(connection, context, &mut take)).await
     }
+}
 
-    fn take(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let events = self.parser.push(bytes);
-        self.ready = events.map_err(|error| Error::Body { what: WHAT, why: error.to_string() })?;
-        self.ready.reverse();
-        Ok(())
-    }
+/// What the parser made of some bytes, newest first.
+fn newest_first(events: Result<Vec<Event>, TooLong>) -> Result<Vec<Event>, Error> {
+    let mut events = events.map_err(|error| Error::Body { what: WHAT, why: error.to_string() })?;
+    events.reverse();
+    Ok(events)
 }
 
 /// Reads into a buffer that is there only while something comes.

@@ -64,18 +64,27 @@ impl Bench {
 
     /// Waits for a report of a certain kind.
     async fn report(&self, wanted: impl Fn(&Report) -> bool) -> Report {
-        for _ in 0..500 {
+        self.report_within(5, wanted).await
+    }
+
+    async fn report_within(&self, seconds: u32, wanted: impl Fn(&Report) -> bool) -> Report {
+        for _ in 0..seconds * 100 {
             let report = self.plane.report(&key());
             if wanted(&report) {
                 return report;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("still {:?} after 5 s", self.plane.report(&key()));
+        panic!("still {:?} after {seconds} s", self.plane.report(&key()));
     }
 
     async fn reason(&self) -> String {
-        match self.report(|report| matches!(report, Report::Unreachable { .. })).await {
+        self.reason_within(5).await
+    }
+
+    /// Why it is unreachable. Two attempts without any answer take ten seconds.
+    async fn reason_within(&self, seconds: u32) -> String {
+        match self.report_within(seconds, |report| matches!(report, Report::Unreachable { .. })).await {
             Report::Unreachable { reason, .. } => reason,
             other => panic!("{other:?}"),
         }
@@ -214,15 +223,7 @@ async fn a_relay_that_answers_nothing_or_nonsense_is_not_believed_and_others_are
         bench.plane.direct(&other, directives(1));
         eventually("the good relay to hold its directives", || good.held().is_some()).await;
 
-        let mut said = None;
-        for _ in 0..3000 {
-            if let Report::Unreachable { reason, .. } = bench.plane.report(&key()) {
-                said = Some(reason);
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        let said = said.unwrap_or_else(|| panic!("{manner:?}: {:?}", bench.plane.report(&key())));
+        let said = bench.reason_within(30).await;
         assert!(said.contains(says), "{manner:?}: {said}");
         // The last two have proved which pod they are, and are told what to do whatever they report.
         let proved = matches!(manner, Manner::GarbageState | Manner::Busy);
@@ -236,14 +237,7 @@ async fn a_pinned_relay_that_never_answers_is_unreachable() {
     let bench = Bench::new();
     let relay = bench.relay(Manner::Silent).await;
     bench.aim(&relay, Some(&relay.spki.clone()));
-    for _ in 0..3000 {
-        if let Report::Unreachable { reason, .. } = bench.plane.report(&key()) {
-            assert_eq!(reason, "the relay did not answer in time on its control port");
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("{:?}", bench.plane.report(&key()));
+    assert_eq!(bench.reason_within(30).await, "the relay did not answer in time on its control port");
 }
 
 #[tokio::test]
