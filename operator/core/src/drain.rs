@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use paramant_crds::ParamantRelaySpec;
 use paramant_crds::policy::OnDeadline;
 use paramant_protocol::control::{
     CouriersDirective, Directives, DirectivesMark, DrainDirective, DrainSource, DrainState,
@@ -92,13 +93,18 @@ pub struct Patience {
 }
 
 /// How long a file may wait for its receiver when the spec does not say.
-pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(168 * 60 * 60);
+const LONGEST_WAIT: Duration = Duration::from_secs(168 * 60 * 60);
+
+/// How long a file may wait for its receiver.
+pub(crate) fn longest_wait(spec: &ParamantRelaySpec) -> Duration {
+    let said = spec.limits.as_ref().and_then(|limits| limits.max_ttl.as_ref()?.duration());
+    said.unwrap_or(LONGEST_WAIT)
+}
 
 impl Patience {
     /// By the rules in force. `memory`: files live in the pod's memory; `longest`: how long a file may wait at most.
-    pub fn of(rules: &Rules, memory: bool, longest: Option<Duration>) -> Self {
+    pub fn of(rules: &Rules, memory: bool, longest: Duration) -> Self {
         let unclaimed = memory && !rules.accept_loss;
-        let longest = longest.unwrap_or(LONGEST_WAIT);
         Self {
             deadline: rules.deadline,
             proceeds: rules.on_deadline == OnDeadline::Proceed && !unclaimed,

@@ -208,16 +208,14 @@ fn image(before: &ParamantRelayStatus, it: &Evidence<'_>) -> Option<ImageStatus>
     let current = children::image_digest(it.durable.template.as_ref()?)?;
     let before = before.image.clone().unwrap_or_default();
     let found = it.durable.verified(&current);
+    let same = before.current.as_ref().is_some_and(|it| it.as_str() == current.as_str());
     let verified = match found {
         Some(found) => found.key.clone().map(|key| Verified { key, at: time(found.at) }),
         // The durable copy was lost: it was verified all the same.
-        None => before
-            .verified
-            .filter(|_| before.current.as_ref().is_some_and(|it| it.as_str() == current.as_str())),
+        None => before.verified.filter(|_| same),
     };
     // While the relay does not say, its release does, or what was shown of this very image.
-    let shown =
-        before.version.filter(|_| before.current.as_ref().is_some_and(|it| it.as_str() == current.as_str()));
+    let shown = before.version.filter(|_| same);
     let released = found.and_then(|found| found.release.version.clone());
     Some(ImageStatus {
         current: Some(DigestText::from(current.as_str())),

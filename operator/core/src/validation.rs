@@ -1,7 +1,8 @@
 //! The rules of the schema, once more: an object may be older than a rule, or an API server may not have it yet.
 //!
 //! The table itself lives with the types, in `paramant_crds::validation`; here is what the operator makes of a violation, and
-//! what no schema can say: a relay refuses settings with a witness or a host it cannot read, so none is ever written; a key that cannot be read verifies nothing.
+//! what no schema can say: a relay refuses settings with a witness or a host it cannot read, so none is ever
+//! written; a key that cannot be read verifies nothing.
 
 mod ca_bundle;
 mod keys;

@@ -1,7 +1,5 @@
 //! The three gates of the machine for what is wanted now, and the person's words that open them.
 
-use std::time::Duration;
-
 use jiff::{SignedDuration, Timestamp};
 use paramant_crds::annotation::UPDATE_NOW;
 use paramant_crds::condition::UPDATE_BLOCKED;
@@ -14,7 +12,7 @@ use crate::change::Change;
 use crate::children;
 use crate::conditions::find;
 use crate::digest::Digest;
-use crate::drain::{LONGEST_WAIT, Patience};
+use crate::drain::{Patience, longest_wait};
 use crate::durable::Durable;
 use crate::gate::{Gate, Gates};
 use crate::machine::{Roll, Step, Target};
@@ -97,7 +95,7 @@ impl Pass<'_> {
         if !gate.is_open() || !self.may_hold_files(durable, pod, believed) {
             return gate;
         }
-        let step = rules.step_in_memory(self.longest_wait());
+        let step = rules.step_in_memory(longest_wait(self.subject.spec));
         // They may be fetched at any moment, and no event tells of it.
         let soon = self.now.checked_add(LOOK_AGAIN).ok();
         match rules.window_gate(change, self.now, step) {
@@ -116,7 +114,7 @@ impl Pass<'_> {
         if !self.in_memory(durable) || !pod.ready {
             return false;
         }
-        let longest = self.longest_wait().unwrap_or(LONGEST_WAIT);
+        let longest = longest_wait(self.subject.spec);
         match (believed, self.report(pod)) {
             (Some(state), Report::Reachable { .. }) => state.drain.unclaimed > 0 || state.drain.uploads > 0,
             (_, Report::Unreachable { since, .. }) => {
@@ -179,12 +177,7 @@ impl Pass<'_> {
 
     /// How long a drain may wait for what.
     pub(super) fn patience(&self, durable: &Durable, rules: &Rules) -> Patience {
-        Patience::of(rules, self.in_memory(durable), self.longest_wait())
-    }
-
-    /// How long a file may wait for its receiver, where the spec says so.
-    fn longest_wait(&self) -> Option<Duration> {
-        self.subject.spec.limits.as_ref().and_then(|limits| limits.max_ttl.as_ref()?.duration())
+        Patience::of(rules, self.in_memory(durable), longest_wait(self.subject.spec))
     }
 
     /// The pod that runs keeps files in its memory.

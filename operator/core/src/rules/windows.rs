@@ -10,7 +10,6 @@ use paramant_crds::policy::{Applies, Gate as When, OnDeadline, Updates};
 
 use super::Rules;
 use crate::change::Change;
-use crate::drain::LONGEST_WAIT;
 use crate::gate::Gate;
 use crate::window::{Admission, Closed, Schedule, Unreachable, Unreadable};
 
@@ -50,11 +49,11 @@ impl Rules {
     }
 
     /// The same where files in the pod's memory wait for their receivers, each for `longest` at most.
-    pub fn step_in_memory(&self, longest: Option<Duration>) -> Duration {
+    pub fn step_in_memory(&self, longest: Duration) -> Duration {
         if self.accept_loss && self.on_deadline == OnDeadline::Proceed {
             return self.step();
         }
-        self.deadline.max(longest.unwrap_or(LONGEST_WAIT)).saturating_add(self.health)
+        self.deadline.max(longest).saturating_add(self.health)
     }
 
     /// Whether a step of this kind and length may start now, by windows and exclusions alone.

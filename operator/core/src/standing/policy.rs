@@ -15,7 +15,7 @@ use super::say_stalled;
 use crate::acceptance;
 use crate::change::Change;
 use crate::conditions::{Conditions, Truth};
-use crate::drain::LONGEST_WAIT;
+use crate::drain;
 use crate::gate::Gate;
 use crate::rules::Rules;
 use crate::status::whole_seconds;
@@ -76,11 +76,10 @@ fn unsuited(rules: &Rules, relays: &[&ParamantRelay], now: Timestamp) -> Option<
         relay.spec.storage.as_ref().and_then(|storage| storage.payload) == Some(Payload::Memory)
     });
     let unsuited = in_memory.filter_map(|relay| {
-        let limits = relay.spec.limits.as_ref();
-        let wait = limits.and_then(|limits| limits.max_ttl.as_ref()?.duration());
+        let wait = drain::longest_wait(&relay.spec);
         let step = rules.step_in_memory(wait);
         let never = matches!(rules.window_gate(Change::Image, now, step), Gate::Never { .. });
-        never.then_some((relay.metadata.name.as_deref()?, wait.unwrap_or(LONGEST_WAIT).as_secs() / 60))
+        never.then_some((relay.metadata.name.as_deref()?, wait.as_secs() / 60))
     });
     unsuited.min().map(|(name, minutes)| {
         format!(

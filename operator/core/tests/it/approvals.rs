@@ -5,17 +5,13 @@ use paramant_operator_core::Report;
 use paramant_operator_core::release::TrustedKey;
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, Fault, digest, image};
+use crate::cluster::{Cluster, Fault, digest, image, production};
 
 const TAG: &str = "registry.example/paramant/relay:3.2.0";
 const UPDATE_NOW: &str = "paramant.app/update-now";
 
 fn policy(updates: Value) -> Value {
-    json!({
-        "apiVersion": "paramant.app/v1alpha1", "kind": "ParamantPolicy",
-        "metadata": {"name": "production", "namespace": "transfers", "uid": "pol", "generation": 1},
-        "spec": {"updates": updates},
-    })
+    production(json!({"updates": updates}))
 }
 
 /// A relay that serves image 1 under this policy; the tag means image 2.

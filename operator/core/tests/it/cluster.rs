@@ -44,6 +44,15 @@ pub(crate) fn hash(n: u8) -> String {
     hex::encode([n; 32])
 }
 
+/// The policy that relays under test name.
+pub(crate) fn production(spec: Value) -> Value {
+    json!({
+        "apiVersion": "paramant.app/v1alpha1", "kind": "ParamantPolicy",
+        "metadata": {"name": "production", "namespace": "transfers", "uid": "pol", "generation": 1},
+        "spec": spec,
+    })
+}
+
 /// What a pass did to the API server.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Deed {

@@ -7,7 +7,7 @@ use paramant_operator_core::children::image_digest;
 use paramant_operator_core::{DeletedKind, Digest, Durable};
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, Deed, Fault, NAME, digest, image};
+use crate::cluster::{Cluster, Deed, Fault, NAME, digest, image, production};
 
 fn durable(cluster: &Cluster) -> Durable {
     let state: ConfigMap =
@@ -132,11 +132,7 @@ fn an_evicted_pod_comes_back_with_the_old_template_while_a_new_one_waits() {
     cluster.settle();
     assert_eq!(cluster.pod_image(), image(1));
     assert_eq!(pods_deleted(&cluster), 0);
-    cluster.policy = Some(json!({
-        "apiVersion": "paramant.app/v1alpha1", "kind": "ParamantPolicy",
-        "metadata": {"name": "production", "namespace": "transfers", "uid": "pol", "generation": 1},
-        "spec": {},
-    }));
+    cluster.policy = Some(production(json!({})));
     cluster.until(Step::Settling);
     assert_eq!(cluster.pod_image(), image(2), "and when the policy is there, it rolls");
 }

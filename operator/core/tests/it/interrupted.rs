@@ -4,16 +4,14 @@ use jiff::SignedDuration;
 use paramant_crds::relay::Step;
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, Fault, NAME, digest, image};
+use crate::cluster::{Cluster, Fault, NAME, digest, image, production};
 
 fn window(cluster: &mut Cluster, start: &str) {
     let windows = json!([{"days": ["Mon"], "start": start, "duration": "4h", "timeZone": "Etc/UTC"}]);
     cluster.relay["spec"]["policyRef"] = json!({"name": "production"});
-    cluster.policy = Some(json!({
-        "apiVersion": "paramant.app/v1alpha1", "kind": "ParamantPolicy",
-        "metadata": {"name": "production", "namespace": "transfers", "uid": "pol", "generation": 1},
-        "spec": {"updates": {"mode": "Window", "windows": windows}, "drain": {"onDeadline": "Proceed"}},
-    }));
+    cluster.policy = Some(production(
+        json!({"updates": {"mode": "Window", "windows": windows}, "drain": {"onDeadline": "Proceed"}}),
+    ));
 }
 
 fn template_image(cluster: &Cluster) -> Value {

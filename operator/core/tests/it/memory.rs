@@ -5,18 +5,14 @@ use paramant_crds::relay::Step;
 use paramant_operator_core::Report;
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, Fault, digest, image};
+use crate::cluster::{Cluster, Fault, digest, image, production};
 
 /// A relay with files in its memory that nobody has fetched, and another image that it shall run.
 fn draining(payload: &str, policy: Value) -> Cluster {
     let mut cluster = Cluster::with(json!({
         "image": image(1), "storage": {"payload": payload}, "policyRef": {"name": "production"}, "limits": {"maxTtl": "12h"},
     }));
-    cluster.policy = Some(json!({
-        "apiVersion": "paramant.app/v1alpha1", "kind": "ParamantPolicy",
-        "metadata": {"name": "production", "namespace": "transfers", "uid": "pol", "generation": 1},
-        "spec": policy,
-    }));
+    cluster.policy = Some(production(policy));
     cluster.settle();
     cluster.unclaimed = 2;
     cluster.edit(|spec| spec["image"] = json!(image(2)));
@@ -73,18 +69,14 @@ fn a_relay_that_cannot_be_asked_has_nothing_left_after_the_longest_time_a_file_m
 
 #[test]
 fn a_window_must_have_room_for_what_waits_in_memory() {
-    // 2026-09-21T13:33:20Z; four hours are left.
+    // 2026-09-21T14:13:20Z
     let window =
         |hours: u8| json!([{"start": "13:00", "duration": format!("{hours}h"), "timeZone": "Etc/UTC"}]);
     let with = |windows: Value, unclaimed| {
         let mut cluster = Cluster::with(json!({
             "image": image(1), "storage": {"payload": "Memory"}, "policyRef": {"name": "production"}, "limits": {"maxTtl": "12h"},
         }));
-        cluster.policy = Some(json!({
-            "apiVersion": "paramant.app/v1alpha1", "kind": "ParamantPolicy",
-            "metadata": {"name": "production", "namespace": "transfers", "uid": "pol", "generation": 1},
-            "spec": {"updates": {"mode": "Window", "windows": windows}},
-        }));
+        cluster.policy = Some(production(json!({"updates": {"mode": "Window", "windows": windows}})));
         cluster.settle();
         cluster.unclaimed = unclaimed;
         cluster.wait(60);

@@ -4,19 +4,15 @@ use jiff::Timestamp;
 use paramant_crds::relay::Step;
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, Deed, Fault, digest, image};
+use crate::cluster::{Cluster, Deed, Fault, digest, image, production};
 
 /// A relay that serves image 1 and may be changed from two to four in the night; image 2 is wanted.
 fn wanting(overrun: &str) -> Cluster {
     let mut cluster = Cluster::serving();
     cluster.relay["spec"]["policyRef"] = json!({"name": "production"});
-    cluster.policy = Some(json!({
-        "apiVersion": "paramant.app/v1alpha1", "kind": "ParamantPolicy",
-        "metadata": {"name": "production", "namespace": "transfers", "uid": "pol", "generation": 1},
-        "spec": {"updates": {
-            "mode": "Window", "overrun": overrun, "windows": [{"start": "02:00", "duration": "2h"}],
-        }},
-    }));
+    cluster.policy = Some(production(json!({"updates": {
+        "mode": "Window", "overrun": overrun, "windows": [{"start": "02:00", "duration": "2h"}],
+    }})));
     cluster.edit(|spec| spec["image"] = json!(image(2)));
     cluster.settle();
     cluster

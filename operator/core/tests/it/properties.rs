@@ -8,7 +8,7 @@ use paramant_operator_core::{Children, Context, Observation, Report, Resolution,
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::cluster::{Answer, Cluster, Fault, digest, hash, image};
+use crate::cluster::{Answer, Cluster, Fault, digest, hash, image, production};
 
 /// Something that may happen at any moment.
 #[derive(Debug, Clone)]
@@ -183,11 +183,7 @@ fn happen(cluster: &mut Cluster, what: Happening) {
         }
         Happening::Policy(updates) => {
             cluster.relay["spec"]["policyRef"] = json!({"name": "production"});
-            cluster.policy = updates.map(|updates| json!({
-                "apiVersion": "paramant.app/v1alpha1", "kind": "ParamantPolicy",
-                "metadata": {"name": "production", "namespace": "transfers", "uid": "pol", "generation": 1},
-                "spec": {"updates": updates},
-            }));
+            cluster.policy = updates.map(|updates| production(json!({"updates": updates})));
         }
         Happening::Approve(n) => {
             cluster.edit(|spec| spec["update"] = json!({"approve": {"digest": digest(n)}}));

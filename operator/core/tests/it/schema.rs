@@ -4,7 +4,7 @@ use paramant_crds::relay::Step;
 use paramant_operator_core::release::Release;
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, Fault, digest, image};
+use crate::cluster::{Cluster, Fault, digest, image, production};
 
 fn release(version: &str, schema: u32, min_reader: u32) -> Release {
     Release { version: Some(version.into()), schema: Some(schema), min_reader: Some(min_reader) }
@@ -31,11 +31,7 @@ fn roll(cluster: &mut Cluster, n: u8) {
 
 fn policy(cluster: &mut Cluster, updates: Value) {
     cluster.relay["spec"]["policyRef"] = json!({"name": "production"});
-    cluster.policy = Some(json!({
-        "apiVersion": "paramant.app/v1alpha1", "kind": "ParamantPolicy",
-        "metadata": {"name": "production", "namespace": "transfers", "uid": "pol", "generation": 1},
-        "spec": {"updates": updates},
-    }));
+    cluster.policy = Some(production(json!({"updates": updates})));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use paramant_crds::relay::Step;
 use paramant_operator_core::{EventType, Refused, decide};
 use serde_json::json;
 
-use crate::cluster::{Cluster, Fault, NAME, digest, image};
+use crate::cluster::{Cluster, Fault, NAME, digest, image, production};
 
 fn reasons(cluster: &Cluster) -> Vec<&str> {
     cluster.events.iter().map(|event| event.reason.as_str()).collect()
@@ -158,11 +158,7 @@ fn a_first_installation_never_looks_like_an_update() {
         let mut cluster = Cluster::with(json!({
             "image": image(1), "licenseRef": {"name": "acme"}, "policyRef": {"name": "production"},
         }));
-        let policy = json!({
-            "apiVersion": "paramant.app/v1alpha1", "kind": "ParamantPolicy",
-            "metadata": {"name": "production", "namespace": "transfers", "uid": "pol", "generation": 1},
-            "spec": {},
-        });
+        let policy = production(json!({}));
         if arrives % 2 == 0 {
             cluster.policy = Some(policy.clone());
         }

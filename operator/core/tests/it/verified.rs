@@ -6,7 +6,7 @@ use paramant_operator_core::Durable;
 use paramant_operator_core::release::{Release, TrustedKey, Verdict};
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, Deed, NAME, digest, image};
+use crate::cluster::{Cluster, Deed, NAME, digest, image, production};
 
 fn durable(cluster: &Cluster) -> Durable {
     let state: ConfigMap =
@@ -20,11 +20,7 @@ fn refuse(cluster: &mut Cluster, n: u8) {
 }
 
 fn policy(verification: Value) -> Value {
-    json!({
-        "apiVersion": "paramant.app/v1alpha1", "kind": "ParamantPolicy",
-        "metadata": {"name": "production", "namespace": "transfers", "uid": "pol", "generation": 1},
-        "spec": {"updates": {"mode": "Manual"}, "verification": verification},
-    })
+    production(json!({"updates": {"mode": "Manual"}, "verification": verification}))
 }
 
 const OLD: &str = include_str!("../signatures/other.pub");
