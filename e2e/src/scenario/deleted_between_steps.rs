@@ -29,10 +29,10 @@ const LIMIT: Duration = Duration::from_secs(180);
 pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     let log = bed.audit_log.clone().context("this scenario reads the test bed's audit log")?;
     let fixture = Fixture::new(bed, "deleted-between-steps")?;
-    bed.apply(&format!(
-        "apiVersion: paramant.app/v1alpha1\nkind: ParamantPolicy\nmetadata: {{ name: quick, namespace: {} }}\nspec: {{ updates: {{ mode: Manual, settle: 20s, healthTimeout: 30s }}, drain: {{ settle: 2s }} }}\n",
-        fixture.namespace
-    ))?;
+    fixture.policy(
+        "quick",
+        "{ updates: { mode: Manual, settle: 20s, healthTimeout: 30s }, drain: { settle: 2s } }",
+    )?;
     for (step, _) in STEPS {
         fixture.apply(&named(step), POLICY)?;
     }

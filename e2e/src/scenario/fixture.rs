@@ -44,6 +44,15 @@ impl<'a> Fixture<'a> {
         self.connect(name)
     }
 
+    /// Applies a policy; `spec` in YAML's flow style.
+    pub(crate) fn policy(&self, name: &str, spec: &str) -> Result<()> {
+        let namespace = &self.namespace;
+        self.bed.apply(&format!(
+            "apiVersion: paramant.app/v1alpha1\nkind: ParamantPolicy\nmetadata: {{ name: {name}, namespace: {namespace} }}\nspec: {spec}\n"
+        ))?;
+        Ok(())
+    }
+
     /// Applies a relay with the image under test.
     pub(crate) fn apply(&self, name: &str, more: &str) -> Result<()> {
         let image = self.bed.image("paramant-relay")?.to_owned();

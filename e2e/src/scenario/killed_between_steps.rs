@@ -23,10 +23,10 @@ const LIMIT: Duration = Duration::from_secs(400);
 pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     let log = bed.audit_log.clone().context("this scenario reads the test bed's audit log")?;
     let fixture = Fixture::new(bed, "killed-between-steps")?;
-    bed.apply(&format!(
-        "apiVersion: paramant.app/v1alpha1\nkind: ParamantPolicy\nmetadata: {{ name: quick, namespace: {} }}\nspec: {{ updates: {{ mode: Manual, settle: 10s, healthTimeout: 120s }}, drain: {{ settle: 2s }} }}\n",
-        fixture.namespace
-    ))?;
+    fixture.policy(
+        "quick",
+        "{ updates: { mode: Manual, settle: 10s, healthTimeout: 120s }, drain: { settle: 2s } }",
+    )?;
     fixture.apply("health", "  policyRef: { name: quick }\n")?;
     fixture.ready("health")?;
     let relay = fixture.connect("health")?;

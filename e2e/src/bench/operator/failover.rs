@@ -112,7 +112,6 @@ impl Ends {
 /// Waits until two operators are ready, one of them leads, and nothing is left to do.
 fn leader_of_two(bed: &Bed) -> Result<Leader> {
     crate::scenario::operator::scale(bed, 2)?;
-    bed.kubectl(&["-n", SYSTEM, "rollout", "status", "deployment/paramant-operator", "--timeout=120s"])?;
     let leader = wait_for("a leader", WITHIN, || {
         let holder = holder(bed)?;
         let pods = super::operator_pods(bed)?;

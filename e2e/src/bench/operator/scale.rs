@@ -19,9 +19,8 @@ use crate::{
         Arguments, line,
         plot::{Plot, Series},
     },
-    demo::SYSTEM,
     host,
-    scenario::rights::OPERATOR,
+    scenario::{operator, rights::OPERATOR},
 };
 
 /// Relays unless told otherwise.
@@ -175,10 +174,9 @@ fn memory(_bed: &Bed) -> Result<host::Memory> {
 
 /// A new process, the Lease released by the old one; answers how long its first pass took, once it is over.
 async fn restart(bed: &Bed, relays: usize) -> Result<f64> {
-    crate::scenario::operator::scale(bed, 0)?;
-    crate::scenario::operator::scale(bed, 1)?;
+    operator::scale(bed, 0)?;
+    operator::scale(bed, 1)?;
     if relays == 0 {
-        bed.kubectl(&["-n", SYSTEM, "rollout", "status", "deployment/paramant-operator", "--timeout=60s"])?;
         return Ok(0.0);
     }
     let deadline = Instant::now() + Duration::from_secs(240);
