@@ -1,17 +1,18 @@
 //! A store of children as they came over the wire: JSON, deflated, decoded each time it is read.
 //!
+//! The first object of a kind is the dictionary of all later ones, which differ from it in names, addresses and hashes.
 //! Decoded, an object is mostly room for fields nobody set (a volume can be of thirty kinds). A pass reads a dozen children of
 //! one relay, which takes less time than one request, and a thousand relays have ten thousand children that nobody reads most of
 //! the time (adr/0059). Written by one watch stream; reading never waits for it longer than one insertion takes.
 
 use std::collections::BTreeMap;
-use std::io::{BufWriter, Read as _};
+use std::io::{Read as _, Write as _};
 use std::marker::PhantomData;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use flate2::Compression;
-use flate2::read::DeflateDecoder;
-use flate2::write::DeflateEncoder;
+use flate2::bufread::ZlibDecoder;
+use flate2::write::ZlibEncoder;
+use flate2::{Compress, Compression, Decompress};
 use kube::Resource;
 use kube::runtime::watcher::Event;
 use paramant_operator_core::children::RELAY_LABEL;
@@ -23,6 +24,7 @@ use crate::key::RelayKey;
 /// Objects of one kind by namespace and name. Clones are the same store.
 pub struct Packed<K> {
     shelves: Arc<RwLock<Shelves>>,
+    pattern: Arc<OnceLock<Box<[u8]>>>,
     kind: PhantomData<fn() -> K>,
 }
 
@@ -43,13 +45,13 @@ struct Object {
 
 impl<K> Clone for Packed<K> {
     fn clone(&self) -> Self {
-        Self { shelves: self.shelves.clone(), kind: PhantomData }
+        Self { shelves: self.shelves.clone(), pattern: self.pattern.clone(), kind: PhantomData }
     }
 }
 
 impl<K> Default for Packed<K> {
     fn default() -> Self {
-        Self { shelves: Arc::default(), kind: PhantomData }
+        Self { shelves: Arc::default(), pattern: Arc::default(), kind: PhantomData }
     }
 }
 
@@ -59,7 +61,7 @@ impl<K: Resource + Serialize + DeserializeOwned> Packed<K> {
         match event {
             Event::Init => self.write().incoming = Objects::new(),
             Event::InitApply(object) => {
-                if let Some((key, packed)) = pack(object) {
+                if let Some((key, packed)) = self.pack(object) {
                     self.write().incoming.insert(key, packed);
                 }
             }
@@ -68,7 +70,7 @@ impl<K: Resource + Serialize + DeserializeOwned> Packed<K> {
                 shelves.objects = std::mem::take(&mut shelves.incoming);
             }
             Event::Apply(object) => {
-                if let Some((key, packed)) = pack(object) {
+                if let Some((key, packed)) = self.pack(object) {
                     self.write().objects.insert(key, packed);
                 }
             }
@@ -83,7 +85,7 @@ impl<K: Resource + Serialize + DeserializeOwned> Packed<K> {
     /// One object.
     pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
         let shelves = self.read();
-        unpack(shelves.objects.get(&RelayKey::new(namespace, name))?).map(Arc::new)
+        self.unpack(shelves.objects.get(&RelayKey::new(namespace, name))?).map(Arc::new)
     }
 
     /// Everything that was made for one relay.
@@ -92,17 +94,37 @@ impl<K: Resource + Serialize + DeserializeOwned> Packed<K> {
         let theirs = shelves.objects.iter().filter(|(key, object)| {
             key.namespace == relay.namespace && object.relay.as_deref() == Some(relay.name.as_str())
         });
-        theirs.filter_map(|(_, object)| unpack(object)).map(Arc::new).collect()
+        theirs.filter_map(|(_, object)| self.unpack(object)).map(Arc::new).collect()
     }
 
     /// Everything.
     pub fn all(&self) -> Vec<K> {
-        self.read().objects.values().filter_map(unpack).collect()
+        self.read().objects.values().filter_map(|object| self.unpack(object)).collect()
     }
 
     /// How many there are.
     pub fn count(&self) -> usize {
         self.read().objects.len()
+    }
+
+    fn pack(&self, object: &K) -> Option<(RelayKey, Object)> {
+        let relay = object.meta().labels.as_ref().and_then(|labels| labels.get(RELAY_LABEL));
+        let json = serde_json::to_vec(object).ok()?;
+        let pattern = self.pattern.get_or_init(|| json.as_slice().into());
+        let mut compress = Compress::new(Compression::best(), false);
+        compress.set_dictionary(pattern).ok()?;
+        let mut writer = ZlibEncoder::new_with_compress(Vec::new(), compress);
+        writer.write_all(&json).ok()?;
+        let deflated = writer.finish().ok()?.into_boxed_slice();
+        Some((key(object)?, Object { relay: relay.map(|name| name.as_str().into()), deflated }))
+    }
+
+    fn unpack(&self, object: &Object) -> Option<K> {
+        let mut decompress = Decompress::new(false);
+        decompress.set_dictionary(self.pattern.get()?).ok()?;
+        let mut json = Vec::new();
+        ZlibDecoder::new_with_decompress(&*object.deflated, decompress).read_to_end(&mut json).ok()?;
+        serde_json::from_slice(&json).ok()
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Shelves> {
@@ -116,20 +138,6 @@ impl<K: Resource + Serialize + DeserializeOwned> Packed<K> {
 
 fn key<K: Resource>(object: &K) -> Option<RelayKey> {
     crate::triggers::key(object)
-}
-
-fn pack<K: Resource + Serialize>(object: &K) -> Option<(RelayKey, Object)> {
-    let relay = object.meta().labels.as_ref().and_then(|labels| labels.get(RELAY_LABEL));
-    let mut writer = BufWriter::new(DeflateEncoder::new(Vec::new(), Compression::best()));
-    serde_json::to_writer(&mut writer, object).ok()?;
-    let deflated = writer.into_inner().ok()?.finish().ok()?.into_boxed_slice();
-    Some((key(object)?, Object { relay: relay.map(|name| name.as_str().into()), deflated }))
-}
-
-fn unpack<K: DeserializeOwned>(object: &Object) -> Option<K> {
-    let mut json = Vec::new();
-    DeflateDecoder::new(&*object.deflated).read_to_end(&mut json).ok()?;
-    serde_json::from_slice(&json).ok()
 }
 
 #[cfg(test)]
@@ -160,6 +168,30 @@ mod tests {
         assert_eq!(store.get("n", "a").unwrap().metadata.resource_version.as_deref(), Some("3"));
         store.take(&Event::Delete(service("a", "a", "3")));
         assert_eq!((store.get("n", "a"), store.count()), (None, 1));
+    }
+
+    #[test]
+    fn an_object_like_the_first_takes_little_and_one_unlike_it_is_whole() {
+        let store = Packed::default();
+        let plain = service("first", "first", "1");
+        let unlike = (0..500).map(|at| (format!("key-{at}"), format!("{}", at * 7919))).collect();
+        let mut large = service("large", "large", "2");
+        large.metadata.annotations = Some(unlike);
+        let mut like = large.clone();
+        like.metadata.name = Some("like".into());
+        for object in [&plain, &large] {
+            store.take(&Event::Apply(object.clone()));
+        }
+        assert_eq!(store.get("n", "large").as_deref(), Some(&large));
+        let store = Packed::default();
+        for object in [&large, &like, &plain] {
+            store.take(&Event::Apply(object.clone()));
+        }
+        for object in [&large, &like, &plain] {
+            assert_eq!(store.get("n", object.metadata.name.as_deref().unwrap()).as_deref(), Some(object));
+        }
+        let size = |name: &str| store.read().objects[&RelayKey::new("n", name)].deflated.len();
+        assert!(size("like") < 200, "{}", size("like"));
     }
 
     #[test]
