@@ -1,18 +1,17 @@
 //! A store of children as they came over the wire: JSON, deflated, decoded each time it is read.
 //!
-//! The first object of a kind is the dictionary of all later ones, which differ from it in names, addresses and hashes.
+//! The first object of a kind is the dictionary of all later ones, which differ from it in names, addresses and hashes. Each
+//! thread keeps one compressor: made anew for each object, their aligned memory left holes that nothing else fitted into.
 //! Decoded, an object is mostly room for fields nobody set (a volume can be of thirty kinds). A pass reads a dozen children of
 //! one relay, which takes less time than one request, and a thousand relays have ten thousand children that nobody reads most of
 //! the time (adr/0059). Written by one watch stream; reading never waits for it longer than one insertion takes.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
 use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use flate2::bufread::ZlibDecoder;
-use flate2::write::ZlibEncoder;
-use flate2::{Compress, Compression, Decompress};
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use kube::Resource;
 use kube::runtime::watcher::Event;
 use paramant_operator_core::children::RELAY_LABEL;
@@ -40,7 +39,44 @@ type Objects = BTreeMap<RelayKey, Object>;
 struct Object {
     /// The relay it was made for.
     relay: Option<Box<str>>,
+    /// Bytes of its JSON.
+    length: usize,
     deflated: Box<[u8]>,
+}
+
+thread_local! {
+    static CODEC: RefCell<Codec> = RefCell::new(Codec {
+        compress: Compress::new(Compression::best(), false),
+        decompress: Decompress::new(false),
+        scratch: Vec::new(),
+    });
+}
+
+struct Codec {
+    compress: Compress,
+    decompress: Decompress,
+    scratch: Vec<u8>,
+}
+
+impl Codec {
+    fn deflate(&mut self, pattern: &[u8], json: &[u8]) -> Option<Box<[u8]>> {
+        self.compress.reset();
+        self.compress.set_dictionary(pattern).ok()?;
+        self.scratch.clear();
+        // What cannot be deflated grows by a few bytes for each block.
+        self.scratch.reserve(json.len() + json.len() / 8 + 64);
+        let status = self.compress.compress_vec(json, &mut self.scratch, FlushCompress::Finish).ok()?;
+        (status == Status::StreamEnd).then(|| self.scratch.as_slice().into())
+    }
+
+    fn inflate(&mut self, pattern: &[u8], object: &Object) -> Option<&[u8]> {
+        self.decompress.reset(false);
+        self.decompress.set_dictionary(pattern).ok()?;
+        self.scratch.clear();
+        self.scratch.reserve(object.length);
+        self.decompress.decompress_vec(&object.deflated, &mut self.scratch, FlushDecompress::Finish).ok()?;
+        (self.scratch.len() == object.length).then_some(self.scratch.as_slice())
+    }
 }
 
 impl<K> Clone for Packed<K> {
@@ -111,20 +147,16 @@ impl<K: Resource + Serialize + DeserializeOwned> Packed<K> {
         let relay = object.meta().labels.as_ref().and_then(|labels| labels.get(RELAY_LABEL));
         let json = serde_json::to_vec(object).ok()?;
         let pattern = self.pattern.get_or_init(|| json.as_slice().into());
-        let mut compress = Compress::new(Compression::best(), false);
-        compress.set_dictionary(pattern).ok()?;
-        let mut writer = ZlibEncoder::new_with_compress(Vec::new(), compress);
-        writer.write_all(&json).ok()?;
-        let deflated = writer.finish().ok()?.into_boxed_slice();
-        Some((key(object)?, Object { relay: relay.map(|name| name.as_str().into()), deflated }))
+        let deflated = CODEC.with_borrow_mut(|codec| codec.deflate(pattern, &json))?;
+        Some((
+            key(object)?,
+            Object { relay: relay.map(|name| name.as_str().into()), length: json.len(), deflated },
+        ))
     }
 
     fn unpack(&self, object: &Object) -> Option<K> {
-        let mut decompress = Decompress::new(false);
-        decompress.set_dictionary(self.pattern.get()?).ok()?;
-        let mut json = Vec::new();
-        ZlibDecoder::new_with_decompress(&*object.deflated, decompress).read_to_end(&mut json).ok()?;
-        serde_json::from_slice(&json).ok()
+        let pattern = self.pattern.get()?;
+        CODEC.with_borrow_mut(|codec| serde_json::from_slice(codec.inflate(pattern, object)?).ok())
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Shelves> {
