@@ -11,12 +11,12 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use kube::Resource;
 use kube::runtime::watcher::Event;
 use paramant_operator_core::children::RELAY_LABEL;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use zlib_rs::{Deflate, DeflateFlush, Inflate, InflateFlush, Status};
 
 use crate::key::RelayKey;
 
@@ -44,38 +44,42 @@ struct Object {
     deflated: Box<[u8]>,
 }
 
+/// The smallest form; a pass reads more often than it writes.
+const BEST: i32 = 9;
+/// 32 KiB, all that the format has.
+const WINDOW: u8 = 15;
+
 thread_local! {
     static CODEC: RefCell<Codec> = RefCell::new(Codec {
-        compress: Compress::new(Compression::best(), false),
-        decompress: Decompress::new(false),
+        deflate: Deflate::new(BEST, false, WINDOW),
+        inflate: Inflate::new(false, WINDOW),
         scratch: Vec::new(),
     });
 }
 
 struct Codec {
-    compress: Compress,
-    decompress: Decompress,
+    deflate: Deflate,
+    inflate: Inflate,
     scratch: Vec<u8>,
 }
 
 impl Codec {
     fn deflate(&mut self, pattern: &[u8], json: &[u8]) -> Option<Box<[u8]>> {
-        self.compress.reset();
-        self.compress.set_dictionary(pattern).ok()?;
-        self.scratch.clear();
+        self.deflate.reset();
+        self.deflate.set_dictionary(pattern).ok()?;
         // What cannot be deflated grows by a few bytes for each block.
-        self.scratch.reserve(json.len() + json.len() / 8 + 64);
-        let status = self.compress.compress_vec(json, &mut self.scratch, FlushCompress::Finish).ok()?;
-        (status == Status::StreamEnd).then(|| self.scratch.as_slice().into())
+        self.scratch.resize(json.len() + json.len() / 8 + 64, 0);
+        let status = self.deflate.compress(json, &mut self.scratch, DeflateFlush::Finish).ok()?;
+        let length = usize::try_from(self.deflate.total_out()).ok()?;
+        self.scratch.get(..length).filter(|_| matches!(status, Status::StreamEnd)).map(Box::from)
     }
 
     fn inflate(&mut self, pattern: &[u8], object: &Object) -> Option<&[u8]> {
-        self.decompress.reset(false);
-        self.decompress.set_dictionary(pattern).ok()?;
-        self.scratch.clear();
-        self.scratch.reserve(object.length);
-        self.decompress.decompress_vec(&object.deflated, &mut self.scratch, FlushDecompress::Finish).ok()?;
-        (self.scratch.len() == object.length).then_some(self.scratch.as_slice())
+        self.inflate.reset(false);
+        self.inflate.set_dictionary(pattern).ok()?;
+        self.scratch.resize(object.length, 0);
+        self.inflate.decompress(&object.deflated, &mut self.scratch, InflateFlush::Finish).ok()?;
+        (self.inflate.total_out() == object.length as u64).then_some(self.scratch.as_slice())
     }
 }
 
