@@ -7,7 +7,7 @@ use paramant_licensing::offline::{AcceptedKeys, OfflineLicense, Terms, UserCap, 
 use paramant_protocol::moment;
 
 /// A licence, checked as a relay will check it.
-pub(crate) fn license(
+pub fn license(
     key: &SigningKey,
     max_users: UserCap,
     expires_at: String,

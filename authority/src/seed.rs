@@ -1,4 +1,4 @@
-//! The file that holds the signing seed: 64 hex digits, readable by its owner only, written once.
+//! The files that hold signing seeds: 64 hex digits, readable by their owner only, written once.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write as _};
@@ -9,8 +9,11 @@ use anyhow::{Context as _, ensure};
 use ed25519_dalek::SigningKey;
 use zeroize::Zeroizing;
 
+/// 32 secret bytes.
+pub type Seed = Zeroizing<[u8; 32]>;
+
 /// Makes a new seed and writes it durably; refuses to replace a file.
-pub(crate) fn create(path: &Path) -> anyhow::Result<SigningKey> {
+pub fn create(path: &Path) -> anyhow::Result<Seed> {
     let mut seed = Zeroizing::new([0u8; 32]);
     getrandom::fill(seed.as_mut_slice())
         .map_err(|error| anyhow::anyhow!("the system gave no randomness: {error}"))?;
@@ -26,11 +29,11 @@ pub(crate) fn create(path: &Path) -> anyhow::Result<SigningKey> {
     File::open(directory)
         .and_then(|directory| directory.sync_all())
         .context("cannot sync the seed's directory")?;
-    Ok(SigningKey::from_bytes(&seed))
+    Ok(seed)
 }
 
 /// Reads a seed; refuses a file that others can read.
-pub(crate) fn read(path: &Path) -> anyhow::Result<SigningKey> {
+pub fn read(path: &Path) -> anyhow::Result<Seed> {
     let shown = path.display();
     let mut file = File::open(path).with_context(|| format!("cannot open the seed file {shown}"))?;
     let mode = file.metadata()?.permissions().mode();
@@ -43,7 +46,12 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<SigningKey> {
     let mut seed = Zeroizing::new([0u8; 32]);
     hex::decode_to_slice(text.trim(), seed.as_mut_slice())
         .map_err(|_| anyhow::anyhow!("{shown} does not hold a seed: expected 64 hex digits"))?;
-    Ok(SigningKey::from_bytes(&seed))
+    Ok(seed)
+}
+
+/// The key of offline licences.
+pub fn offline(seed: &Seed) -> SigningKey {
+    SigningKey::from_bytes(seed)
 }
 
 #[cfg(test)]
@@ -57,7 +65,7 @@ mod tests {
         let path = directory.path().join("seed");
         let key = create(&path).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(read(&path).unwrap().to_bytes(), key.to_bytes());
+        assert_eq!(*read(&path).unwrap(), *key);
         assert!(create(&path).is_err(), "a seed was replaced");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         assert!(read(&path).unwrap_err().to_string().contains("chmod 600"));

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clause,
     condition::conditions,
-    network::{Egress, HttpsUrl},
+    network::{CaBundle, Egress, HttpsUrl},
     reference::{NameRef, SecretRef},
     relay::LicenseSource,
     span::Span,
@@ -63,6 +63,7 @@ pub struct ParamantLicenseSpec {
 
 /// How to check in.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct Online {
     /// The licence server. Must be on the operator's allow-list; the vendor's when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,6 +72,10 @@ pub struct Online {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = clause::CHECK_IN_RANGE)]
     pub interval: Option<Span>,
+    /// PEM certificates of the authorities that the licence server is believed by; absent: the public ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = clause::CA_BUNDLE_IS_PEM)]
+    pub ca_bundle: Option<CaBundle>,
     /// Where the courier that checks in may connect to.
     pub egress: Egress,
 }
@@ -101,7 +106,7 @@ pub struct Consent {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AirGap {
-    /// The ConfigMap that holds the signed capability set.
+    /// The Secret whose key `capabilities` holds the signed reply; a Secret, because the reply names the licence key.
     pub capability_set_ref: NameRef,
 }
 

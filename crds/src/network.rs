@@ -25,6 +25,11 @@ shaped_text! {
     ProxyUrl, length 8..=512, pattern "^https?://[^\\s@]+$"
 }
 
+shaped_text! {
+    /// Certificates in PEM, one after the other.
+    CaBundle, length 1..=65536, pattern "^[\\x20-\\x7e\\r\\n\\t]+$"
+}
+
 /// Where one courier may connect to. Nothing else is opened for it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(validation = clause::EGRESS_NAMES_A_WAY)]

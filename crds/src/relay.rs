@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use exposure::{Expose, GatewayRef, Service, ServiceType};
 pub use image::{ImageParts, ImageReference};
 pub use limits::Limits;
-pub use log::{CaBundle, Log, Webhooks, Witness, Witnesses};
+pub use log::{Log, Webhooks, Witness, Witnesses};
 pub use pod::Pod;
 pub use status::*;
 pub use storage::{AccessMode, Payload, Retention, Storage};

@@ -17,7 +17,7 @@ pub use relay::relay;
 
 use crate::{
     clause::{self, Clause},
-    network::{Cidr, Egress},
+    network::{CaBundle, Cidr, Egress},
     size::{ByteSize, Size},
     span::Span,
 };
@@ -82,6 +82,14 @@ impl Findings {
     fn egress(&mut self, path: &str, egress: &Egress) {
         self.require(path, clause::EGRESS_NAMES_A_WAY, !egress.cidrs.is_empty() || egress.proxy.is_some());
         self.cidrs(&format!("{path}.cidrs"), &egress.cidrs);
+    }
+
+    fn ca_bundle(&mut self, path: &str, bundle: Option<&CaBundle>) {
+        if let Some(bundle) = bundle {
+            let pem = bundle.as_str().contains("-----BEGIN CERTIFICATE-----");
+            let public = !bundle.as_str().contains("PRIVATE KEY");
+            self.require(path, clause::CA_BUNDLE_IS_PEM, pem && public);
+        }
     }
 
     fn name(&mut self, clause: Clause, name: Option<&String>, longest: usize) {

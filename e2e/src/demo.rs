@@ -106,6 +106,9 @@ pub(crate) fn run(bed: &Bed) -> Result<()> {
     Ok(())
 }
 
+/// Where a scenario lets an authority listen, on the node.
+pub(crate) const LICENSE_PORT: u16 = 7844;
+
 /// Installs or upgrades the chart with the images just built.
 pub(crate) fn install(bed: &Bed) -> Result<()> {
     install_with(bed, &[])
@@ -127,7 +130,10 @@ pub(crate) fn release(bed: &Bed, image: &str, values: &[&str]) -> Result<()> {
     let mut arguments = vec!["upgrade", "--install", "paramant", &chart, "--namespace", SYSTEM];
     let image = format!("image.registry={registry},image.repository={name},image.digest={digest}");
     let plain = format!("registry.plainHttp[0]={registry}");
-    let ours = [image.as_str(), plain.as_str(), "verification.keys[0].name=test-bed"];
+    let mut ours = vec![image.as_str(), plain.as_str(), "verification.keys[0].name=test-bed"];
+    let authority = bed.node_address().ok().filter(|_| bed.is_here());
+    let authority = authority.map(|node| format!("license.endpoints[0]=https://{node}:{LICENSE_PORT}/v1/license/check"));
+    ours.extend(authority.as_deref());
     for value in ours.into_iter().chain(values.iter().copied()) {
         arguments.extend(["--set", value]);
     }

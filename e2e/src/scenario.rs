@@ -22,6 +22,7 @@ mod growth;
 mod interop;
 mod kill;
 mod killed_between_steps;
+mod license;
 mod machine_steps;
 mod manifests;
 mod namespaced;
@@ -96,6 +97,7 @@ const ALL: &[Scenario] = scenarios![
     Cluster Others "tamper", "flipped bits in the log turn both auditors red", tamper::run;
     Bed Others "deleted-between-steps", "a relay deleted in each step of an update leaves its data alone and comes back with it", deleted_between_steps::run;
     Cluster Others "kill", "acknowledged uploads survive kill -9 of the relay's process", kill::of_process;
+    Bed Others "license", "a licence from its first day to an outage of a week and back; check-ins leave through the courier alone", license::run;
     Cluster Others "interop", "the published client and our command line exchange files both ways", interop::run;
     Cluster Others "bad-input", "wrong manifests, missing Secrets and bad images become clear conditions", bad_input::run;
     Cluster Others "rules", "every CEL rule refuses one manifest and accepts its neighbour", rules::run;

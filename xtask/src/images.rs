@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use self::layer::{File, Image};
 use self::signing::{Form, Signer};
 use crate::arguments::Arguments;
-use crate::build::{Build, OPERATOR, RELAY};
+use crate::build::{Build, OPERATOR, RELAY, TESTWORLD};
 use crate::cache::{Cache, make_directory};
 use crate::cluster::{self, Cluster};
 use crate::failure::{Doing, Failure, Result, fail};
@@ -150,6 +150,7 @@ impl Images<'_> {
         };
         self.push("crash", "crash", crash, Some(Form::Classic))?;
         self.unsigned(current, build)?;
+        self.testworld(build)?;
         // Really built as another version: what an operator compiles in must not reach a relay's template.
         let mut key = format!("{} {}", self.content(&current.operator)?, self.content(&current.relay)?);
         for source in REHEARSAL {
@@ -169,6 +170,17 @@ impl Images<'_> {
             self.push(listed, "paramant-relay", image, Some(Form::Classic))?;
         }
         self.program_as("paramant-operator-next", "paramant-operator", &next.operator, NEXT, Form::Bundle)
+    }
+
+    /// The relay that believes test keys, under the name that a pod starts.
+    fn testworld(&mut self, build: &Build) -> Result<()> {
+        let to = self.cache.root().join("stripped").join(TESTWORLD.binary);
+        let log = self.cache.log("compile-images");
+        let folder = build.programs(self.cache.checkout(), &self.cache.target(), &log, &[TESTWORLD])?;
+        strip(&TESTWORLD.path(&folder), &to)?;
+        let version = build.version.as_deref().unwrap_or(env!("CARGO_PKG_VERSION"));
+        let image = program_image("paramant-relay", &to, version);
+        self.push("paramant-relay-testworld", "paramant-relay", image, Some(Form::Classic))
     }
 
     /// The relay once more, with another digest and nobody's signature.

@@ -5,18 +5,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clause,
-    network::{Egress, HostName, HttpsUrl},
+    network::{CaBundle, Egress, HostName, HttpsUrl},
     text::{Label, LogOrigin, shaped_text},
 };
 
 shaped_text! {
     /// A witness's verifier key in the note format: `name+hash+base64`.
     VerifierKey, length 1..=4096, pattern "^[^\\s+]+\\+[0-9a-f]{8}\\+[A-Za-z0-9+/=]+$"
-}
-
-shaped_text! {
-    /// Certificates in PEM, one after the other.
-    CaBundle, length 1..=65536, pattern "^[\\x20-\\x7e\\r\\n\\t]+$"
 }
 
 /// The transparency log.

@@ -168,6 +168,35 @@ pub struct LicenseStatus {
     /// Until when grace runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grace_until: Option<Time>,
+    /// The name in the licence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub issued_to: Option<String>,
+    /// How the online check stands, where it is switched on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub check_in: Option<CheckInStatus>,
+}
+
+/// How the online check stands. No key and no value of what is sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckInStatus {
+    /// When the last verified reply came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<Time>,
+    /// Whether the last attempt brought one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reachable: Option<bool>,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub problem: Option<String>,
+    /// SHA-256 (hex) of the bytes that the next check-in sends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_request_sha256: Option<HexHash>,
+    /// Whether telemetry travels with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub telemetry: Option<bool>,
 }
 
 /// Where an entitlement comes from.

@@ -3,7 +3,7 @@
 use super::{Findings, Violation, hours, minutes, seconds};
 use crate::{
     clause,
-    relay::{CaBundle, Limits, ParamantRelay, Pod},
+    relay::{Limits, ParamantRelay, Pod},
     size::ByteSize,
 };
 
@@ -33,11 +33,11 @@ pub fn relay(relay: &ParamantRelay) -> Vec<Violation> {
             clause::QUORUM_REACHABLE,
             usize::try_from(witnesses.quorum).is_ok_and(|quorum| quorum <= witnesses.members.len()),
         );
-        check_ca_bundle(&mut findings, "spec.log.witnesses.caBundle", witnesses.ca_bundle.as_ref());
+        findings.ca_bundle("spec.log.witnesses.caBundle", witnesses.ca_bundle.as_ref());
         findings.egress("spec.log.witnesses.egress", &witnesses.egress);
     }
     if let Some(webhooks) = &spec.webhooks {
-        check_ca_bundle(&mut findings, "spec.webhooks.caBundle", webhooks.ca_bundle.as_ref());
+        findings.ca_bundle("spec.webhooks.caBundle", webhooks.ca_bundle.as_ref());
         findings.egress("spec.webhooks.egress", &webhooks.egress);
     }
     if let Some(expose) = &spec.expose {
@@ -48,14 +48,6 @@ pub fn relay(relay: &ParamantRelay) -> Vec<Violation> {
         check_pod(&mut findings, pod);
     }
     findings.0
-}
-
-fn check_ca_bundle(findings: &mut Findings, path: &'static str, bundle: Option<&CaBundle>) {
-    if let Some(bundle) = bundle {
-        let pem = bundle.as_str().contains("-----BEGIN CERTIFICATE-----");
-        let public = !bundle.as_str().contains("PRIVATE KEY");
-        findings.require(path, clause::CA_BUNDLE_IS_PEM, pem && public);
-    }
 }
 
 fn check_limits(findings: &mut Findings, limits: &Limits) {

@@ -48,7 +48,7 @@ var kinds = []kind{
 // words are the closed lists of section 3.3.
 var words = map[string][]string{
 	"burn":            {"read", "expired", "cancelled", "lost"},
-	"check-in":        {"accepted", "refused", "rejected", "unreachable"},
+	"check-in":        {"sent", "accepted", "refused", "rejected", "unreachable"},
 	"licence origin":  {"community", "offline", "online", "grace"},
 	"purpose":         {"license", "witness", "webhook"},
 	"role":            {"owner", "support"},

@@ -231,6 +231,7 @@ impl Work {
             token_keys: None,
             release_keys: self.release_keys.clone(),
             allow_unsigned_default: self.settings.allow_unsigned,
+            license_endpoints: self.settings.license_endpoints.clone(),
         };
         let token_keys = {
             let (world, queue) = (world.clone(), self.queue.clone());

@@ -48,6 +48,10 @@ pub struct Settings {
     #[arg(long, env = "PARAMANT_ALLOW_UNSIGNED", action = clap::ArgAction::Set, default_value_t = false)]
     pub allow_unsigned: bool,
 
+    /// Licence servers (URLs) that a ParamantLicense may name, besides the vendor's.
+    #[arg(long, env = "PARAMANT_LICENSE_ENDPOINTS", value_delimiter = ',')]
+    pub license_endpoints: Vec<String>,
+
     /// Who may read relays' metrics besides this operator: a JSON list of NetworkPolicyPeer.
     #[arg(long, env = "PARAMANT_METRICS_FROM", default_value = "", value_parser = peers)]
     pub metrics_from: Peers,
@@ -66,7 +70,7 @@ impl Settings {
     /// without a name.
     #[must_use]
     pub fn normalised(mut self) -> Self {
-        for list in [&mut self.namespaces, &mut self.plain_http_registries] {
+        for list in [&mut self.namespaces, &mut self.plain_http_registries, &mut self.license_endpoints] {
             list.iter_mut().for_each(|item| *item = item.trim().to_owned());
             list.retain(|item| !item.is_empty());
             list.sort();

@@ -166,6 +166,7 @@ impl Stores {
             pods: self.pods_of(key),
             courier: self.courier_of(key, CourierPurpose::Witness),
             webhook_courier: self.courier_of(key, CourierPurpose::Webhook),
+            license_courier: self.courier_of(key, CourierPurpose::License),
         }
     }
 

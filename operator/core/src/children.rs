@@ -19,7 +19,7 @@ mod stateful_set;
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use paramant_crds::{ParamantRelay, ParamantRelaySpec};
+use paramant_crds::{ParamantLicenseSpec, ParamantRelay, ParamantRelaySpec};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -31,12 +31,12 @@ pub use self::courier::{
 pub use self::exposure::{HTTP_ROUTE_API_VERSION, http_route, ingress};
 pub use self::network_policy::network_policy;
 pub use self::pod_template::{
-    PodWishes, admin_secret, grants, image_digest, licence_secret, pod_template, restarted_at,
+    PodWishes, admin_secret, air_gap_secret, grants, image_digest, licence_secret, pod_template, restarted_at,
     static_settings,
 };
 pub use self::service_account::service_account;
 pub use self::services::{headless, service};
-pub use self::settings::{StaticSettings, relay_yaml};
+pub use self::settings::{StaticSettings, endpoint, relay_yaml};
 pub use self::state::state;
 pub use self::stateful_set::stateful_set;
 pub(crate) use self::stateful_set::{live_template, resolved_image};
@@ -69,6 +69,8 @@ pub struct Subject<'a> {
     pub uid: &'a str,
     /// The wishes.
     pub spec: &'a ParamantRelaySpec,
+    /// What `licenseRef` names, if it is there and may be followed.
+    pub license: Option<&'a ParamantLicenseSpec>,
 }
 
 impl<'a> Subject<'a> {
@@ -79,7 +81,14 @@ impl<'a> Subject<'a> {
             namespace: relay.metadata.namespace.as_deref()?,
             uid: relay.metadata.uid.as_deref()?,
             spec: &relay.spec,
+            license: None,
         })
+    }
+
+    /// With the licence that its reference names.
+    #[must_use]
+    pub fn licensed(self, license: Option<&'a ParamantLicenseSpec>) -> Self {
+        Self { license, ..self }
     }
 
     /// `R-pods`: the headless Service.

@@ -45,6 +45,7 @@ pub fn decide(seen: &Observation, context: &Context, now: Timestamp) -> Decision
     let now = whole_seconds(now);
     let before = seen.relay.status.clone().unwrap_or_default();
     let Some(subject) = Subject::of(&seen.relay) else { return at_rest(before) };
+    let subject = subject.licensed(validation::followed(&seen.license, &context.license_endpoints));
     let stored = Durable::read(seen.children.state.as_deref());
     if seen.relay.metadata.deletion_timestamp.is_some() {
         // Children go with the owner references; the relay learns that its log ends here.

@@ -68,6 +68,7 @@ pub fn license_events(before: &[Condition], next: &[Condition]) -> Vec<Event> {
     let mut events = Vec::new();
     turned(&mut events, before, next, VALID, true, EventType::Normal);
     turned(&mut events, before, next, VALID, false, EventType::Warning);
+    turned(&mut events, before, next, REACHABLE, false, EventType::Warning);
     turned(&mut events, before, next, EXPIRING_SOON, true, EventType::Warning);
     events
 }

@@ -95,6 +95,8 @@ pub struct Children {
     pub courier: CourierChildren,
     /// Of the courier that calls webhooks.
     pub webhook_courier: CourierChildren,
+    /// Of the courier that checks in about the licence.
+    pub license_courier: CourierChildren,
 }
 
 impl Children {
@@ -102,13 +104,14 @@ impl Children {
     pub fn courier_for(&self, purpose: CourierPurpose) -> &CourierChildren {
         match purpose {
             CourierPurpose::Webhook => &self.webhook_courier,
+            CourierPurpose::License => &self.license_courier,
             CourierPurpose::Witness | CourierPurpose::Unknown => &self.courier,
         }
     }
 
     /// What lives of any courier.
-    pub fn couriers(&self) -> [&CourierChildren; 2] {
-        [&self.courier, &self.webhook_courier]
+    pub fn couriers(&self) -> [&CourierChildren; 3] {
+        [&self.courier, &self.webhook_courier, &self.license_courier]
     }
 }
 
@@ -243,4 +246,7 @@ pub struct Context {
     pub release_keys: Vec<TrustedKey>,
     /// Whether an unsigned image may run where no policy says so: for clusters that only try things out.
     pub allow_unsigned_default: bool,
+    /// Licence servers that a ParamantLicense may name, besides the vendor's: whoever edits one must not be able to send a licence
+    /// key to a host of their own.
+    pub license_endpoints: Vec<String>,
 }

@@ -6,11 +6,12 @@
 
 mod policy;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use paramant_crds::condition::{STALLED, VALID};
+use paramant_crds::condition::{EXPIRING_SOON, REACHABLE, STALLED, TELEMETRY_CONSENTED, VALID};
 use paramant_crds::license::{LicensedRelay, LicensedState};
-use paramant_crds::relay::LicenseSource;
+use paramant_crds::relay::{LicenseSource, LicenseStatus};
+use paramant_licensing::state::WARNING_DAYS;
 use paramant_crds::{ParamantLicense, ParamantLicenseStatus, ParamantRelay};
 
 pub use self::policy::policy_status;
@@ -31,6 +32,7 @@ fn say_stalled(conditions: &mut Conditions<'_>, said: Option<Said>) {
 pub fn license_status(
     license: &ParamantLicense,
     relays: &[&ParamantRelay],
+    endpoints: &[String],
     now: Timestamp,
 ) -> ParamantLicenseStatus {
     let before = license.status.clone().unwrap_or_default();
@@ -57,9 +59,12 @@ pub fn license_status(
             ),
         ),
     }
-    let problem = validation::license_problem(license);
+    let problem = validation::license_problem(license, endpoints);
     let problem = problem.map(|problem| ("InvalidSpec", format!("the spec breaks a rule: {problem}")));
     say_stalled(&mut conditions, problem);
+    say_reachable(&mut conditions, license, relays);
+    say_expiring(&mut conditions, &reports, now);
+    say_telemetry(&mut conditions, license, &reports);
     let mut named: Vec<LicensedRelay> = relays
         .iter()
         .filter_map(|relay| {
@@ -70,10 +75,13 @@ pub fn license_status(
                 Some(LicenseSource::Cache) => LicensedState::Grace,
                 Some(_) => LicensedState::Active,
             };
+            let check_in = report.and_then(|report| report.check_in.as_ref());
             Some(LicensedRelay {
                 name: relay.metadata.name.clone()?,
                 state: Some(state),
-                ..LicensedRelay::default()
+                last_check_in: check_in.and_then(|it| it.at.clone()),
+                reachable: check_in.and_then(|it| it.reachable),
+                next_request_sha256: check_in.and_then(|it| it.next_request_sha256.clone()),
             })
         })
         .collect();
@@ -85,9 +93,79 @@ pub fn license_status(
         max_users: best.and_then(|report| report.max_users),
         expires_at: best.and_then(|report| report.valid_until.clone()).map(|at| Time(whole_seconds(at.0))),
         source: best.and_then(|report| report.source),
-        issued_to: before.issued_to,
+        issued_to: best.map_or(before.issued_to, |report| report.issued_to.clone()),
         relays: named,
         conditions: conditions.finish(),
+    }
+}
+
+/// Whether the relays' check-ins are answered. An outage changes nothing for a week, so it is no reason to be invalid.
+fn say_reachable(conditions: &mut Conditions<'_>, license: &ParamantLicense, relays: &[&ParamantRelay]) {
+    if license.spec.online.is_none() {
+        return conditions.say(REACHABLE, true, "Offline", "the online check is not switched on, so nobody is asked");
+    }
+    let reports = relays.iter().filter_map(|relay| {
+        let check_in = relay.status.as_ref()?.license.as_ref()?.check_in.as_ref()?;
+        Some((relay.metadata.name.as_deref()?, check_in.reachable?, check_in.problem.as_deref()))
+    });
+    let reports: Vec<_> = reports.collect();
+    match reports.iter().find(|(_, reachable, _)| !reachable) {
+        Some((name, _, problem)) => {
+            let problem = problem.unwrap_or("it does not say why");
+            conditions.say(REACHABLE, false, "CheckInFailed", format!("the last check-in of {name} brought no reply: {problem}"));
+        }
+        None if reports.is_empty() => {
+            conditions.keep(REACHABLE, "NotReported", "no relay under this licence has checked in yet");
+        }
+        None => conditions.say(REACHABLE, true, "CheckedIn", "every relay that has checked in was answered"),
+    }
+}
+
+/// Whether what relays send is what was agreed to. A relay sends nothing extra for a consent to another schema, or to bytes that it
+/// never showed.
+fn say_telemetry(conditions: &mut Conditions<'_>, license: &ParamantLicense, reports: &[&LicenseStatus]) {
+    let wanted = license.spec.telemetry.as_ref().is_some_and(|telemetry| telemetry.enabled);
+    let sends = |report: &&&LicenseStatus| report.check_in.as_ref().and_then(|it| it.telemetry) == Some(true);
+    let (sending, silent) = (reports.iter().filter(sends).count(), reports.iter().filter(|it| !sends(it)).count());
+    match (wanted, silent) {
+        (false, _) => conditions.say(TELEMETRY_CONSENTED, false, "Off", "telemetry is not switched on here"),
+        (true, 0) if sending > 0 => {
+            conditions.say(TELEMETRY_CONSENTED, true, "Consented", "every relay that reports sends what was agreed to");
+        }
+        (true, _) => conditions.say(
+            TELEMETRY_CONSENTED,
+            false,
+            "NotConsented",
+            "not every relay sends telemetry: a consent counts only on the relay that showed its preview, for the schema it has; the \
+             condition LicenseValid and 'paramant license status' of the relay say more",
+        ),
+    }
+}
+
+/// The nearest end, told at 30, 14, 7 and 1 days: each a reason of its own, so each an Event. A set that check-ins renew is not
+/// told of before its last days of grace.
+fn say_expiring(conditions: &mut Conditions<'_>, reports: &[&LicenseStatus], now: Timestamp) {
+    let end = |report: &&LicenseStatus| match report.source? {
+        LicenseSource::Offline => report.valid_until.clone(),
+        LicenseSource::AirGap | LicenseSource::Cache => report.grace_until.clone(),
+        LicenseSource::Online | LicenseSource::None => None,
+    };
+    let Some(end) = reports.iter().filter_map(end).map(|end| end.0).min() else {
+        return conditions.say(EXPIRING_SOON, false, "NothingEnds", "nothing is in force that ends by itself");
+    };
+    let left = end.duration_since(now);
+    let within = |days: &i64| left <= SignedDuration::from_hours(24 * days);
+    match WARNING_DAYS.into_iter().rev().find(within) {
+        Some(days) => {
+            let reason = match days {
+                1 => "WithinOneDay",
+                7 => "WithinSevenDays",
+                14 => "WithinFourteenDays",
+                _ => "WithinThirtyDays",
+            };
+            conditions.say(EXPIRING_SOON, true, reason, format!("what is in force ends at {end}; nobody is cut off then"));
+        }
+        None => conditions.say(EXPIRING_SOON, false, "NotSoon", format!("what is in force ends at {end}")),
     }
 }
 
@@ -116,12 +194,12 @@ mod tests {
             .unwrap()
         };
         let bad = license(json!({"secretRef": {"name": "s"}, "telemetry": {"enabled": true}}));
-        let status = license_status(&bad, &[], NOW);
+        let status = license_status(&bad, &[], &[], NOW);
         assert_eq!(said(&status.conditions, "Stalled"), ("True", "InvalidSpec"));
         let stalled = crate::conditions::find(&status.conditions, "Stalled").unwrap();
         assert!(stalled.message.contains("spec.telemetry"), "{}", stalled.message);
         let good = license(json!({"secretRef": {"name": "s"}}));
-        assert_eq!(said(&license_status(&good, &[], NOW).conditions, "Stalled"), ("False", "NotStalled"));
+        assert_eq!(said(&license_status(&good, &[], &[], NOW).conditions, "Stalled"), ("False", "NotStalled"));
     }
 
     #[test]
@@ -140,15 +218,92 @@ mod tests {
             .unwrap()
         };
         let silent = relay("b", json!({}));
-        let status = license_status(&license, &[&silent], NOW);
+        let status = license_status(&license, &[&silent], &[], NOW);
         assert_eq!((status.conditions[0].status.as_str(), status.tier), ("Unknown", None));
         let pro = relay("a", json!({"license": {"tier": "Pro", "source": "Offline", "maxUsers": 50}}));
-        let status = license_status(&license, &[&silent, &pro], NOW);
+        let status = license_status(&license, &[&silent, &pro], &[], NOW);
         assert_eq!((status.tier.as_deref(), status.max_users), (Some("Pro"), Some(50)));
         assert_eq!(status.conditions[0].status, "True");
         let names: Vec<&str> = status.relays.iter().map(|relay| relay.name.as_str()).collect();
         assert_eq!(names, ["a", "b"]);
         let community = relay("c", json!({"license": {"tier": "Community", "source": "None"}}));
-        assert_eq!(license_status(&license, &[&community], NOW).conditions[0].reason, "NoValidLicense");
+        assert_eq!(license_status(&license, &[&community], &[], NOW).conditions[0].reason, "NoValidLicense");
+    }
+
+    fn online() -> ParamantLicense {
+        serde_json::from_value(json!({
+            "apiVersion": "paramant.app/v1alpha1", "kind": "ParamantLicense",
+            "metadata": {"name": "acme", "namespace": "n", "generation": 1},
+            "spec": {
+                "secretRef": {"name": "acme-license"},
+                "online": {"endpoint": "https://ours.example/check", "egress": {"cidrs": ["192.0.2.0/24"]}},
+            },
+        }))
+        .unwrap()
+    }
+
+    fn reporting(license: Value) -> ParamantRelay {
+        serde_json::from_value(json!({
+            "apiVersion": "paramant.app/v1alpha1", "kind": "ParamantRelay",
+            "metadata": {"name": "a", "namespace": "n"}, "spec": {"image": "r.example/a/b:1"}, "status": {"license": license},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_licence_server_that_nobody_allowed_is_not_followed() {
+        let license = online();
+        let status = license_status(&license, &[], &[], NOW);
+        assert_eq!(said(&status.conditions, "Stalled"), ("True", "InvalidSpec"));
+        let stalled = crate::conditions::find(&status.conditions, "Stalled").unwrap();
+        assert!(stalled.message.contains("license.endpoints"), "{}", stalled.message);
+        let allowed = ["https://ours.example/check".to_owned()];
+        assert_eq!(said(&license_status(&license, &[], &allowed, NOW).conditions, "Stalled").0, "False");
+    }
+
+    #[test]
+    fn check_ins_are_shown_by_relay_and_an_outage_is_no_end() {
+        let license = online();
+        let status = license_status(&license, &[], &[], NOW);
+        assert_eq!(said(&status.conditions, "Reachable"), ("Unknown", "NotReported"));
+        let digest = "a".repeat(64);
+        let well = reporting(json!({
+            "tier": "Pro", "source": "Online", "checkIn": {"at": "2026-01-01T00:00:00Z", "reachable": true, "nextRequestSha256": digest},
+        }));
+        let status = license_status(&license, &[&well], &[], NOW);
+        assert_eq!(said(&status.conditions, "Reachable"), ("True", "CheckedIn"));
+        assert_eq!(status.relays[0].reachable, Some(true));
+        assert_eq!(status.relays[0].next_request_sha256.as_ref().map(|it| it.as_str().len()), Some(64));
+        let away = reporting(json!({
+            "tier": "Pro", "source": "Cache", "graceUntil": "1970-01-06T00:00:00Z",
+            "checkIn": {"reachable": false, "problem": "it is away"},
+        }));
+        let status = license_status(&license, &[&away], &[], NOW);
+        assert_eq!(said(&status.conditions, "Reachable"), ("False", "CheckInFailed"));
+        assert_eq!(said(&status.conditions, "Valid").0, "True", "an outage ends nothing");
+        assert_eq!(said(&status.conditions, "ExpiringSoon"), ("True", "WithinSevenDays"));
+        assert_eq!(status.relays[0].state, Some(LicensedState::Grace));
+    }
+
+    #[test]
+    fn each_warning_has_a_reason_of_its_own_so_that_each_is_an_event() {
+        let mut license = online();
+        license.spec.online = None;
+        let ends = reporting(json!({"tier": "Licensed", "source": "Offline", "validUntil": "1970-03-01T00:00:00Z"}));
+        let end: Timestamp = "1970-03-01T00:00:00Z".parse().unwrap();
+        for (days, expected) in [
+            (31, ("False", "NotSoon")),
+            (30, ("True", "WithinThirtyDays")),
+            (14, ("True", "WithinFourteenDays")),
+            (7, ("True", "WithinSevenDays")),
+            (1, ("True", "WithinOneDay")),
+        ] {
+            let now = end - SignedDuration::from_hours(24 * days);
+            let status = license_status(&license, &[&ends], &[], now);
+            assert_eq!(said(&status.conditions, "ExpiringSoon"), expected, "{days} days before");
+        }
+        let status = license_status(&license, &[], &[], NOW);
+        assert_eq!(said(&status.conditions, "ExpiringSoon"), ("False", "NothingEnds"));
+        assert_eq!(said(&status.conditions, "Reachable"), ("True", "Offline"));
     }
 }

@@ -14,7 +14,7 @@ use paramant_crds::condition::{
     STALLED, UPDATE_BLOCKED,
 };
 use paramant_crds::relay::{
-    self, DrainStatus, Endpoints, IdentityStatus, ImageStatus, LicenseStatus, LogStatus, Step, StorageStatus,
+    self, CheckInStatus, DrainStatus, Endpoints, IdentityStatus, ImageStatus, LicenseStatus, LogStatus, Step, StorageStatus,
     Verified,
 };
 use paramant_crds::text::{Digest as DigestText, HexHash};
@@ -250,6 +250,14 @@ fn license(report: &control::LicenseReport) -> LicenseStatus {
         capabilities,
         valid_until: report.valid_until.map(time),
         grace_until: report.grace_until.map(time),
+        issued_to: report.issued_to.as_deref().map(|name| cut(name, 512)),
+        check_in: report.check_in.as_ref().map(|check_in| CheckInStatus {
+            at: check_in.at.map(time),
+            reachable: check_in.reachable,
+            problem: check_in.problem.as_deref().map(|problem| cut(problem, 512)),
+            next_request_sha256: check_in.next_request_sha256.as_ref().map(|hash| HexHash(hash.clone())),
+            telemetry: Some(check_in.telemetry),
+        }),
     }
 }
 

@@ -104,6 +104,13 @@ fn wishes<'w>(seen: &'w Observation, rolled: Option<&'w Value>, image: &'w Diges
             // An object deleted by mistake shall not restart relays.
             Referenced::Missing { .. } => rolled.and_then(children::licence_secret),
         },
+        air_gap: match &seen.license {
+            Referenced::Unreferenced => None,
+            Referenced::Found(license) => {
+                license.spec.air_gap.as_ref().map(|air_gap| air_gap.capability_set_ref.name.as_str())
+            }
+            Referenced::Missing { .. } => rolled.and_then(children::air_gap_secret),
+        },
         restarted_at: asked.or_else(|| rolled.and_then(children::restarted_at)),
     }
 }
@@ -114,9 +121,13 @@ fn change(subject: &Subject<'_>, rolled: Option<&Value>, wishes: PodWishes<'_>) 
     if children::image_digest(rolled).as_ref() != Some(wishes.image) {
         return Change::Image;
     }
-    let same_licence = PodWishes { licence_secret: children::licence_secret(rolled), ..wishes };
-    let only_licence = same_licence.licence_secret != wishes.licence_secret
-        && children::grants(rolled, subject, same_licence);
+    let same_licence = PodWishes {
+        licence_secret: children::licence_secret(rolled),
+        air_gap: children::air_gap_secret(rolled),
+        ..wishes
+    };
+    let another = (same_licence.licence_secret, same_licence.air_gap) != (wishes.licence_secret, wishes.air_gap);
+    let only_licence = another && children::grants(rolled, subject, same_licence);
     if only_licence { Change::Licence } else { Change::Pod }
 }
 

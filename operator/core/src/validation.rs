@@ -10,7 +10,11 @@ mod webhooks;
 mod witnesses;
 
 use paramant_crds::validation::{self, Violation};
-use paramant_crds::{ParamantLicense, ParamantPolicy, ParamantRelay};
+use paramant_crds::{ParamantLicense, ParamantLicenseSpec, ParamantPolicy, ParamantRelay};
+use paramant_licensing::online::ENDPOINT;
+
+use crate::children;
+use crate::observation::Referenced;
 
 /// What a person must change in a relay before anything is done about it, in one sentence.
 pub fn relay_problem(relay: &ParamantRelay) -> Option<String> {
@@ -28,8 +32,32 @@ pub fn policy_problem(policy: &ParamantPolicy) -> Option<String> {
 }
 
 /// What a person must change in a licence, in one sentence. What runs keeps what its Secret grants.
-pub fn license_problem(license: &ParamantLicense) -> Option<String> {
-    sentence(&validation::license(license))
+pub fn license_problem(license: &ParamantLicense, endpoints: &[String]) -> Option<String> {
+    sentence(&validation::license(license)).or_else(|| {
+        let online = license.spec.online.as_ref()?;
+        if let Some(problem) = ca_bundle::problem("spec.online.caBundle", online.ca_bundle.as_ref()) {
+            return Some(problem);
+        }
+        let endpoint = children::endpoint(online);
+        let known = endpoint == ENDPOINT || endpoints.iter().any(|it| it == endpoint);
+        (!known).then(|| {
+            format!(
+                "spec.online.endpoint {endpoint} is not a licence server that this operator may name to relays: add it to the \
+                 chart's license.endpoints, or leave the field out for the vendor's"
+            )
+        })
+    })
+}
+
+/// The licence that a relay's reference names, if it breaks no rule.
+pub fn followed<'a>(
+    license: &'a Referenced<ParamantLicense>,
+    endpoints: &[String],
+) -> Option<&'a ParamantLicenseSpec> {
+    match license {
+        Referenced::Found(license) if license_problem(license, endpoints).is_none() => Some(&license.spec),
+        _ => None,
+    }
 }
 
 fn sentence(violations: &[Violation]) -> Option<String> {

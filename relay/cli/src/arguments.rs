@@ -42,11 +42,83 @@ pub(crate) enum Command {
     Audit(Audit),
     /// Read entries of a log, prove them, or copy the log.
     Log(Log),
+    /// Read licences, and see what a relay makes of its own and sends for it.
+    #[command(subcommand)]
+    License(License),
     /// Print a completion script.
     Completions {
         /// For which shell.
         shell: clap_complete::Shell,
     },
+}
+
+/// `paramant license …`
+#[derive(Subcommand)]
+pub(crate) enum License {
+    /// Show what a licence says, whoever signed it.
+    Inspect(LicenseFile),
+    /// Check an offline licence: signature, form, expiry. Needs no network.
+    Verify(LicenseFile),
+    /// Check that a reply of an authority answers a request and is signed by a key. Needs no network.
+    VerifyReply(LicenseReply),
+    /// What counts on a relay now, and how its online check stands.
+    Status(Administrator),
+    /// Write the exact bytes that the next check-in sends, to be read, or carried to the authority.
+    Request {
+        #[command(flatten)]
+        admin: Administrator,
+        /// Where to write them. Must not exist yet.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Check in now.
+    CheckIn(Administrator),
+    /// Check-ins that are over, with their digests and their places in the log.
+    History(Administrator),
+    /// Show the exact bytes that the next check-in would send with telemetry on, and what names a consent to them.
+    Preview {
+        #[command(flatten)]
+        admin: Administrator,
+        /// Where to write them, instead of standard output.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Put the licence clock's floor back to what signed documents say, after this relay's clock was wrong.
+    ResetClock(Administrator),
+}
+
+/// A licence in a file.
+#[derive(Args)]
+pub(crate) struct LicenseFile {
+    /// The file.
+    pub(crate) file: PathBuf,
+    /// The Ed25519 key that must have signed it (64 hex digits), instead of the published one.
+    #[arg(long, value_name = "HEX")]
+    pub(crate) public_key: Option<String>,
+}
+
+/// A reply, and the request it is to answer.
+#[derive(Args)]
+pub(crate) struct LicenseReply {
+    /// The reply.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) reply: PathBuf,
+    /// The request.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) request: PathBuf,
+    /// The ML-DSA-65 key that must have signed it, in hex, as `paramant-authority key list` prints it.
+    #[arg(long, value_name = "HEX")]
+    pub(crate) public_key: String,
+}
+
+/// A relay, as its admin.
+#[derive(Args)]
+pub(crate) struct Administrator {
+    #[command(flatten)]
+    pub(crate) relay: Relay,
+    /// File that holds the admin token; otherwise it is taken from PARAMANT_ADMIN_TOKEN.
+    #[arg(long, env = "PARAMANT_ADMIN_TOKEN_FILE", value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
 }
 
 /// Which relay, and how to reach it.

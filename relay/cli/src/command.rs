@@ -2,6 +2,7 @@
 
 mod audit;
 mod decrypt;
+mod license;
 mod log;
 mod place;
 mod receive;
@@ -42,6 +43,7 @@ pub(crate) async fn run(command: Command, output: &Output) -> Result<()> {
         Command::Verify(arguments) => verify::run(arguments, output).await,
         Command::Audit(arguments) => audit::run(arguments, output).await,
         Command::Log(arguments) => log::run(arguments.command, output).await,
+        Command::License(command) => license::run(command, output).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "paramant", &mut script);

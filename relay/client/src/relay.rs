@@ -14,7 +14,7 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use paramant_protocol::device::{DeviceKeys, KeysAnswer, RegisterAnswer, RegisterKeys};
 use paramant_protocol::discovery::{Capabilities, Health, Identity};
-use paramant_protocol::download::{API_KEY_HEADER, BURNED_HEADER, PASSWORD_HEADER, StatusAnswer};
+use paramant_protocol::download::{ADMIN_TOKEN_HEADER, API_KEY_HEADER, BURNED_HEADER, PASSWORD_HEADER, StatusAnswer};
 use paramant_protocol::id::{ApiKey, BlobHash, DeviceId};
 use paramant_protocol::receipt;
 use paramant_protocol::refusal::Refusal;
@@ -62,6 +62,17 @@ pub struct Download {
     /// The receipt header, verbatim.
     pub receipt: Option<String>,
 }
+
+/// What an admin is answered.
+pub struct AdminAnswer {
+    /// The body, exactly.
+    pub bytes: Vec<u8>,
+    /// The schema of telemetry, where the body is a preview of it.
+    pub schema: Option<String>,
+}
+
+/// The schema of a preview.
+const SCHEMA_HEADER: &str = "x-paramant-telemetry-schema";
 
 impl Relay {
     /// A relay at an address. `extra_roots` are PEM certificates to trust besides the system's.
@@ -202,6 +213,24 @@ impl Relay {
         let response = accepted(action, response).await?;
         // A full bundle of the largest entries has 4 MiB and 512 bytes.
         bounded(action, response, MAX_JSON + 4096, &Progress::silent()).await.map(Some)
+    }
+
+    /// A resource of the admin: read, or posted to with a body.
+    pub async fn admin(
+        &self,
+        token: &str,
+        path: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<AdminAnswer, ClientError> {
+        let action = "ask as the admin";
+        let mut value = reqwest::header::HeaderValue::from_str(token)
+            .map_err(|_| ClientError::Address("the admin token cannot be sent in a header".into()))?;
+        value.set_sensitive(true);
+        let method = if body.is_some() { Method::POST } else { Method::GET };
+        let request = self.request(method, path).header(ADMIN_TOKEN_HEADER, value).body(body.unwrap_or_default());
+        let response = accepted(action, self.send(action, request).await?).await?;
+        let schema = response.headers().get(SCHEMA_HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        Ok(AdminAnswer { bytes: bounded(action, response, MAX_JSON, &Progress::silent()).await?, schema })
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {

@@ -4,12 +4,18 @@
 //! a relay from starting, serving downloads, burning, logging or draining. [`offline::OfflineLicense`] can only come from a
 //! verifier. Called by the relay (state), the authority (issuing) and the CLI (showing).
 //!
-//! Today's states are Community and Offline; the online check joins as further fields of [`state::Evidence`] and further
-//! variants of [`state::State`], which is why both are `#[non_exhaustive]`.
+//! Nothing of the online check counts before the relay's own log holds it: [`state::Evidence`] takes [`logged::Logged`] only.
 
 pub mod clock;
+pub mod logged;
 pub mod offline;
+pub mod online;
+pub mod schedule;
 pub mod state;
+pub mod verified;
 
+pub use logged::Logged;
 pub use offline::{AcceptedKeys, OfflineError, OfflineLicense, UserCap};
+pub use online::OnlineKey;
 pub use state::{Evidence, State, state};
+pub use verified::Verified;

@@ -151,7 +151,7 @@ pub fn issue(terms: &Terms, key: &SigningKey) -> Result<String, OfflineError> {
 }
 
 /// `^plk_[0-9a-f]{64}$`: 48 bytes when decoded, so never an offline licence (protocol §3.1).
-fn is_online_key(encoded: &str) -> bool {
+pub(crate) fn is_online_key(encoded: &str) -> bool {
     encoded.len() == 64 && encoded.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 

@@ -172,6 +172,36 @@ pub struct LicenseReport {
     /// Why a licence that was found does not count, one sentence each.
     #[serde(default)]
     pub problems: Vec<String>,
+    /// Who it was issued to, if the licence says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issued_to: Option<String>,
+    /// How the online check stands, where it is switched on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check_in: Option<CheckInReport>,
+}
+
+/// How the online check stands. Holds no key and no value of what is sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckInReport {
+    /// When the last verified reply came.
+    #[serde(default)]
+    pub at: Option<Timestamp>,
+    /// Whether the last attempt brought one; absent before the first of this process.
+    #[serde(default)]
+    pub reachable: Option<bool>,
+    /// Why not: one sentence that does not change from attempt to attempt.
+    #[serde(default)]
+    pub problem: Option<String>,
+    /// Lower-case hex SHA-256 of the bytes that the next check-in sends.
+    #[serde(default)]
+    pub next_request_sha256: Option<String>,
+    /// The vendor has revoked the key, and nobody is asked about it.
+    #[serde(default)]
+    pub revoked: bool,
+    /// Telemetry is switched on.
+    #[serde(default)]
+    pub telemetry: bool,
 }
 
 /// Where an entitlement comes from.
@@ -378,6 +408,8 @@ pub enum CourierPurpose {
     Witness,
     /// Calls of users' webhooks.
     Webhook,
+    /// The licence check.
+    License,
     /// A newer operator's word: never admitted.
     #[serde(other)]
     Unknown,
@@ -389,6 +421,7 @@ impl CourierPurpose {
         match self {
             Self::Witness => "witness",
             Self::Webhook => "webhook",
+            Self::License => "license",
             Self::Unknown => "unknown",
         }
     }

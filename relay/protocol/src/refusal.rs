@@ -28,6 +28,8 @@ pub const UNSUPPORTED_ALGORITHM: &str = "unsupported_algorithm";
 pub const DRAINING: &str = "draining";
 /// The account cap (402).
 pub const TIER_LIMIT_USERS: &str = "tier_limit_users";
+/// 400: the licence asks for blobs that their senders signed.
+pub const SIGNATURE_REQUIRED: &str = "signature_required";
 /// A plan's upload quota (402).
 pub const MONTHLY_QUOTA: &str = "monthly_transfer_quota_reached";
 /// A feature of another plan (403).

@@ -4,6 +4,7 @@
 //! directory → keys → log → drain and directives → store, and torn down in the reverse order.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
@@ -15,6 +16,7 @@ use crate::data_dir::DataDir;
 use crate::directives::DirectiveBook;
 use crate::drain::Drain;
 use crate::identity::{ControlKey, Identity};
+use crate::license::counts::Counts;
 use crate::log_service::key_book::KeyBook;
 use crate::log_service::{LogService, ReadError};
 use crate::metrics::Metrics;
@@ -25,6 +27,7 @@ use crate::settings::{Payload, Settings, SettingsHandle};
 use crate::store::{self, Release, Store};
 use crate::streams::Streams;
 use crate::witnesses::Witnesses;
+use crate::world::World;
 
 /// The state handed to every handler.
 pub type Shared = Arc<App>;
@@ -34,6 +37,8 @@ pub type Shared = Arc<App>;
 pub struct Core {
     /// The settings in force.
     pub settings: SettingsHandle,
+    /// Pinned keys, and the clock on the wall.
+    pub world: World,
     /// The locked data directory.
     pub data: DataDir,
     /// The ML-DSA-65 identity.
@@ -58,6 +63,8 @@ pub struct Core {
     pub readiness: Readiness,
     /// Counters.
     pub metrics: Metrics,
+    /// What telemetry may say of the last 24 hours.
+    pub counts: Arc<Counts>,
     /// Whose schema of the database is in force: this release's, unless a test says otherwise.
     pub(crate) release: Release,
     /// What is wrong with this release, if it is rehearsed.
@@ -145,6 +152,7 @@ impl Core {
         let streams = Streams::new(closing.clone(), metrics.streams.clone());
         Ok(Self {
             settings,
+            world: World::default(),
             data,
             identity,
             control_key,
@@ -157,6 +165,7 @@ impl Core {
             outbox_news: Arc::default(),
             readiness: Readiness::default(),
             metrics,
+            counts: Arc::default(),
             release: Release::THIS,
             #[cfg(any(test, feature = "rehearsal"))]
             fault,
@@ -191,6 +200,18 @@ impl App {
     pub async fn open(core: Core) -> Result<Shared, OpenError> {
         let store = Store::open(&core).await?;
         Ok(Arc::new(Self { core, store }))
+    }
+
+    /// The largest blob that is taken, in bytes: what the settings say, or less if the licence says so.
+    pub fn max_blob(&self) -> u64 {
+        let licensed = self.store.licenses.current().state.grant().max_blob;
+        self.core.settings.current().limits.max_blob.min(licensed.unwrap_or(u64::MAX))
+    }
+
+    /// The longest time a blob may wait: likewise.
+    pub fn max_ttl(&self) -> Duration {
+        let licensed = self.store.licenses.current().state.grant().max_ttl;
+        self.core.settings.current().limits.max_ttl.min(licensed.map_or(Duration::MAX, Duration::from_secs))
     }
 
     /// What the plan of this key allows.

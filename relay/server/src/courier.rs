@@ -63,6 +63,8 @@ pub enum Purpose {
     Witness,
     /// Calls of users' webhooks, to public addresses only.
     Webhook,
+    /// The licence check.
+    License,
 }
 
 impl From<Purpose> for CourierPurpose {
@@ -70,6 +72,7 @@ impl From<Purpose> for CourierPurpose {
         match purpose {
             Purpose::Witness => Self::Witness,
             Purpose::Webhook => Self::Webhook,
+            Purpose::License => Self::License,
         }
     }
 }
@@ -119,7 +122,7 @@ pub async fn run(line: CourierLine) {
 fn way(line: &CourierLine) -> tunnel::Way {
     match (&line.proxy, line.purpose) {
         (Some(proxy), _) => tunnel::Way::Through(proxy.clone()),
-        (None, Purpose::Witness) => tunnel::Way::Direct,
+        (None, Purpose::Witness | Purpose::License) => tunnel::Way::Direct,
         (None, Purpose::Webhook) => tunnel::Way::PublicOnly(PublicOnly::and(&line.private_networks)),
     }
 }

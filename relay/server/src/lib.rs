@@ -31,10 +31,12 @@ mod log_search;
 pub mod log_service;
 pub mod metrics;
 pub mod outbound;
+pub mod panel_sessions;
 pub mod passwords;
 pub mod plans;
 pub mod probes;
 pub mod process;
+pub mod program;
 pub mod public;
 pub mod rates;
 pub mod receipts;
@@ -55,6 +57,7 @@ mod unattended;
 pub mod unrecorded;
 pub mod webhooks;
 pub mod witnesses;
+pub mod world;
 
 /// The release, as images and reports name it.
 pub const VERSION: &str = match option_env!("PARAMANT_VERSION") {

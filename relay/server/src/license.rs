@@ -1,18 +1,27 @@
-//! What the licence grants, read from the licence directory: two small files, judged by pure functions.
+//! What the licence grants: documents found and replies logged, judged by pure functions.
 //!
-//! A file that is missing, unreadable or wrong grants nothing and stops nothing; why is said in [`License::problems`]. The
-//! files are read again at most every few seconds, so that a renewed Secret works without a restart.
+//! A document that is missing, unreadable or wrong grants nothing and stops nothing; why is said in [`License::problems`]. The
+//! files are read again at most every few seconds, so that a renewed Secret works without a restart. Replies of the online check come
+//! from [`check_in`], and only as [`Logged`].
+
+pub mod check_in;
+mod clock;
+pub mod counts;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use paramant_licensing::clock::EffectiveTime;
 use paramant_licensing::offline::PREFIX;
-use paramant_licensing::{AcceptedKeys, Evidence, OfflineLicense, State, state};
+use paramant_licensing::online::keys::LicensingKeys;
+use paramant_licensing::online::reply::Reply;
+use paramant_licensing::{AcceptedKeys, Evidence, Logged, OfflineLicense, OnlineKey, State, Verified, state};
 
+use self::clock::Clock;
 use crate::settings::SettingsHandle;
+use crate::world::World;
 
 /// How old what was read may be.
 const FRESH: Duration = Duration::from_secs(5);
@@ -26,10 +35,20 @@ pub struct Licenses(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     settings: SettingsHandle,
-    keys: AcceptedKeys,
-    /// Instants that have certainly passed.
-    floors: Vec<Timestamp>,
-    read: Mutex<Option<(Instant, License)>>,
+    world: World,
+    clock: Clock,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    read: Option<Instant>,
+    evidence: Evidence,
+    found: Vec<Found>,
+    /// What the online check has to say.
+    online: Vec<String>,
+    /// Why telemetry stays off though somebody wants it.
+    telemetry: Option<String>,
 }
 
 /// What counts now.
@@ -39,67 +58,175 @@ pub struct License {
     pub state: State,
     /// Why a licence that was found does not count, one sentence each.
     pub problems: Vec<String>,
+    /// The days of a warning that has been reached.
+    pub warning: Option<i64>,
+}
+
+/// What a file held.
+#[derive(Debug)]
+enum Found {
+    Offline(&'static str, OfflineLicense),
+    OnlineKey(OnlineKey),
+    Problem(String),
 }
 
 impl Licenses {
-    /// Licences in the configured directory, judged against the published key.
+    /// Licences in the configured directory, judged in this world. `floor` is the clock's, as it was kept; `signed` the time of the
+    /// newest checkpoint.
     #[must_use]
-    pub fn new(settings: SettingsHandle, floors: Vec<Timestamp>) -> Self {
-        Self(Arc::new(Inner { settings, keys: AcceptedKeys::published(), floors, read: Mutex::default() }))
+    pub fn new(settings: SettingsHandle, world: World, floor: Option<Timestamp>, signed: Option<Timestamp>) -> Self {
+        let clock = Clock::new(world.clone(), floor, signed);
+        Self(Arc::new(Inner { settings, world, clock, held: Mutex::default() }))
     }
 
     /// What counts now.
     #[must_use]
     pub fn current(&self) -> License {
-        let mut read = self.0.read.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((at, license)) = &*read
-            && at.elapsed() < FRESH
-        {
-            return license.clone();
+        let held = self.fresh();
+        let now = self.now();
+        let mut problems = Vec::new();
+        for found in &held.found {
+            match found {
+                Found::Offline(name, license) if !license.valid_at(now.at()) => {
+                    problems.push(format!("{name} expired at {}", license.until()));
+                }
+                Found::Problem(problem) => problems.push(problem.clone()),
+                Found::Offline(..) | Found::OnlineKey(_) => {}
+            }
         }
-        let now = EffectiveTime::of(Timestamp::now(), self.0.floors.iter().copied());
-        let license = match &self.0.settings.current().license_directory {
-            Some(directory) => judge(directory, &self.0.keys, now),
-            None => License { state: State::Community, problems: Vec::new() },
-        };
-        *read = Some((Instant::now(), license.clone()));
-        license
+        if held.evidence.online_key.is_some() && self.0.settings.current().online.is_none() {
+            problems.push(
+                "a key for the online check was found, but the online check is not switched on".to_owned(),
+            );
+        }
+        problems.extend(held.online.iter().chain(&held.telemetry).cloned());
+        if now.regressed() {
+            problems.push("the clock of this machine is behind what the relay knows has passed".into());
+        }
+        let state = state(&held.evidence, now);
+        License { warning: state.warning(now), state, problems }
+    }
+
+    /// The instant that licences are judged by.
+    #[must_use]
+    pub fn now(&self) -> EffectiveTime {
+        self.0.clock.now()
+    }
+
+    /// The key for the online check, if one was found.
+    #[must_use]
+    pub fn online_key(&self) -> Option<OnlineKey> {
+        self.fresh().evidence.online_key.clone()
+    }
+
+    /// Who may sign replies.
+    pub(crate) fn keys(&self) -> &LicensingKeys {
+        &self.0.world.online
+    }
+
+    /// The highest sequence accepted for the key that was found.
+    pub(crate) fn last_sequence(&self) -> u64 {
+        self.fresh().evidence.last_sequence()
+    }
+
+    /// When the authority asked to be asked again, in seconds.
+    pub(crate) fn wished(&self) -> Option<u64> {
+        let held = self.fresh();
+        held.evidence.newest().and_then(|reply| reply.set().map(|set| set.next_check_in_seconds))
+    }
+
+    /// Lets a logged reply count.
+    pub(crate) fn hold(&self, reply: Logged<Verified<Reply>>, by_hand: bool) {
+        self.held().evidence.hold(reply, by_hand);
+    }
+
+    /// What the online check has to say, in place of what it said before.
+    pub(crate) fn say(&self, problems: Vec<String>) {
+        self.held().online = problems;
+    }
+
+    /// Why telemetry stays off though somebody wants it.
+    pub(crate) fn say_of_telemetry(&self, problem: Option<String>) {
+        self.held().telemetry = problem;
+    }
+
+    pub(crate) fn follow_time(&self, signed: Option<Timestamp>) -> Option<Timestamp> {
+        self.0.clock.follow(signed)
+    }
+
+    pub(crate) fn reset_time(&self) -> Timestamp {
+        let issued = self.fresh().evidence.newest().map(Reply::issued_at);
+        self.0.clock.reset(issued)
+    }
+
+    pub(crate) fn correct_time(&self, issued: Timestamp) -> (Timestamp, bool) {
+        self.0.clock.correct(issued)
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The files read again, if that is due.
+    fn fresh(&self) -> MutexGuard<'_, Held> {
+        let mut held = self.held();
+        if held.read.is_none_or(|at| at.elapsed() >= FRESH) {
+            let directory = self.0.settings.current().license_directory.clone();
+            held.found = directory.map(|it| read(&it, &self.0.world.offline)).unwrap_or_default();
+            let (mut offline, mut key) = (Vec::new(), None);
+            for found in &held.found {
+                match found {
+                    Found::Offline(_, license) => offline.push(license.clone()),
+                    Found::OnlineKey(found) => key = key.or_else(|| Some(found.clone())),
+                    Found::Problem(_) => {}
+                }
+            }
+            held.evidence.offline = offline;
+            held.evidence.online_key = key;
+            held.read = Some(Instant::now());
+        }
+        held
     }
 }
 
-fn judge(directory: &Path, keys: &AcceptedKeys, now: EffectiveTime) -> License {
-    let mut found = Vec::new();
-    let mut problems = Vec::new();
+fn read(directory: &Path, keys: &AcceptedKeys) -> Vec<Found> {
+    let mut all = Vec::new();
     for name in FILES {
         let Ok(text) = std::fs::read_to_string(directory.join(name)) else { continue };
-        // An online key is not a fault: the online check is a matter of its own.
         if text.trim().is_empty() || !text.trim().starts_with(PREFIX) && name != "licence" {
             continue;
         }
-        match OfflineLicense::verify(&text, keys) {
-            Ok(license) if license.valid_at(now.at()) => found.push(license),
-            Ok(license) => problems.push(format!("{name} expired at {}", license.until())),
-            Err(error) => problems.push(format!("{name}: {error}")),
-        }
+        all.push(match (OnlineKey::parse(&text), OfflineLicense::verify(&text, keys)) {
+            (Some(key), _) => Found::OnlineKey(key),
+            (None, Ok(license)) => Found::Offline(name, license),
+            (None, Err(error)) => Found::Problem(format!("{name}: {error}")),
+        });
     }
-    if now.regressed() {
-        problems.push("the clock of this machine is behind what the relay knows has passed".into());
-    }
-    License { state: state(&Evidence::offline(found), now), problems }
+    all
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::settings::Settings;
 
     #[test]
     fn a_wrong_licence_is_community_with_a_reason() {
         let dir = tempfile::tempdir().unwrap();
-        let now = EffectiveTime::of("2026-01-01T00:00:00Z".parse().unwrap(), []);
-        assert!(judge(dir.path(), &AcceptedKeys::published(), now).problems.is_empty());
+        let licenses = || {
+            let settings =
+                Settings { license_directory: Some(dir.path().to_owned()), ..Settings::default() };
+            Licenses::new(SettingsHandle::fixed(settings), World::default(), None, None).current()
+        };
+        assert!(licenses().problems.is_empty());
         std::fs::write(dir.path().join("licence"), "plk_AAAA").unwrap();
-        let license = judge(dir.path(), &AcceptedKeys::published(), now);
+        let license = licenses();
         assert_eq!((license.state, license.problems.len()), (State::Community, 1));
+        std::fs::write(dir.path().join("licence"), format!("plk_{}", "ab".repeat(32))).unwrap();
+        let license = licenses();
+        assert_eq!(license.state, State::Community);
+        assert!(license.problems[0].contains("not switched on"), "{:?}", license.problems);
+        assert!(!license.problems.concat().contains("abab"));
     }
 }

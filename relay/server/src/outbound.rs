@@ -10,6 +10,7 @@ mod destination;
 mod dial;
 mod exchange;
 mod public_only;
+pub(crate) mod sums;
 mod trust;
 
 use std::time::Duration;

@@ -25,6 +25,7 @@ use crate::control::{self, ControlTls};
 use crate::listener::{Altogether, Listener, PerAddress, TlsSource};
 use crate::log_service::LogError;
 use crate::settings::SettingsHandle;
+use crate::world::World;
 use crate::{log_copy, probes, public};
 
 /// The operator needs two; a few more for one that comes back after a cut.
@@ -54,6 +55,8 @@ pub struct Options {
     pub settings: SettingsHandle,
     /// TLS for the public listener, if it ends TLS itself.
     pub public_tls: Option<Arc<ServerConfig>>,
+    /// Pinned keys, and the clock on the wall: the release's, but in tests.
+    pub world: World,
 }
 
 /// A relay that runs.
@@ -110,9 +113,9 @@ impl Running {
     /// # Errors
     /// [`StartError`]; then nothing keeps running.
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        let Options { data, settings, public_tls } = options;
+        let Options { data, settings, public_tls, world } = options;
         let opening = tokio::task::spawn_blocking(move || Core::open(&data, settings));
-        let core = opening.await.map_err(|_| StartError::Ending)??;
+        let core = Core { world, ..opening.await.map_err(|_| StartError::Ending)?? };
         let now = core.settings.current();
         // Ports first: a taken one should not leave an entry in the log.
         let public = bind("public", now.listen.public, "--listen or listen.public")?;
@@ -149,6 +152,7 @@ impl Running {
         running.background.spawn(log_tasks::anchor_heads(running.app.core.clone()));
         running.background.spawn(running.app.core.witnesses.clone().run());
         running.background.spawn(running.app.store.webhooks.clone().run());
+        running.background.spawn(running.app.store.check_ins.clone().run());
         let accounts = running.app.store.accounts.clone();
         running.background.spawn(running.app.core.streams.clone().follow(accounts));
         Ok(running)
@@ -180,6 +184,7 @@ impl Running {
         let deleting = core.directives.heard().borrow().as_ref().is_some_and(|heard| heard.deleting);
         if deleting {
             self.app.store.webhooks.settle_calls().await;
+            self.app.store.check_ins.settle_calls().await;
         }
         self.app.store.close().await;
         // First a head over everything, then the anchor over that head: nothing signed stays outside the chain for long.

@@ -16,6 +16,7 @@ pub mod errors;
 pub mod headers;
 pub mod health;
 pub mod keys;
+pub mod license;
 pub mod links;
 pub mod log_archive;
 pub mod log_feeds;
@@ -28,6 +29,7 @@ mod log_witnessed;
 pub mod observe;
 pub mod other_relays;
 pub mod pages;
+mod panel;
 mod plain_words;
 mod representation;
 pub mod sessions;
@@ -77,6 +79,8 @@ pub fn router(app: Shared) -> Router {
         .merge(keys::routes())
         .merge(dids::routes())
         .merge(admin::routes())
+        .merge(license::routes())
+        .merge(panel::routes())
         .merge(usage::routes())
         .merge(team::routes())
         .merge(log_keys::routes())

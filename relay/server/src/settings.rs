@@ -7,6 +7,7 @@
 mod command_line;
 mod file;
 mod network;
+mod online;
 mod origins;
 mod reload;
 mod webhooks;
@@ -25,11 +26,13 @@ use tokio::sync::watch;
 pub use self::command_line::{CommandLine, LogFormat};
 pub use self::file::SettingsError;
 pub(crate) use self::file::checked_origin;
+pub use self::online::OnlineSettings;
 pub use self::network::{InvalidNetwork, Network};
 pub use self::origins::{AllowedOrigins, InvalidOrigin};
 pub use self::reload::Source;
 pub use self::webhooks::WebhookSettings;
 pub use self::witnesses::{Reach, WitnessMember, WitnessSettings};
+use crate::store::license_rows::Consent;
 
 /// The effective settings of one relay.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +55,12 @@ pub struct Settings {
     pub admin_token_file: Option<PathBuf>,
     /// A directory with the files `licence` and `licence-next`.
     pub license_directory: Option<PathBuf>,
+    /// How the licence is checked online; `None`: never.
+    pub online: Option<Arc<OnlineSettings>>,
+    /// A file with a reply that somebody carries in.
+    pub air_gap: Option<PathBuf>,
+    /// Telemetry, as agreed to in the settings.
+    pub telemetry: Option<Consent>,
     /// Caps.
     pub limits: Limits,
     /// Whether uploads without a key are taken.
@@ -156,6 +165,9 @@ impl Default for Settings {
             control: None,
             admin_token_file: None,
             license_directory: None,
+            online: None,
+            air_gap: None,
+            telemetry: None,
             limits: Limits::default(),
             anonymous_uploads: false,
             allowed_origins: AllowedOrigins::default(),

@@ -230,6 +230,14 @@ fn random() -> Result<[u8; 20], SetupError> {
     Ok(bytes)
 }
 
+/// A secret for an authenticator, base32.
+///
+/// # Errors
+/// When the system has no randomness to give.
+pub fn fresh_secret() -> Result<String, SetupError> {
+    Ok(base32(&random()?))
+}
+
 fn base32(bytes: &[u8; 20]) -> String {
     let (chunks, _) = bytes.as_chunks::<5>();
     let letter = |bits: u64, n: u32| char::from(BASE32[(bits >> (35 - 5 * n) & 31) as usize]); // total: 5 bits index 32 letters

@@ -9,11 +9,13 @@ pub mod activity_rows;
 pub mod audit_rows;
 pub mod blob_rows;
 pub mod blobs;
+pub(crate) mod call_rows;
 pub mod chunk_rows;
 pub mod claim_rows;
 pub mod evidence_rows;
 pub mod holdings;
 mod ids;
+pub mod license_rows;
 pub mod link_rows;
 pub mod memory;
 pub mod meta;
@@ -39,6 +41,7 @@ use paramant_protocol::id::ReceiptId;
 
 use self::blob_rows::BlobRow;
 use self::blobs::{BlobFiles, BlobStore};
+use self::call_rows::Caller;
 use self::evidence_rows::Evidence;
 use self::holdings::Holdings;
 pub use self::ids::{AccountId, BlobId, ClaimId, Digest, HookId, random_download_token, random_receipt_id};
@@ -57,6 +60,9 @@ use crate::devices::Devices;
 use crate::dids::Dids;
 use crate::invitations::Invitations;
 use crate::license::Licenses;
+use crate::license::check_in::{CheckInError, CheckIns};
+use crate::outbound::calls::Calls;
+use crate::panel_sessions::PanelSessions;
 use crate::passwords::Passwords;
 use crate::plans::Hourly;
 use crate::public::credentials::signed::Nonces;
@@ -104,6 +110,8 @@ pub struct Store {
     pub transfers: Transfers,
     /// What the licence grants.
     pub licenses: Licenses,
+    /// The online check.
+    pub check_ins: CheckIns,
     /// How often each caller may ask.
     pub rates: RateLimits,
     /// How often an address may try a code of the second factor.
@@ -122,6 +130,8 @@ pub struct Store {
     pub invitations: Invitations,
     /// What the last receipts said.
     pub copies: Copies,
+    /// Who is signed in to the admin's pages.
+    pub panel: PanelSessions,
 }
 
 /// Why the store could not be opened.
@@ -155,6 +165,9 @@ pub enum OpenError {
     /// The key file is not whole.
     #[error(transparent)]
     ShortSlots(#[from] ShortSlots),
+    /// What is known of the licence.
+    #[error("what is known of the licence cannot be read: {0}")]
+    License(#[from] CheckInError),
     /// What a crash left could not be put right.
     #[error("what the last run left could not be put right: {0}")]
     Recovery(#[from] RecoveryError),
@@ -220,12 +233,13 @@ impl Store {
     /// When a file cannot be opened or holds something that this release cannot read.
     pub async fn open(core: &Core) -> Result<Self, OpenError> {
         let vault = Vault::open(core).await?;
-        let floors = core.log.published().and_then(|published| Timestamp::try_from(published.at).ok());
-        let licenses = Licenses::new(core.settings.clone(), floors.into_iter().collect());
+        let licenses = open_licenses(core, &vault.meta).await?;
         let unattended = Unattended::default();
         let (meta, log) = (|| vault.meta.clone(), || core.log.clone());
         let accounts = Accounts::load(meta(), log(), licenses.clone(), unattended.clone());
         let accounts = accounts.await.map_err(RecoveryError::from)?;
+        let check_ins = CheckIns::new(core, vault.meta.clone(), licenses.clone(), accounts.clone());
+        check_ins.recall().await?;
         let devices = Devices::new(meta(), log(), unattended.clone());
         let dids = Dids::new(meta(), log(), unattended.clone());
         let admin = AdminAccess::open(meta(), log(), core.settings.clone(), unattended.clone()).await?;
@@ -247,6 +261,7 @@ impl Store {
             admin,
             transfers,
             licenses,
+            check_ins,
             rates: RateLimits::default(),
             code_rates: RateLimits::default(),
             guess_rates: RateLimits::default(),
@@ -256,6 +271,7 @@ impl Store {
             sessions: Sessions::default(),
             invitations: Invitations::default(),
             copies: Copies::default(),
+            panel: PanelSessions::default(),
         })
     }
 
@@ -376,6 +392,11 @@ impl Store {
         }
     }
 
+    /// Calls that the log has no entry of yet.
+    pub(crate) async fn calls(&self, caller: Caller) -> Result<Vec<Calls>, MetaError> {
+        self.vault.meta.read(move |c| Ok::<_, MetaError>(call_rows::sums(c, caller)?)).await
+    }
+
     /// What the licence grants now.
     #[must_use]
     pub fn license_report(&self) -> LicenseReport {
@@ -385,12 +406,22 @@ impl Store {
             source: license.state.source(),
             max_users: license.state.cap().limit(),
             active_users: self.accounts.active(),
-            capabilities: Vec::new(),
-            valid_until: license.state.until(),
-            grace_until: None,
+            capabilities: license.state.capabilities(),
+            valid_until: license.state.valid_until(),
+            grace_until: license.state.grace_until(),
             problems: license.problems,
+            issued_to: license.state.issued_to().map(str::to_owned),
+            check_in: self.check_ins.report(),
         }
     }
+}
+
+/// The licences, with the clock's floor as it was kept.
+async fn open_licenses(core: &Core, meta: &Meta) -> Result<Licenses, OpenError> {
+    let kept = meta.read(|c| Ok::<_, RecoveryError>(license_rows::floor(c)?)).await?;
+    let kept = kept.and_then(|floor| Timestamp::from_millisecond(floor).ok());
+    let signed = core.log.published().and_then(|published| Timestamp::try_from(published.at).ok());
+    Ok(Licenses::new(core.settings.clone(), core.world.clone(), kept, signed))
 }
 
 impl Vault {

@@ -12,18 +12,15 @@ mod signature;
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use paramant_protocol::control::CourierPurpose;
-use paramant_protocol::entry::Body;
-use paramant_protocol::entry::body::OutboundPurpose;
 
 pub use self::address::{HookUrl, NotCallable};
 use crate::app::Core;
 use crate::log_service::LogService;
 use crate::metrics::WebhookMetrics;
-use crate::outbound::calls::{self, Calls};
-use crate::outbound::{Couriers, Trust, Way};
+use crate::outbound::{Couriers, Trust, Way, sums};
 use crate::settings::{Reach, SettingsHandle, WebhookSettings};
+use crate::store::call_rows::Caller;
 use crate::store::meta::{Meta, MetaError};
 use crate::store::webhook_rows::{self, HookRow, Kept, NewHook, Secret};
 use crate::store::{AccountId, HookId, now_ms};
@@ -123,7 +120,7 @@ impl Webhooks {
 
     /// Writes the entries for all calls that have none yet, also of the hour that runs: before a log is closed.
     pub async fn settle_calls(&self) {
-        self.record(|_| true).await;
+        sums::record(&self.0.log, &self.0.meta, Caller::Webhooks, |_| true).await;
     }
 
     /// The settings about webhooks that are in force.
@@ -140,38 +137,7 @@ impl Webhooks {
 
     /// Hours that are over become entries.
     async fn sum_up(&self) {
-        let hour = calls::hour_of(Timestamp::now().as_second());
-        self.record(move |sum| sum.hour != hour).await;
-    }
-
-    /// Writes the entries of sums and crosses them off. One that was written and not crossed off when the process died is
-    /// written once more: the log may claim a call twice, it never hides one.
-    async fn record(&self, which: impl Fn(&Calls) -> bool) {
-        let sums = match self.0.meta.read(|c| Ok::<_, MetaError>(webhook_rows::sums(c)?)).await {
-            Ok(sums) => sums,
-            Err(error) => return tracing::error!(%error, "calls of webhooks could not be summed up"),
-        };
-        for sum in sums.into_iter().filter(which) {
-            let body = Body::OutboundCall(sum.body(OutboundPurpose::Webhook));
-            match self.0.log.record(body).await {
-                Ok(appended) => {
-                    let (destination, salt) = sum.opening();
-                    tracing::info!(
-                        destination,
-                        salt,
-                        count = sum.count,
-                        index = appended.index,
-                        "calls of webhooks are summed in the log"
-                    );
-                }
-                Err(error) => return tracing::warn!(%error, "calls of webhooks have no entry yet"),
-            }
-            let crossed =
-                self.0.meta.write(move |c| Ok::<_, MetaError>(webhook_rows::cross_off(c, &sum)?)).await;
-            if let Err(error) = crossed {
-                tracing::warn!(%error, "an entry about webhooks may be written twice");
-            }
-        }
+        sums::record(&self.0.log, &self.0.meta, Caller::Webhooks, sums::over).await;
     }
 }
 

@@ -424,6 +424,8 @@ impl Inner {
                 valid_until: None,
                 grace_until: None,
                 problems: Vec::new(),
+                issued_to: None,
+                check_in: None,
             },
             log: LogReport {
                 origin: format!("{}.{}.example/log", relay.name, self.namespace),

@@ -24,11 +24,9 @@ impl Inner {
         let by_name = ListParams::default().fields(&format!("metadata.name={name}"));
         let found = api.list(&by_name).await.map_err(|error| self.stopped(key, "look for", kind, error))?;
         // What belongs to a courier of the relay is as good as the relay's.
-        let [witness, webhook] = seen
-            .children
-            .couriers()
-            .map(|courier| courier.deployment.as_deref().and_then(|it| it.metadata.uid.as_deref()));
-        let ours = [seen.relay.metadata.uid.as_deref(), witness, webhook];
+        let couriers = seen.children.couriers();
+        let couriers = couriers.iter().map(|it| it.deployment.as_deref()?.metadata.uid.as_deref());
+        let ours: Vec<Option<&str>> = couriers.chain([seen.relay.metadata.uid.as_deref()]).collect();
         if found.iter().all(|object| is_ours(&object.metadata, key, &ours)) {
             return Ok(());
         }

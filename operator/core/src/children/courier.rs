@@ -19,13 +19,14 @@ use k8s_openapi::api::networking::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use paramant_crds::license::Online;
 use paramant_crds::network::{Egress, HostName};
 use paramant_crds::relay::{Webhooks, Witnesses};
 use paramant_protocol::control::{CONTROL_AUDIENCE, CourierPurpose};
 use serde_json::{Value, json};
 
 use super::pod_template::{USER, pinned};
-use super::settings::TOKEN_DIR;
+use super::settings::{TOKEN_DIR, endpoint};
 use super::{CONTROL_PORT, Subject, seal, to_value};
 use crate::destination::Destination;
 use crate::digest::Digest;
@@ -49,6 +50,7 @@ pub struct Courier<'a> {
 enum Carries<'a> {
     Witnesses(&'a Witnesses),
     Webhooks(&'a Webhooks),
+    License(&'a Online),
 }
 
 /// What must be known before the pod may come up.
@@ -73,9 +75,16 @@ impl<'a> Courier<'a> {
         Some(Self { subject, carries: Carries::Webhooks(webhooks) })
     }
 
-    /// All that the spec asks for.
+    /// The courier that checks in about the licence, if the licence asks for it.
+    pub fn to_authority(subject: Subject<'a>) -> Option<Self> {
+        let online = subject.license?.online.as_ref()?;
+        Some(Self { subject, carries: Carries::License(online) })
+    }
+
+    /// All that the spec and the licence ask for.
     pub fn wanted(subject: Subject<'a>) -> Vec<Self> {
-        [Self::to_witnesses(subject), Self::to_webhooks(subject)].into_iter().flatten().collect()
+        let all = [Self::to_witnesses(subject), Self::to_webhooks(subject), Self::to_authority(subject)];
+        all.into_iter().flatten().collect()
     }
 
     /// What it is for.
@@ -83,6 +92,7 @@ impl<'a> Courier<'a> {
         match self.carries {
             Carries::Witnesses(_) => CourierPurpose::Witness,
             Carries::Webhooks(_) => CourierPurpose::Webhook,
+            Carries::License(_) => CourierPurpose::License,
         }
     }
 
@@ -108,6 +118,7 @@ impl<'a> Courier<'a> {
                 let of_host = |host: &HostName| Destination::of_url(&format!("https://{}", host.as_str()));
                 webhooks.hosts.iter().filter_map(of_host).collect()
             }
+            Carries::License(online) => Destination::of_url(endpoint(online)).into_iter().collect(),
         };
         let mut all: Vec<Destination> = Vec::new();
         for destination in read {
@@ -122,6 +133,7 @@ impl<'a> Courier<'a> {
         match self.carries {
             Carries::Witnesses(witnesses) => &witnesses.egress,
             Carries::Webhooks(webhooks) => &webhooks.egress,
+            Carries::License(online) => &online.egress,
         }
     }
 

@@ -18,7 +18,9 @@ use paramant_crds::relay::ImageReference;
 use paramant_protocol::control::OPERATOR_AUDIENCE;
 use serde_json::{Map, Value, json};
 
-use super::settings::{ADMIN_DIR, CONFIG_DIR, DATA_DIR, LICENSE_DIR, StaticSettings, TOKEN_DIR};
+use super::settings::{
+    ADMIN_DIR, AIR_GAP_DIR, AIR_GAP_KEY, CONFIG_DIR, DATA_DIR, LICENSE_DIR, StaticSettings, TOKEN_DIR,
+};
 use super::{CONTROL_PORT, PROBES_PORT, PUBLIC_PORT, Subject, to_value};
 use crate::digest::Digest;
 
@@ -32,6 +34,7 @@ const SETTINGS_ANNOTATION: &str = "paramant.app/settings";
 const WISH_ANNOTATION: &str = "paramant.app/wish";
 /// The name of the volume that holds the licence Secret.
 const LICENSE_VOLUME: &str = "license";
+const AIR_GAP_VOLUME: &str = "air-gap";
 /// The name of the volume that holds the admin Secret.
 const ADMIN_VOLUME: &str = "admin";
 
@@ -42,6 +45,8 @@ pub struct PodWishes<'a> {
     pub image: &'a Digest,
     /// The Secret with the licence, if any.
     pub licence_secret: Option<&'a str>,
+    /// The Secret with a reply that somebody carries in, if any.
+    pub air_gap: Option<&'a str>,
     /// When somebody last asked for a restart (`kubectl rollout restart`).
     pub restarted_at: Option<&'a str>,
 }
@@ -81,7 +86,7 @@ pub fn pod_template(subject: &Subject<'_>, wishes: PodWishes<'_>) -> Value {
             pod.image_pull_secrets.iter().map(|r| LocalObjectReference { name: r.name.0.clone() }).collect()
         }),
         containers: vec![container(subject, wishes)],
-        volumes: Some(volumes(subject, wishes.licence_secret)),
+        volumes: Some(volumes(subject, wishes)),
         ..PodSpec::default()
     });
     // As the person wrote them: the schema keeps them open, and the API server judges them.
@@ -139,7 +144,7 @@ fn container(subject: &Subject<'_>, wishes: PodWishes<'_>) -> Container {
             seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), localhost_profile: None }),
             ..SecurityContext::default()
         }),
-        volume_mounts: Some(mounts(subject, wishes.licence_secret)),
+        volume_mounts: Some(mounts(subject, wishes)),
         ..Container::default()
     }
 }
@@ -190,7 +195,7 @@ fn quantity_text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-fn volumes(subject: &Subject<'_>, licence_secret: Option<&str>) -> Vec<Volume> {
+fn volumes(subject: &Subject<'_>, wishes: PodWishes<'_>) -> Vec<Volume> {
     let named = |name: &str| Volume { name: name.into(), ..Volume::default() };
     let item = |key: &str, path: &str| KeyToPath { key: key.into(), path: path.into(), mode: None };
     let secret = |name: &str, items| SecretVolumeSource {
@@ -229,15 +234,19 @@ fn volumes(subject: &Subject<'_>, licence_secret: Option<&str>) -> Vec<Volume> {
             ..named(ADMIN_VOLUME)
         });
     }
-    if let Some(name) = licence_secret {
+    if let Some(name) = wishes.licence_secret {
         // Only these two keys, whatever else the Secret holds.
         let items = vec![item("licence", "licence"), item("licence-next", "licence-next")];
         volumes.push(Volume { secret: Some(secret(name, items)), ..named(LICENSE_VOLUME) });
     }
+    if let Some(name) = wishes.air_gap {
+        let items = vec![item(AIR_GAP_KEY, AIR_GAP_KEY)];
+        volumes.push(Volume { secret: Some(secret(name, items)), ..named(AIR_GAP_VOLUME) });
+    }
     volumes
 }
 
-fn mounts(subject: &Subject<'_>, licence_secret: Option<&str>) -> Vec<VolumeMount> {
+fn mounts(subject: &Subject<'_>, wishes: PodWishes<'_>) -> Vec<VolumeMount> {
     let mount = |name: &str, path: &str, read_only: Option<bool>| VolumeMount {
         name: name.into(),
         mount_path: path.into(),
@@ -252,8 +261,11 @@ fn mounts(subject: &Subject<'_>, licence_secret: Option<&str>) -> Vec<VolumeMoun
     if subject.spec.admin.is_some() {
         mounts.push(mount(ADMIN_VOLUME, ADMIN_DIR, Some(true)));
     }
-    if licence_secret.is_some() {
+    if wishes.licence_secret.is_some() {
         mounts.push(mount(LICENSE_VOLUME, LICENSE_DIR, Some(true)));
+    }
+    if wishes.air_gap.is_some() {
+        mounts.push(mount(AIR_GAP_VOLUME, AIR_GAP_DIR, Some(true)));
     }
     mounts
 }
@@ -272,14 +284,19 @@ pub(super) fn pinned(reference: &ImageReference, digest: &Digest) -> String {
 /// Two releases of the operator may render one wish differently. That is no reason to restart a relay: as long as the wish
 /// is the one the rolled template was made from, the rolled template is what is wanted.
 fn wish(subject: &Subject<'_>, wishes: PodWishes<'_>) -> Digest {
-    Digest::of_json(&json!({
+    let mut wish = json!({
         "image": pinned(&subject.spec.image, wishes.image),
         "licence": wishes.licence_secret,
         "restartedAt": wishes.restarted_at,
         "admin": to_value(&subject.spec.admin),
         "pod": to_value(&subject.spec.pod),
         "settings": to_value(&StaticSettings::wanted(subject)),
-    }))
+    });
+    // What is not wished is not named: templates of releases that did not know it stay what is wished.
+    if let (Some(air_gap), Some(wish)) = (wishes.air_gap, wish.as_object_mut()) {
+        wish.insert("airGap".into(), air_gap.into());
+    }
+    Digest::of_json(&wish)
 }
 
 /// Whether a template was rendered from these very wishes, by whichever release of the operator.
@@ -299,6 +316,11 @@ pub fn image_digest(template: &Value) -> Option<Digest> {
 /// The licence Secret a template mounts.
 pub fn licence_secret(template: &Value) -> Option<&str> {
     mounted_secret(template, LICENSE_VOLUME)
+}
+
+/// The Secret with a reply that was carried in, if a template mounts one.
+pub fn air_gap_secret(template: &Value) -> Option<&str> {
+    mounted_secret(template, AIR_GAP_VOLUME)
 }
 
 /// The admin Secret a template mounts.

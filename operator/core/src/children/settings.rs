@@ -4,9 +4,11 @@
 //! template, in an annotation, and are written here as the *rolled* template has them: a pod that happens to restart
 //! never takes up a setting that still waits for its window.
 
+use paramant_crds::license::Consent;
 use paramant_crds::network::HostName;
 use paramant_crds::relay::Witness;
 use paramant_crds::relay::pod::DEFAULT_TERMINATION_GRACE;
+use paramant_licensing::online::ENDPOINT;
 use serde::{Deserialize, Serialize};
 
 use super::{CONTROL_PORT, PROBES_PORT, PUBLIC_PORT, Subject};
@@ -19,6 +21,10 @@ pub(super) const TOKEN_DIR: &str = "/var/run/secrets/paramant";
 pub(super) const ADMIN_DIR: &str = "/etc/paramant/admin";
 /// Where the licence Secret is mounted.
 pub(super) const LICENSE_DIR: &str = "/etc/paramant/license";
+/// Where the Secret with a reply that somebody carries in is mounted.
+pub(super) const AIR_GAP_DIR: &str = "/etc/paramant/air-gap";
+/// Its key.
+pub(super) const AIR_GAP_KEY: &str = "capabilities";
 /// Where everything that matters lives.
 pub(super) const DATA_DIR: &str = "/data";
 
@@ -57,7 +63,7 @@ struct RelaySettings<'a> {
     webhooks: Option<Webhooks<'a>>,
     control: Control,
     admin: Admin,
-    license: License,
+    license: License<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     limits: Option<&'a paramant_crds::relay::Limits>,
     #[serde(flatten)]
@@ -114,8 +120,26 @@ struct Admin {
 }
 
 #[derive(Debug, Serialize)]
-struct License {
+#[serde(rename_all = "camelCase")]
+struct License<'a> {
     directory: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    online: Option<Online<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    air_gap: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    telemetry: Option<&'a Consent>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Online<'a> {
+    endpoint: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interval: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca_bundle: Option<&'a str>,
+    reach: &'static str,
 }
 
 /// The relay opens no connection there.
@@ -124,6 +148,28 @@ const IN_A_CLUSTER: &str = "Courier";
 fn webhooks(wanted: &paramant_crds::relay::Webhooks) -> Webhooks<'_> {
     let ca_bundle = wanted.ca_bundle.as_ref().map(|bundle| bundle.as_str());
     Webhooks { hosts: &wanted.hosts, ca_bundle, reach: IN_A_CLUSTER }
+}
+
+fn license<'a>(subject: &Subject<'a>) -> License<'a> {
+    let online = subject.license.and_then(|license| license.online.as_ref()).map(|online| Online {
+        endpoint: endpoint(online),
+        interval: online.interval.as_ref().map(|span| span.as_str()),
+        ca_bundle: online.ca_bundle.as_ref().map(|bundle| bundle.as_str()),
+        reach: IN_A_CLUSTER,
+    });
+    let air_gap = subject.license.and_then(|license| license.air_gap.as_ref());
+    let telemetry = subject.license.and_then(|license| license.telemetry.as_ref());
+    License {
+        directory: LICENSE_DIR,
+        online,
+        air_gap: air_gap.map(|_| format!("{AIR_GAP_DIR}/{AIR_GAP_KEY}")),
+        telemetry: telemetry.filter(|it| it.enabled).and_then(|it| it.consent.as_ref()),
+    }
+}
+
+/// Whom a relay asks about its licence.
+pub fn endpoint(online: &paramant_crds::license::Online) -> &str {
+    online.endpoint.as_ref().map_or(ENDPOINT, |endpoint| endpoint.as_str())
 }
 
 fn log(log: &paramant_crds::relay::Log) -> Log<'_> {
@@ -156,7 +202,7 @@ pub fn relay_yaml(subject: &Subject<'_>, fixed: &StaticSettings) -> String {
         },
         // Missing files are no error to the relay: it makes a set-up code, or runs as Community Edition.
         admin: Admin { token_file: format!("{ADMIN_DIR}/token") },
-        license: License { directory: LICENSE_DIR },
+        license: license(subject),
         limits: spec.limits.as_ref().filter(|limits| **limits != paramant_crds::relay::Limits::default()),
         transfers: spec.transfers.as_ref(),
         payload: &fixed.payload,

@@ -25,7 +25,7 @@ fn plain() -> ParamantRelay {
 fn template_of(relay: &ParamantRelay, licence_secret: Option<&str>) -> Value {
     let digest = DIGEST.parse().unwrap();
     let subject = Subject::of(relay).unwrap();
-    pod_template(&subject, PodWishes { image: &digest, licence_secret, restarted_at: None })
+    pod_template(&subject, PodWishes { image: &digest, licence_secret, air_gap: None, restarted_at: None })
 }
 
 fn everything(relay: &ParamantRelay) -> Vec<Value> {

@@ -3,7 +3,7 @@
 //! The schema sees that a text has the marks of PEM, not what is between them. A relay refuses its whole settings file for a
 //! bundle without a certificate, and would serve on with settings that nobody can change any more.
 
-use paramant_crds::relay::CaBundle;
+use paramant_crds::network::CaBundle;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;

@@ -29,6 +29,7 @@ pub(crate) const NAMESPACE: &str = "transfers";
 pub(crate) const COURIER: &str = "health-courier-witness";
 /// The courier that calls webhooks.
 pub(crate) const WEBHOOK_COURIER: &str = "health-courier-webhook";
+pub(crate) const LICENSE_COURIER: &str = "health-courier-license";
 const REPOSITORY: &str = "registry.example/paramant/relay";
 
 /// An image the registry of this cluster knows by digest.
@@ -148,6 +149,7 @@ impl Cluster {
                 token_keys: Some("{\"keys\":[]}".into()),
                 release_keys: vec![TrustedKey { name: "release".into(), pem: "PEM".into() }],
                 allow_unsigned_default: false,
+                license_endpoints: Vec::new(),
             },
             deeds: Vec::new(),
             events: Vec::new(),
@@ -287,6 +289,12 @@ impl Cluster {
                     control: read(typed("Service", "health-control-webhook")),
                     service_account: read(typed("ServiceAccount", WEBHOOK_COURIER)),
                     network_policy: read(typed("NetworkPolicy", WEBHOOK_COURIER)),
+                },
+                license_courier: CourierChildren {
+                    deployment: read(typed("Deployment", LICENSE_COURIER)),
+                    control: read(typed("Service", "health-control-license")),
+                    service_account: read(typed("ServiceAccount", LICENSE_COURIER)),
+                    network_policy: read(typed("NetworkPolicy", LICENSE_COURIER)),
                 },
             },
             report: self.report.clone().unwrap_or_else(|| match &self.process {

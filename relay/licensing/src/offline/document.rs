@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -87,6 +89,14 @@ impl Terms {
             issued_to: text(&fields, "issued_to")?,
             issued_at: text(&fields, "issued_at").ok(),
         })
+    }
+
+    /// What a licence says, whoever signed it: to show a person, never to act by.
+    pub fn unverified(text: &str) -> Result<Self, String> {
+        let encoded = text.trim().strip_prefix(super::PREFIX).ok_or("a licence starts with plk_")?;
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(encoded).map_err(|_| "it is not base64url without padding")?;
+        let payload = bytes.get(..bytes.len().saturating_sub(super::SIGNATURE)).unwrap_or_default();
+        Self::parse(payload)
     }
 
     /// The last instant the licence counts.

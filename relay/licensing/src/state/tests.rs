@@ -94,3 +94,224 @@ proptest! {
         prop_assert!(late.cap() >= UserCap::Users(COMMUNITY_USERS));
     }
 }
+
+mod online {
+    use super::*;
+    use crate::Verified;
+    use crate::logged::{Logged, NotLogged};
+    use crate::online::capability::Tier;
+    use crate::online::reply::{CapabilitySet, RefusalCause, Reply};
+    use crate::online::tests::{Signer, key, noon, refusal, request, set};
+    use paramant_protocol::entry::Entry;
+    use paramant_protocol::entry::body::{Body, CheckinResult, Digest, LicenseCheckin};
+    use paramant_protocol::leaf::{self, Purpose};
+    use paramant_tlog::keys::{Ed25519Key, Seed, Signer as _};
+    use paramant_tlog::note::Note;
+    use paramant_tlog::tlog_proof::TlogProof;
+    use paramant_tlog::{Checkpoint, entry_leaf};
+
+    const SALT: [u8; 32] = [3; 32];
+
+    fn log_key() -> Ed25519Key {
+        Ed25519Key::from_seed("relay.example/log", &Seed::new([5; 32])).unwrap()
+    }
+
+    /// A log of one entry, about these bytes.
+    fn proof(bytes: &[u8], result: CheckinResult) -> TlogProof {
+        let reply = Some(Digest(leaf::commit(Purpose::LicenseReply, &SALT, bytes)));
+        let body = Body::LicenseCheckin(LicenseCheckin { request: Digest([0; 32]), reply, result });
+        let entry = Entry::with_body(body, noon()).unwrap().into_bytes();
+        let text = Checkpoint::new("relay.example/log", 1, entry_leaf(&entry)).to_text();
+        let checkpoint = Note::sign(&text, &[&log_key()], 0).unwrap().to_text();
+        TlogProof { extra: Some(entry), index: 0, path: Vec::new(), checkpoint }
+    }
+
+    fn logged(reply: &Reply) -> Logged<Verified<Reply>> {
+        let signer = Signer::of(1);
+        let bytes = signer.reply(reply);
+        let verified = Verified::open(&bytes, &signer.keys()).unwrap();
+        let result = if reply.set().is_some() { CheckinResult::Accepted } else { CheckinResult::Refused };
+        Logged::prove(verified, &SALT, &proof(&bytes, result), &[log_key().verifier().clone()]).unwrap()
+    }
+
+    /// A set of some users, issued so many hours after noon.
+    fn of(sequence: u64, hours: i64, users: u64) -> Reply {
+        Reply::Set(set(&request(1), sequence, noon() + SignedDuration::from_hours(hours), users))
+    }
+
+    fn refused(sequence: u64, hours: i64) -> Reply {
+        let at = noon() + SignedDuration::from_hours(hours);
+        Reply::Refusal(refusal(&request(1), sequence, at, RefusalCause::Revoked))
+    }
+
+    fn after(replies: &[Reply], offline: &[OfflineLicense], seconds: i64) -> State {
+        let mut evidence = Evidence::offline(offline.to_vec());
+        evidence.online_key = Some(key());
+        replies.iter().for_each(|reply| evidence.hold(logged(reply), false));
+        state(&evidence, EffectiveTime::of(noon() + SignedDuration::from_secs(seconds), []))
+    }
+
+    fn phase(state: &State) -> (&'static str, Option<u64>) {
+        let name = match state {
+            State::Community => "Community",
+            State::Offline { .. } => "Offline",
+            State::Online(_) => "Online",
+            State::Grace(_) => "Grace",
+        };
+        (name, state.cap().limit())
+    }
+
+    const HOUR: i64 = 3600;
+    const DAY: i64 = 24 * HOUR;
+
+    #[test]
+    fn nothing_counts_that_the_log_does_not_hold() {
+        let signer = Signer::of(1);
+        let bytes = signer.reply(&of(1, 0, 50));
+        let verified = || Verified::open(&bytes, &signer.keys()).unwrap();
+        let keys = [log_key().verifier().clone()];
+        let prove = |proof: &TlogProof, salt: [u8; 32], keys: &[_]| {
+            Logged::prove(verified(), &salt, proof, keys).map(|logged| logged.index())
+        };
+        let good = proof(&bytes, CheckinResult::Accepted);
+        assert_eq!(prove(&good, SALT, &keys), Ok(0));
+        assert_eq!(prove(&good, [4; 32], &keys), Err(NotLogged::Entry), "another salt");
+        assert_eq!(prove(&proof(&bytes, CheckinResult::Rejected), SALT, &keys), Err(NotLogged::Entry));
+        assert_eq!(
+            prove(&proof(b"another reply", CheckinResult::Accepted), SALT, &keys),
+            Err(NotLogged::Entry)
+        );
+        assert_eq!(prove(&good, SALT, &[]), Err(NotLogged::Checkpoint), "no key");
+        let stranger = Ed25519Key::from_seed("relay.example/log", &Seed::new([6; 32])).unwrap();
+        assert_eq!(prove(&good, SALT, &[stranger.verifier().clone()]), Err(NotLogged::Checkpoint));
+        let both = [keys[0].clone(), stranger.verifier().clone()];
+        assert_eq!(prove(&good, SALT, &both), Err(NotLogged::Checkpoint), "every key of the log signs");
+        assert_eq!(prove(&TlogProof { index: 1, ..good.clone() }, SALT, &keys), Err(NotLogged::Inclusion));
+        assert_eq!(prove(&TlogProof { extra: None, ..good }, SALT, &keys), Err(NotLogged::Entry));
+    }
+
+    #[test]
+    fn every_edge_of_the_online_check() {
+        let one = [of(1, 0, 50)];
+        for (seconds, expected) in [
+            (-DAY, ("Online", Some(50))),
+            (0, ("Online", Some(50))),
+            (6 * HOUR, ("Online", Some(50))),
+            (6 * HOUR + 1, ("Grace", Some(50))),
+            (7 * DAY - 1, ("Grace", Some(50))),
+            (7 * DAY, ("Grace", Some(50))),
+            (7 * DAY + 1, ("Community", Some(5))),
+        ] {
+            assert_eq!(phase(&after(&one, &[], seconds)), expected, "{seconds} s after");
+        }
+        let later = [of(1, 0, 50), of(2, 8 * 24, 50)];
+        assert_eq!(phase(&after(&later, &[], 8 * DAY)), ("Online", Some(50)), "the next reply restores all");
+    }
+
+    #[test]
+    fn widening_counts_at_once_and_narrowing_at_the_older_sets_own_end() {
+        let wider = [of(1, 0, 50), of(2, 1, 90)];
+        assert_eq!(phase(&after(&wider, &[], 2 * HOUR)), ("Online", Some(90)));
+        assert_eq!(phase(&after(&wider, &[], 7 * DAY)), ("Grace", Some(90)));
+        let narrower = [of(2, 1, 10), of(1, 0, 50)];
+        for (seconds, cap) in
+            [(2 * HOUR, 50), (6 * HOUR, 50), (6 * HOUR + 1, 10), (7 * HOUR, 10), (7 * DAY, 10)]
+        {
+            assert_eq!(after(&narrower, &[], seconds).cap().limit(), Some(cap), "{seconds} s after");
+        }
+        assert_eq!(after(&narrower, &[], 7 * DAY).source(), LicenseSource::Cache);
+    }
+
+    #[test]
+    fn a_signed_refusal_ends_the_online_part_at_that_same_instant() {
+        let ended = [of(1, 0, 50), refused(2, 2)];
+        for (seconds, expected) in [
+            (3 * HOUR, ("Online", Some(50))),
+            (6 * HOUR, ("Online", Some(50))),
+            (6 * HOUR + 1, ("Community", Some(5))),
+            (7 * DAY, ("Community", Some(5))),
+        ] {
+            assert_eq!(phase(&after(&ended, &[], seconds)), expected, "{seconds} s after");
+        }
+        assert_eq!(phase(&after(&[refused(1, 0)], &[], 0)), ("Community", Some(5)));
+        let back = [of(1, 0, 50), refused(2, 2), of(3, 9, 60)];
+        assert_eq!(phase(&after(&back, &[], 9 * HOUR)), ("Online", Some(60)));
+    }
+
+    #[test]
+    fn losing_online_falls_back_to_offline_and_then_to_community() {
+        let offline = [license(UserCap::Users(25), "2026-06-05")];
+        let one = [of(1, 0, 50)];
+        assert_eq!(phase(&after(&one, &offline, HOUR)), ("Online", Some(50)));
+        assert_eq!(phase(&after(&one, &offline, 7 * DAY + 1)), ("Offline", Some(25)));
+        assert_eq!(phase(&after(&one, &offline, 30 * DAY)), ("Community", Some(5)));
+        let large = [license(UserCap::Unlimited, "2027-01-01")];
+        let both = after(&one, &large, HOUR);
+        assert_eq!((phase(&both), both.grant().max_blob), (("Online", None), None), "the more generous word");
+    }
+
+    #[test]
+    fn each_field_is_the_more_generous_of_what_serves() {
+        let mut first = set(&request(1), 1, noon(), 50);
+        first.capabilities.ml_dsa_required = true;
+        first.tier = Tier::Enterprise;
+        let mut second: CapabilitySet = set(&request(1), 2, noon() + SignedDuration::from_hours(1), 10);
+        second.capabilities.max_blob_size_mb = 100;
+        second.capabilities.custom_branding = true;
+        let both = [Reply::Set(first), Reply::Set(second)];
+        let found = after(&both, &[], 2 * HOUR);
+        let grant = found.grant();
+        assert_eq!((grant.users, grant.max_blob), (UserCap::Users(50), Some(100 << 20)));
+        assert_eq!(
+            (grant.signatures_required, grant.custom_branding, found.tier()),
+            (false, true, "Enterprise")
+        );
+        let later = after(&both, &[], 7 * HOUR);
+        assert_eq!((later.tier(), later.cap()), ("Pro", UserCap::Users(10)));
+        assert_eq!(
+            after(&[of(1, 0, 1)], &[], 0).cap(),
+            UserCap::Users(COMMUNITY_USERS),
+            "never below Community"
+        );
+    }
+
+    #[test]
+    fn a_set_counts_only_while_the_key_it_was_given_to_is_there() {
+        let mut evidence = Evidence::default();
+        evidence.hold(logged(&of(3, 0, 50)), true);
+        let now = EffectiveTime::of(noon(), []);
+        assert_eq!((state(&evidence, now), evidence.last_sequence()), (State::Community, 0));
+        evidence.online_key = OnlineKey::parse(&format!("plk_{}", "cd".repeat(32)));
+        assert_eq!(state(&evidence, now), State::Community);
+        evidence.online_key = Some(key());
+        assert_eq!((state(&evidence, now).source(), evidence.last_sequence()), (LicenseSource::AirGap, 3));
+    }
+
+    #[test]
+    fn a_clock_set_back_cannot_stretch_grace() {
+        let mut evidence = Evidence { online_key: Some(key()), ..Evidence::default() };
+        evidence.hold(logged(&of(1, 0, 50)), false);
+        assert_eq!(phase(&state(&evidence, EffectiveTime::of(noon(), []))), ("Online", Some(50)));
+        let floor = noon() + SignedDuration::from_hours(8 * 24);
+        assert_eq!(state(&evidence, EffectiveTime::of(noon(), [floor])), State::Community);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn without_new_documents_time_grants_nothing_more(
+            replies in prop::collection::vec((1..200u64, 0..48i64, prop::bool::weighted(0.2)), 1..5),
+            offline in prop::option::of(5..100u64), first in 0..30*DAY, more in 0..30*DAY,
+        ) {
+            let replies: Vec<Reply> = replies.iter().zip(1..).map(|((users, hours, refuse), sequence)| {
+                if *refuse { refused(sequence, *hours) } else { of(sequence, *hours, *users) }
+            }).collect();
+            let offline: Vec<_> = offline.map(|users| license(UserCap::Users(users), "2026-06-10")).into_iter().collect();
+            let (early, late) = (after(&replies, &offline, first), after(&replies, &offline, first + more));
+            prop_assert!(late.cap() <= early.cap(), "{early:?} {late:?}");
+            prop_assert!(late.cap() >= UserCap::Users(COMMUNITY_USERS));
+            prop_assert!(late.grant().addons.is_subset(&early.grant().addons));
+        }
+    }
+}

@@ -366,6 +366,8 @@ closed_words! {
     }
     /// How a check-in ended.
     CheckinResult {
+        /// The request is made and from now on may leave; it is sent again, byte for byte, until a verified reply comes.
+        Sent,
         /// A verified set was accepted.
         Accepted,
         /// A verified refusal was accepted.

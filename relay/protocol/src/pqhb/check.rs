@@ -60,6 +60,7 @@ pub fn check(blob: &[u8]) -> Result<(), HeaderError> {
 #[derive(Debug, Clone, Default)]
 pub struct HeaderCheck {
     stage: Stage,
+    unsigned: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -125,6 +126,8 @@ impl HeaderCheck {
                         self.stage = Stage::Through; // not ours to read
                     } else if *seen == HEADER {
                         self.stage = after_header(header)?;
+                        self.unsigned =
+                            matches!(self.stage, Stage::Length { part: Part::CtKem { signed: false }, .. });
                     }
                 }
                 Stage::Length { seen, bytes: length, part } => {
@@ -141,6 +144,11 @@ impl HeaderCheck {
             }
         }
         Ok(())
+    }
+
+    /// Whether its header says that the sender did not sign it.
+    pub fn is_unsigned(&self) -> bool {
+        self.unsigned
     }
 
     /// The blob ended.

@@ -6,14 +6,18 @@ use std::sync::{Arc, OnceLock};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tokio_rustls::TlsConnector;
 
 use super::dial::ByteStream;
 
 /// The authorities that destinations are believed by; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Trust(Arc<RootCertStore>);
+pub struct Trust(Arc<RootCertStore>, &'static [&'static SupportedProtocolVersion]);
+
+const BOTH: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
+const NEWEST: &[&SupportedProtocolVersion] = &[&TLS13];
 
 /// The bundle holds no certificate authority.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,7 +31,7 @@ impl Trust {
         let read = || {
             let mut roots = RootCertStore::empty();
             roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
-            Self(Arc::new(roots))
+            Self(Arc::new(roots), BOTH)
         };
         PUBLIC.get_or_init(read).clone()
     }
@@ -45,8 +49,14 @@ impl Trust {
         if roots.is_empty() {
             Err(UntrustedBundle("there is none".to_owned()))
         } else {
-            Ok(Self(Arc::new(roots)))
+            Ok(Self(Arc::new(roots), BOTH))
         }
+    }
+
+    /// The same authorities, by TLS 1.3 alone: that hides more of who speaks to whom.
+    #[must_use]
+    pub fn newest_tls(self) -> Self {
+        Self(self.0, NEWEST)
     }
 
     /// Speaks TLS over a stream, as a client of `host`.
@@ -60,7 +70,7 @@ impl Trust {
     ) -> io::Result<Box<dyn ByteStream>> {
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+            .with_protocol_versions(self.1)
             .map_err(io::Error::other)?
             .with_root_certificates(self.0.clone())
             .with_no_client_auth();

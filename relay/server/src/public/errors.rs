@@ -6,7 +6,7 @@
 use axum::Json;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use paramant_protocol::refusal::{DRAINING, Refusal};
+use paramant_protocol::refusal::{DRAINING, Refusal, TIER_LIMIT_USERS};
 use serde_json::{Value, json};
 
 use crate::accounts::AccountError;
@@ -260,7 +260,8 @@ impl From<AccountError> for Refused {
             AccountError::Cap { current, max } => Self::with_body(
                 StatusCode::PAYMENT_REQUIRED,
                 json!({
-                    "error": error.to_string(),
+                    "error": TIER_LIMIT_USERS,
+                    "message": error.to_string(),
                     "current_keys": current,
                     "max_keys": max,
                     "upgrade_url": "https://paramant.app/pricing",

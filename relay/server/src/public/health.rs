@@ -10,6 +10,7 @@ use axum::routing::get;
 use paramant_licensing::State as LicenseState;
 use paramant_protocol::control::DrainState;
 use paramant_protocol::discovery::Health;
+use paramant_protocol::moment;
 use serde_json::{Value, json};
 
 use super::credentials::{self, Anyone};
@@ -39,6 +40,7 @@ async fn health(State(app): State<Shared>, _: Anyone, headers: HeaderMap) -> Res
         LicenseState::Offline { expires_at, issued_to, .. } => {
             (Some(expires_at.clone()), Some(issued_to.clone()))
         }
+        LicenseState::Online(set) | LicenseState::Grace(set) => (Some(moment::millis(set.until)), None),
         _ => (None, None),
     };
     let max_keys = license.cap().limit();

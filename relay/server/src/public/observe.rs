@@ -9,10 +9,13 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
+use paramant_protocol::download::{ADMIN_TOKEN_HEADER, API_KEY_HEADER};
 use tracing::Instrument as _;
 
 use crate::app::Shared;
 
+/// Where callers show who they are.
+const CREDENTIALS: [&str; 4] = [API_KEY_HEADER, ADMIN_TOKEN_HEADER, "authorization", "x-did"];
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Wraps every public route, outermost.
@@ -23,12 +26,14 @@ pub(super) async fn observe(State(app): State<Shared>, request: Request, next: N
         .extensions()
         .get::<MatchedPath>()
         .map_or_else(|| "unknown".to_owned(), |p| p.as_str().to_owned());
+    let credential = CREDENTIALS.iter().any(|name| request.headers().contains_key(*name));
     let id = request_id();
     let span = tracing::info_span!("request", id, method, route);
     let mut response = next.run(request).instrument(span.clone()).await;
     let status = response.status().as_u16();
     let took = started.elapsed();
     app.core.metrics.answered(&route, method, status, took);
+    app.core.counts.answered(status, credential);
     let millis = took.as_secs_f64() * 1000.0;
     if status >= 500 && status != 503 && status != 507 {
         span.in_scope(|| tracing::error!(status, millis, "answered"));

@@ -11,6 +11,7 @@ use paramant_protocol::period::Period;
 use paramant_protocol::size::ByteSize;
 use serde::Deserialize;
 
+use super::online::{ConsentYaml, OnlineYaml};
 use super::webhooks::WebhooksYaml;
 use super::witnesses::WitnessesYaml;
 use super::{AllowedOrigins, Control, Limits, Network, Payload, Settings};
@@ -88,6 +89,9 @@ struct AdminYaml {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct LicenseYaml {
     directory: Option<PathBuf>,
+    online: Option<OnlineYaml>,
+    air_gap: Option<PathBuf>,
+    telemetry: Option<ConsentYaml>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -149,6 +153,12 @@ fn settings(yaml: RelayYaml) -> Result<Settings, String> {
         .map(|control| Control { operator_ca: control.operator_ca, token_file: control.token_file });
     settings.admin_token_file = yaml.admin.token_file;
     settings.license_directory = yaml.license.directory;
+    settings.online = yaml.license.online.map(OnlineYaml::checked).transpose()?.map(Arc::new);
+    settings.air_gap = yaml.license.air_gap;
+    settings.telemetry = yaml.license.telemetry.map(ConsentYaml::checked).transpose()?;
+    if settings.online.is_some() && settings.air_gap.is_some() {
+        return Err("license: choose online or airGap, not both".to_owned());
+    }
     limits(&mut settings.limits, yaml.limits)?;
     settings.anonymous_uploads = yaml.anonymous_uploads.unwrap_or(settings.anonymous_uploads);
     if let Some(origins) = yaml.allowed_origins {

@@ -73,6 +73,8 @@ const MIGRATIONS: &[Migration] = &[
     // An older release leaves the new column alone: should it be the one that starts after a crash, the receipts of uploads that were
     // acknowledged in the last moment before are not found by their ids.
     Migration { min_reader: 1, sql: include_str!("schema/0012-receipt-of-upload.sql") },
+    // An older release asks nobody, and is Community or goes by an offline licence until the newer one is back.
+    Migration { min_reader: 1, sql: include_str!("schema/0013-check-ins.sql") },
 ];
 
 /// The schema does not fit.

@@ -4,12 +4,12 @@
 //! a crash in between delivers twice rather than never. First in, first out for each hook, and one call of a hook at a time:
 //! [`take_due`] puts the hook's next call off by a lease that outlasts the call. Both tables are bounded.
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 
 use super::blob_rows::{BlobRow, Space};
+use super::call_rows::{self, Caller};
 use super::{AccountId, Digest, HookId};
-use crate::outbound::calls::{self, Calls};
 use paramant_protocol::moment;
 
 /// Hooks of one device, and of one account.
@@ -279,7 +279,7 @@ pub fn take_due(
         let first: Option<(i64, Vec<u8>)> =
             c.prepare_cached(FIRST)?.query_row([hook], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
         let Some((position, body)) = first else { continue };
-        count(c, destination, &body, now_ms.div_euclid(1000), salt)?;
+        call_rows::count(c, Caller::Webhooks, destination, &body, now_ms.div_euclid(1000), salt)?;
         due.push(Due { hook, url, secret: Secret(secret), failures, position, body });
     }
     Ok(due)
@@ -332,50 +332,6 @@ pub fn give_up(c: &Connection, now_ms: i64) -> Result<usize, rusqlite::Error> {
         c.prepare_cached("DELETE FROM webhook_outbox WHERE position = ?")?.execute([position])?;
     }
     Ok(over.len())
-}
-
-fn count(
-    c: &Connection,
-    destination: &str,
-    request: &[u8],
-    now: i64,
-    salt: Digest,
-) -> Result<(), rusqlite::Error> {
-    let hour = calls::hour_of(now);
-    let kept = c
-        .prepare_cached("SELECT calls FROM webhook_calls WHERE destination = ? AND hour = ?")?
-        .query_row(params![destination, hour], summed)
-        .optional()?;
-    let mut sums: Vec<Calls> = kept.into_iter().collect();
-    calls::count(&mut sums, destination, request, now, salt.0);
-    for sum in sums {
-        let json = serde_json::to_string(&sum);
-        let json = json.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-        c.prepare_cached("INSERT OR REPLACE INTO webhook_calls (destination, hour, calls) VALUES (?, ?, ?)")?
-            .execute(params![destination, hour, json])?;
-    }
-    Ok(())
-}
-
-/// Sums that have no entry yet.
-pub(crate) fn sums(c: &Connection) -> Result<Vec<Calls>, rusqlite::Error> {
-    c.prepare_cached("SELECT calls FROM webhook_calls ORDER BY hour, destination")?
-        .query_map([], summed)?
-        .collect()
-}
-
-/// The entry of this sum is written.
-pub(crate) fn cross_off(c: &Connection, sum: &Calls) -> Result<(), rusqlite::Error> {
-    c.prepare_cached("DELETE FROM webhook_calls WHERE destination = ? AND hour = ?")?
-        .execute(params![sum.destination, sum.hour])
-        .map(drop)
-}
-
-fn summed(row: &Row<'_>) -> Result<Calls, rusqlite::Error> {
-    let text: String = row.get(0)?;
-    serde_json::from_str(&text).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into())
-    })
 }
 
 #[cfg(test)]

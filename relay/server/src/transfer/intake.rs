@@ -47,6 +47,8 @@ pub struct Received {
     pub too_large: bool,
     /// What the check of a PQHB header says.
     pub wire: Result<(), HeaderError>,
+    /// A PQHB blob that its sender did not sign.
+    pub unsigned: bool,
 }
 
 /// A file that has all its bytes and is not durable yet.
@@ -141,8 +143,9 @@ impl Intake {
         }
         let mut hash = [0; 32];
         hash.copy_from_slice(self.hash.0.finish().as_ref()); // total: SHA-256 gives 32 bytes
+        let unsigned = self.wire.is_unsigned();
         let wire = self.wire_verdict.and_then(|()| self.wire.finish());
-        let received = Received { hash: Digest(hash), size: self.size, too_large, wire };
+        let received = Received { hash: Digest(hash), size: self.size, too_large, wire, unsigned };
         let part =
             Part { file: self.file, sealed: self.sealed, writing: self.writing, payloads: self.payloads };
         Ok((received, part))

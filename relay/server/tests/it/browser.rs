@@ -19,7 +19,7 @@ const PAGES: [&str; 4] = ["/ct", "/ct/entry/3", "/ct/verify", "/ct/entry/999"];
 
 /// Contrast of every text with what is behind it, labels of every field, landmarks, headings that skip no level: what WCAG 2.2
 /// asks for and a program can see.
-const ACCESSIBLE: &str = r#"
+pub const ACCESSIBLE: &str = r#"
 const luminance = (colour) => {
   const parts = colour.match(/[\d.]+/g).slice(0, 3).map((part) => part / 255)
     .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
@@ -40,7 +40,7 @@ for (const node of document.body.querySelectorAll("*")) {
   const ratio = (b + 0.05) / (a + 0.05);
   if (ratio < 4.5) problems.push(`contrast ${ratio.toFixed(2)}: ${node.outerHTML.slice(0, 80)}`);
 }
-for (const field of document.querySelectorAll("input, select, textarea, button")) {
+for (const field of document.querySelectorAll("input:not([type=hidden]), select, textarea, button")) {
   if (!(field.labels?.length || field.textContent.trim())) problems.push(`no label: ${field.outerHTML.slice(0, 80)}`);
 }
 for (const landmark of ["header", "nav", "main", "footer"]) {
@@ -56,9 +56,9 @@ if (!document.title || document.documentElement.lang !== "en") problems.push("no
 return problems;
 "#;
 
-const OVERFLOWS: &str = "return document.documentElement.scrollWidth - document.documentElement.clientWidth;";
+pub const OVERFLOWS: &str = "return document.documentElement.scrollWidth - document.documentElement.clientWidth;";
 
-async fn driver(test: &str) -> Option<Driver> {
+pub async fn driver(test: &str) -> Option<Driver> {
     let Ok(program) = std::env::var("PARAMANT_CHROMEDRIVER") else {
         println!("skipped {test}: PARAMANT_CHROMEDRIVER does not name a chromedriver");
         return None;
@@ -264,7 +264,7 @@ fn base64_url(text: &str) -> Vec<u8> {
 }
 
 /// Serves one page to whoever asks; for what a check must find.
-async fn plant(body: &'static str) -> String {
+pub async fn plant(body: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     tokio::spawn(async move {

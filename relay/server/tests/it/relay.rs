@@ -9,6 +9,7 @@ use paramant_relay::app::OpenError;
 use paramant_relay::data_dir::DataDirError;
 use paramant_relay::process::{Options, Running, StartError};
 use paramant_relay::settings::{Settings, SettingsHandle};
+use paramant_relay::world::World;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -53,6 +54,11 @@ impl Relay {
 
     /// A relay over a directory that may hold what another left.
     pub async fn over(dir: TempDir, change: impl FnOnce(&mut Settings)) -> Self {
+        Self::in_world(World::default(), dir, change).await
+    }
+
+    /// With other pinned keys, or another clock.
+    pub async fn in_world(world: World, dir: TempDir, change: impl FnOnce(&mut Settings)) -> Self {
         // Whichever test comes first installs it.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let mut settings = settings(dir.path());
@@ -61,6 +67,7 @@ impl Relay {
             data: dir.path().join("data"),
             settings: SettingsHandle::fixed(settings.clone()),
             public_tls: None,
+            world: world.clone(),
         };
         let mut started = Running::start(options()).await;
         for _ in 0..1200 {

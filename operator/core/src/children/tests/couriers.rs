@@ -214,3 +214,71 @@ fn a_courier_of_webhooks_may_reach_the_listed_hosts_by_https_alone() {
         "its control port is open to its courier"
     );
 }
+
+fn license(spec: Value) -> paramant_crds::ParamantLicenseSpec {
+    serde_json::from_value(spec).unwrap()
+}
+
+#[test]
+fn a_courier_of_the_licence_exists_only_while_its_online_check_is_switched_on() {
+    let relay = relay(json!({ "image": "registry.example/paramant/relay:3.1.0", "licenseRef": { "name": "acme" } }));
+    let yaml = |subject: &Subject<'_>| -> Value {
+        serde_saphyr::from_str(&relay_yaml(subject, &StaticSettings::wanted(subject))).unwrap()
+    };
+    let subject = Subject::of(&relay).unwrap();
+    let offline = license(json!({ "secretRef": { "name": "s" } }));
+    for without in [subject, subject.licensed(Some(&offline))] {
+        assert!(Courier::wanted(without).is_empty());
+        assert_eq!(yaml(&without)["license"], json!({ "directory": "/etc/paramant/license" }));
+    }
+    let online = license(json!({
+        "secretRef": { "name": "s" },
+        "online": {
+            "endpoint": "https://authority.example:8443/v1/license/check", "interval": "1h",
+            "egress": { "cidrs": ["192.0.2.0/24"] },
+        },
+    }));
+    let subject = subject.licensed(Some(&online));
+    let courier = Courier::to_authority(subject).unwrap();
+    assert_eq!(
+        (courier.name().as_str(), courier.control_name().as_str()),
+        ("health-courier-license", "health-control-license")
+    );
+    let contact = Contact { address: "10.96.0.7", key: "abc" };
+    let intent = courier.deployment(&DIGEST.parse().unwrap(), Some(contact));
+    let arguments = intent["spec"]["template"]["spec"]["containers"][0]["args"].as_array().unwrap().clone();
+    assert_eq!(arguments[1..3], [json!("--purpose"), json!("license")]);
+    assert_eq!(arguments[9..], [json!("--destination"), json!("authority.example:8443")]);
+    assert_eq!(
+        courier.network_policy(&owner())["spec"]["egress"][1],
+        json!({ "to": [{ "ipBlock": { "cidr": "192.0.2.0/24" } }], "ports": [{ "port": 8443, "protocol": "TCP" }] })
+    );
+    assert_eq!(
+        yaml(&subject)["license"]["online"],
+        json!({ "endpoint": "https://authority.example:8443/v1/license/check", "interval": "1h", "reach": "Courier" })
+    );
+    assert!(!intent.to_string().contains("secret"), "a courier mounts no Secret");
+    assert_eq!(template_of(&relay, None), {
+        let wishes = PodWishes { image: &DIGEST.parse().unwrap(), licence_secret: None, air_gap: None, restarted_at: None };
+        pod_template(&subject, wishes)
+    });
+}
+
+#[test]
+fn what_is_carried_in_by_hand_is_a_mounted_file_and_needs_no_courier() {
+    let relay = relay(json!({ "image": "registry.example/paramant/relay:3.1.0", "licenseRef": { "name": "acme" } }));
+    let carried = license(json!({ "secretRef": { "name": "s" }, "airGap": { "capabilitySetRef": { "name": "carried" } } }));
+    let subject = Subject::of(&relay).unwrap().licensed(Some(&carried));
+    assert!(Courier::wanted(subject).is_empty());
+    let read: Value = serde_saphyr::from_str(&relay_yaml(&subject, &StaticSettings::wanted(&subject))).unwrap();
+    assert_eq!(read["license"]["airGap"], "/etc/paramant/air-gap/capabilities");
+    let digest = DIGEST.parse().unwrap();
+    let wishes = PodWishes { image: &digest, licence_secret: Some("s"), air_gap: Some("carried"), restarted_at: None };
+    let template = pod_template(&subject, wishes);
+    assert_eq!((licence_secret(&template), air_gap_secret(&template)), (Some("s"), Some("carried")));
+    assert!(grants(&template, &subject, wishes));
+    assert!(!grants(&template, &subject, PodWishes { air_gap: None, ..wishes }));
+    let volumes = template["spec"]["volumes"].as_array().unwrap();
+    let volume = volumes.iter().find(|volume| volume["name"] == "air-gap").unwrap();
+    assert_eq!(volume["secret"]["optional"], true, "a missing Secret stops nothing");
+}

@@ -197,6 +197,8 @@ fn relay_state(now: Timestamp) -> RelayState {
             valid_until: None,
             grace_until: None,
             problems: Vec::new(),
+            issued_to: None,
+            check_in: None,
         },
         log: LogReport {
             origin: "health.transfers/log".into(),

@@ -14,7 +14,7 @@ use paramant_protocol::id::BlobHash;
 use paramant_protocol::leaf;
 use paramant_protocol::path::parse_hash;
 use paramant_protocol::pqhb::HeaderError;
-use paramant_protocol::refusal::HASH_MISMATCH;
+use paramant_protocol::refusal::{HASH_MISMATCH, SIGNATURE_REQUIRED};
 use paramant_protocol::upload::base64_stream::{Base64Stream, NotBase64};
 use paramant_protocol::upload::json_body::{BodyError, JsonBody};
 use paramant_protocol::upload::{DEFAULT_TTL_MS, MAX_ENC_META, MIN_TTL_MS, UploadAnswer, is_enc_meta};
@@ -73,7 +73,7 @@ impl Sender<'_> {
     }
 
     fn max_blob(self, app: &App) -> u64 {
-        let max = app.core.settings.current().limits.max_blob;
+        let max = app.max_blob();
         match self {
             Self::Key(_) => max,
             Self::Nobody => max.min(NOBODY_BLOB),
@@ -119,7 +119,7 @@ pub(super) async fn from_bytes(
     terms: RawTerms,
     request: Request,
 ) -> Result<UploadAnswer, Refused> {
-    let max = app.core.settings.current().limits.max_blob;
+    let max = app.max_blob();
     let mut stream = Stream::new(request.into_body(), max.saturating_add(1));
     let announced = stream.announced();
     if announced.is_some_and(|announced| announced > max) {
@@ -266,6 +266,9 @@ async fn finish(
     {
         return Err(wire_fault(header));
     }
+    if received.unsigned && app.store.licenses.current().state.grant().signatures_required {
+        return Err(Refused::bad(SIGNATURE_REQUIRED));
+    }
     let sig_valid = match &fields.signature {
         Some(signature) => signed_by_device(app, who, &fields, signature).await,
         None => false,
@@ -294,6 +297,7 @@ async fn finish(
         same_password(app, accepted.blob.password.clone(), given).await?;
     }
     app.core.metrics.received(accepted.blob.size);
+    app.core.counts.uploaded();
 
     let proof =
         receipts::inclusion(&app.core, accepted.blob.leaf, accepted.log_index, sender_patience(app)).await;
@@ -412,7 +416,7 @@ fn whole_number(fields: &Map<String, Value>, name: &str) -> Result<Option<u64>, 
 
 pub(super) fn lifetime(asked_ms: Option<u64>, plan: &Plan, app: &App) -> Duration {
     let asked_ms = asked_ms.filter(|ms| *ms > 0).unwrap_or(DEFAULT_TTL_MS).max(MIN_TTL_MS);
-    Duration::from_millis(asked_ms).min(plan.max_ttl).min(app.core.settings.current().limits.max_ttl)
+    Duration::from_millis(asked_ms).min(plan.max_ttl).min(app.max_ttl())
 }
 
 /// Whether a view may be disclosed once only: as asked, else as the relay is set.

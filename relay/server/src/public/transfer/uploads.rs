@@ -49,9 +49,9 @@ async fn open(
 ) -> Result<Response, Refused> {
     let _guard = app.core.drain.begin_upload()?;
     let asked = body.0;
-    let settings = app.core.settings.current();
-    if asked.size > settings.limits.max_blob {
-        return Err(too_large(settings.limits.max_blob));
+    let (settings, max) = (app.core.settings.current(), app.max_blob());
+    if asked.size > max {
+        return Err(too_large(max));
     }
     let division = Division::new(asked.size, asked.chunk_size.unwrap_or(DEFAULT_CHUNK));
     let division = division.map_err(|error| Refused::bad(error.to_string()))?;
@@ -176,6 +176,7 @@ async fn complete(
     let completed = app.store.transfers.complete_upload(who.account, id, asked).await?;
     if completed.first {
         app.core.metrics.received(completed.blob.size);
+        app.core.counts.uploaded();
     }
     // Asked again once the blob is gone: there is nothing that a link would read.
     let token = if completed.linked { token.to_string() } else { String::new() };

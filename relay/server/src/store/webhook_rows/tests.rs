@@ -81,14 +81,14 @@ fn a_hook_is_told_in_order_one_at_a_time_until_it_took_it() {
     resume(&c, 1000).unwrap();
     assert_eq!(next_due(&c, HOST).unwrap(), Some(1000 + RESUME_MS));
 
-    let sums = sums(&c).unwrap();
+    let sums = call_rows::sums(&c, Caller::Webhooks).unwrap();
     assert_eq!(
         (sums.len(), sums[0].count, sums[0].destination.as_str()),
         (1, 6, HOST),
         "every call is counted"
     );
-    cross_off(&c, &sums[0]).unwrap();
-    assert!(super::sums(&c).unwrap().is_empty());
+    call_rows::cross_off(&c, Caller::Webhooks, &sums[0]).unwrap();
+    assert!(call_rows::sums(&c, Caller::Webhooks).unwrap().is_empty());
 }
 
 #[test]
