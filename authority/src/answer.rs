@@ -124,7 +124,7 @@ impl Authority {
         if fault == Some(Fault::OtherRelay) {
             question = question.of_relay(&"0".repeat(64));
         }
-        let sequence = self.book.next_sequence(&asked.relay_id)?;
+        let sequence = self.book.next_sequence(&asked.relay_id, now)?;
         let sequence = if fault == Some(Fault::OldSequence) { 0 } else { sequence };
         let licence = self.book.find(&key)?;
         let sold = licence.as_ref().map(|licence| (&licence.sold, licence.standing));
@@ -219,7 +219,7 @@ mod tests {
         assert_eq!(reply.get().set().unwrap().capabilities.max_users, 50);
         world.authority.book.change(&world.key, "revoked", Timestamp::now(), |it| it.standing = Standing::Revoked).unwrap();
         let answer = world.authority.answer(&request(&world.key, 2), None).unwrap();
-        let reply = accept(&answer.body, Some(410), &request(&world.key, 2), &world.pinned, 1).unwrap();
+        let reply = accept(&answer.body, Some(410), &request(&world.key, 2), &world.pinned, reply.get().sequence()).unwrap();
         assert!(matches!(reply.get(), Reply::Refusal(refusal) if refusal.error == RefusalCause::Revoked));
         let record = world.authority.book.record().unwrap();
         let what: Vec<(&str, Option<u16>)> = record.iter().map(|row| (row.what.as_str(), row.status)).collect();

@@ -178,14 +178,16 @@ impl Book {
         find(&self.connection(), key)
     }
 
-    /// The sequence of the next reply to a relay, durable before it is used.
+    /// The sequence of the next reply to a relay, durable before it is used. Never below the time of day, so that a book restored from
+    /// a backup does not repeat one.
     ///
     /// # Errors
     /// When the book cannot be written.
-    pub fn next_sequence(&self, relay: &str) -> anyhow::Result<u64> {
+    pub fn next_sequence(&self, relay: &str, now: Timestamp) -> anyhow::Result<u64> {
         let sequence: i64 = self.connection().query_row(
-            "INSERT INTO relays VALUES (?, 1) ON CONFLICT (relay) DO UPDATE SET sequence = sequence + 1 RETURNING sequence",
-            [relay],
+            "INSERT INTO relays VALUES (?1, ?2) ON CONFLICT (relay) DO UPDATE SET sequence = max(sequence + 1, ?2)
+             RETURNING sequence",
+            params![relay, now.as_second().max(1)],
             |row| row.get(0),
         )?;
         Ok(sequence.unsigned_abs())
@@ -354,8 +356,10 @@ mod tests {
     #[test]
     fn sequences_count_up_for_each_relay() {
         let (book, _directory) = book();
-        let next = |relay| book.next_sequence(relay).unwrap();
-        assert_eq!([next("a"), next("a"), next("b"), next("a")], [1, 2, 1, 3]);
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let next = |relay, second| book.next_sequence(relay, at(second)).unwrap();
+        assert_eq!([next("a", 0), next("a", 0), next("b", 0), next("a", 0)], [1, 2, 1, 3]);
+        assert_eq!([next("a", 1000), next("a", 1000), next("a", 5)], [1000, 1001, 1002]);
     }
 
     #[test]

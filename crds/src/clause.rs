@@ -107,7 +107,7 @@ clauses! {
         "write an interval from 15m to 6h";
     /// Nothing is sent that was not shown.
     TELEMETRY_NEEDS_CONSENT: "!self.enabled || has(self.consent)",
-        "telemetry needs a consent: look at the preview ('kubectl paramant telemetry preview'), then write consent.schema and consent.previewSha256, or set enabled to false";
+        "telemetry needs a consent: look at the preview ('paramant license preview'), then write consent.schema and consent.previewSha256, or set enabled to false";
 
     /// Settling for longer than the deadline would never end.
     SETTLE_WITHIN_DEADLINE: "duration(has(self.settle) ? self.settle : '10s') <= duration(has(self.deadline) ? self.deadline : '30m')",

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clause,
     condition::conditions,
-    network::{CaBundle, Egress, HttpsUrl},
+    network::{Egress, HttpsUrl},
     reference::{NameRef, SecretRef},
     relay::LicenseSource,
     span::Span,
@@ -72,10 +72,6 @@ pub struct Online {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = clause::CHECK_IN_RANGE)]
     pub interval: Option<Span>,
-    /// PEM certificates of the authorities that the licence server is believed by; absent: the public ones.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = clause::CA_BUNDLE_IS_PEM)]
-    pub ca_bundle: Option<CaBundle>,
     /// Where the courier that checks in may connect to.
     pub egress: Egress,
 }

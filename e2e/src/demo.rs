@@ -4,7 +4,12 @@
 //! each once, toggles drain, verifies receipts and has the log audited by `paramant audit` and by a program this project did not
 //! write. Leaves everything running and says what to try next.
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -109,6 +114,18 @@ pub(crate) fn run(bed: &Bed) -> Result<()> {
 /// Where a scenario lets an authority listen, on the node.
 pub(crate) const LICENSE_PORT: u16 = 7844;
 
+/// The certificate of that authority and its key: kept beside the key that signs the images, for every install names it.
+pub(crate) fn license_server(bed: &Bed) -> Result<(PathBuf, PathBuf)> {
+    let folder = bed.release_key.parent().context("the release key lies nowhere")?;
+    let (certificate, private) = (folder.join("license-server.pem"), folder.join("license-server.key"));
+    if !(certificate.exists() && private.exists()) {
+        let identity = rcgen::generate_simple_self_signed([bed.node_address()?])?;
+        std::fs::write(&private, identity.signing_key.serialize_pem())?;
+        std::fs::write(&certificate, identity.cert.pem())?;
+    }
+    Ok((certificate, private))
+}
+
 /// Installs or upgrades the chart with the images just built.
 pub(crate) fn install(bed: &Bed) -> Result<()> {
     install_with(bed, &[])
@@ -131,14 +148,18 @@ pub(crate) fn release(bed: &Bed, image: &str, values: &[&str]) -> Result<()> {
     let image = format!("image.registry={registry},image.repository={name},image.digest={digest}");
     let plain = format!("registry.plainHttp[0]={registry}");
     let mut ours = vec![image.as_str(), plain.as_str(), "verification.keys[0].name=test-bed"];
-    let authority = bed.node_address().ok().filter(|_| bed.is_here());
-    let authority = authority.map(|node| format!("license.endpoints[0]=https://{node}:{LICENSE_PORT}/v1/license/check"));
-    ours.extend(authority.as_deref());
+    let authority = if bed.is_here() { Some((bed.node_address()?, license_server(bed)?.0)) } else { None };
+    let endpoint = authority.as_ref().map(|(node, _)| format!("license.endpoints[0]=https://{node}:{LICENSE_PORT}/v1/license/check"));
+    let bundle = authority.as_ref().map(|(_, certificate)| format!("license.caBundle={}", certificate.display()));
+    ours.extend(endpoint.as_deref());
     for value in ours.into_iter().chain(values.iter().copied()) {
         arguments.extend(["--set", value]);
     }
     let key = format!("verification.keys[0].pem={}", bed.release_key.display());
     arguments.extend(["--set-file", &key, "--wait", "--timeout", "180s"]);
+    if let Some(bundle) = &bundle {
+        arguments.extend(["--set-file", bundle]);
+    }
     bed.helm(&arguments)?;
     Ok(())
 }

@@ -179,7 +179,8 @@ impl Images<'_> {
         let folder = build.programs(self.cache.checkout(), &self.cache.target(), &log, &[TESTWORLD])?;
         strip(&TESTWORLD.path(&folder), &to)?;
         let version = build.version.as_deref().unwrap_or(env!("CARGO_PKG_VERSION"));
-        let image = program_image("paramant-relay", &to, version);
+        // A tag of its own: nobody shall pull it for the relay.
+        let image = program_image("paramant-relay", &to, &format!("{version}-testworld"));
         self.push("paramant-relay-testworld", "paramant-relay", image, Some(Form::Classic))
     }
 

@@ -31,7 +31,6 @@ pub fn license(license: &ParamantLicense) -> Vec<Violation> {
             minutes(15),
             hours(6),
         );
-        findings.ca_bundle("spec.online.caBundle", online.ca_bundle.as_ref());
         findings.egress("spec.online.egress", &online.egress);
     }
     findings.0

@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::{auditors, fixture::Fixture, network::Counter};
 use crate::{
     bed::Bed,
-    demo::LICENSE_PORT,
+    demo::{self, LICENSE_PORT},
     process::{self, wait_for},
     relay::{self, Relay},
     steps::{Seen, seen},
@@ -256,10 +256,8 @@ struct Recorded {
 impl<'a> Vendor<'a> {
     fn prepare(bed: &'a Bed, directory: &Path) -> Result<Self> {
         let node = bed.node_address()?;
-        let identity = rcgen::generate_simple_self_signed([node.clone()])?;
-        let (certificate, private) = (directory.join("cert.pem"), directory.join("key.pem"));
-        std::fs::write(&certificate, identity.cert.pem())?;
-        std::fs::write(&private, identity.signing_key.serialize_pem())?;
+        // The chart was installed with it: whoever edits a licence cannot say by whom its server is believed.
+        let (certificate, private) = demo::license_server(bed)?;
         let data = directory.join("authority");
         std::fs::create_dir_all(data.join("licensing-keys"))?;
         let vendor = Self { bed, data, node, certificate, private, server: None };
@@ -312,7 +310,6 @@ impl<'a> Vendor<'a> {
         let online = serde_json::json!({
             "endpoint": format!("https://{}:{LICENSE_PORT}/v1/license/check", self.node),
             "interval": "15m",
-            "caBundle": std::fs::read_to_string(&self.certificate)?,
             "egress": { "cidrs": [format!("{}/32", self.node)] },
         });
         Ok(format!("  online: {online}\n"))

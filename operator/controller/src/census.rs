@@ -15,6 +15,7 @@ use paramant_crds::condition::{
 };
 use paramant_crds::relay::{DrainState, Phase};
 use paramant_crds::{ParamantLicense, ParamantPolicy, ParamantRelay};
+use paramant_operator_core::license_end;
 use paramant_operator_core::witnessing::NO_WITNESSES;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
@@ -154,8 +155,8 @@ impl Series {
         if let Some(Time(since)) = draining.and_then(|drain| drain.since) {
             self.draining.with_label_values(&place).set(since.as_second());
         }
-        let ends = status.license.and_then(|license| license.valid_until);
-        if let Some(Time(end)) = ends.filter(|end| end.0.duration_since(now) <= LICENSE_SHOWN_WITHIN) {
+        let ends = status.license.as_ref().and_then(license_end);
+        if let Some(end) = ends.filter(|end| end.duration_since(now) <= LICENSE_SHOWN_WITHIN) {
             self.licenses.with_label_values(&place).set(end.as_second());
         }
     }

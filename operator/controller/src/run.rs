@@ -10,7 +10,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use kube::api::Api;
-use paramant_operator_core::Context;
+use paramant_operator_core::{Context, LicenseServers};
 use paramant_operator_core::release::TrustedKey;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -217,6 +217,14 @@ impl Work {
         }
     }
 
+    fn license_servers(&self) -> LicenseServers {
+        let bundle = self.settings.license_ca_bundle.trim();
+        LicenseServers {
+            endpoints: self.settings.license_endpoints.clone(),
+            ca_bundle: (!bundle.is_empty()).then(|| bundle.to_owned()),
+        }
+    }
+
     /// Waits to lead, then makes what only a leader has.
     async fn lead(&self, world: World) -> Reconciler {
         let epoch = self.leadership.clone().taken().await;
@@ -231,7 +239,7 @@ impl Work {
             token_keys: None,
             release_keys: self.release_keys.clone(),
             allow_unsigned_default: self.settings.allow_unsigned,
-            license_endpoints: self.settings.license_endpoints.clone(),
+            license_servers: self.license_servers(),
         };
         let token_keys = {
             let (world, queue) = (world.clone(), self.queue.clone());

@@ -52,6 +52,10 @@ pub struct Settings {
     #[arg(long, env = "PARAMANT_LICENSE_ENDPOINTS", value_delimiter = ',')]
     pub license_endpoints: Vec<String>,
 
+    /// PEM certificates of the authorities that these servers are believed by; the public ones when empty.
+    #[arg(long, env = "PARAMANT_LICENSE_CA_BUNDLE", default_value = "")]
+    pub license_ca_bundle: String,
+
     /// Who may read relays' metrics besides this operator: a JSON list of NetworkPolicyPeer.
     #[arg(long, env = "PARAMANT_METRICS_FROM", default_value = "", value_parser = peers)]
     pub metrics_from: Peers,

@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         token_keys: None,
         release_keys: Vec::new(),
         allow_unsigned_default: true,
-        license_endpoints: Vec::new(),
+        license_servers: Default::default(),
     };
     // Nobody is asked here: the image counts as one that may run unsigned.
     if let Some(asked) = decide(&seen, &context, Timestamp::now()).inspect {

@@ -19,6 +19,7 @@ mod stateful_set;
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use paramant_crds::license::Online;
 use paramant_crds::{ParamantLicenseSpec, ParamantRelay, ParamantRelaySpec};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -70,7 +71,20 @@ pub struct Subject<'a> {
     /// The wishes.
     pub spec: &'a ParamantRelaySpec,
     /// What `licenseRef` names, if it is there and may be followed.
-    pub license: Option<&'a ParamantLicenseSpec>,
+    pub license: Option<License<'a>>,
+}
+
+/// A licence that may be followed.
+#[derive(Debug, Clone, Copy)]
+pub struct License<'a> {
+    /// Its wishes.
+    pub spec: &'a ParamantLicenseSpec,
+    /// The online check, if the release that runs knows it: an older one would refuse its settings.
+    pub online: Option<&'a Online>,
+    /// By which authorities its server is believed; absent: the public ones.
+    pub ca_bundle: Option<&'a str>,
+    /// Whether the release that runs knows the fields of the online check, telemetry and air gap.
+    pub known: bool,
 }
 
 impl<'a> Subject<'a> {
@@ -87,7 +101,7 @@ impl<'a> Subject<'a> {
 
     /// With the licence that its reference names.
     #[must_use]
-    pub fn licensed(self, license: Option<&'a ParamantLicenseSpec>) -> Self {
+    pub fn licensed(self, license: Option<License<'a>>) -> Self {
         Self { license, ..self }
     }
 

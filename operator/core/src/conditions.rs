@@ -70,6 +70,11 @@ impl<'a> Conditions<'a> {
         }
     }
 
+    /// Says that it cannot be judged.
+    pub fn unknown(&mut self, type_: &str, reason: &str, message: &str) {
+        self.say(type_, Truth::Unknown, reason, message);
+    }
+
     /// The whole list.
     pub fn finish(self) -> Vec<Condition> {
         self.next

@@ -45,7 +45,6 @@ pub fn decide(seen: &Observation, context: &Context, now: Timestamp) -> Decision
     let now = whole_seconds(now);
     let before = seen.relay.status.clone().unwrap_or_default();
     let Some(subject) = Subject::of(&seen.relay) else { return at_rest(before) };
-    let subject = subject.licensed(validation::followed(&seen.license, &context.license_endpoints));
     let stored = Durable::read(seen.children.state.as_deref());
     if seen.relay.metadata.deletion_timestamp.is_some() {
         // Children go with the owner references; the relay learns that its log ends here.
@@ -177,7 +176,7 @@ impl Pass<'_> {
             delete: delete_pod
                 .or_else(|| self.outgrown(&roll).filter(|_| hold.is_none()))
                 .into_iter()
-                .chain(self.surplus(hold.as_ref()))
+                .chain(self.surplus(&durable, hold.as_ref()))
                 .collect(),
             inspect: self.to_ask(question, &durable).filter(|_| hold.is_none()),
             resolve: unresolved.then(|| ImageRef(subject.spec.image.as_str().to_owned())),

@@ -44,9 +44,9 @@ pub use decision::{Decision, DeletedKind, Deletion, Event, EventType, ImageRef};
 pub use digest::Digest;
 pub use durable::Durable;
 pub use observation::{
-    Children, Context, CourierChildren, Observation, Referenced, Refused, Report, Resolution, Rival, Shared,
+    Children, Context, CourierChildren, LicenseServers, Observation, Referenced, Refused, Report, Resolution, Rival, Shared,
 };
-pub use standing::{license_status, policy_status};
+pub use standing::{license_end, license_status, policy_status};
 
 /// An annotation by which a person agrees to a changed control key: its value is the key's SHA-256, lower-case hex.
 pub const ACCEPT_CONTROL_KEY: &str = "paramant.app/accept-control-key";

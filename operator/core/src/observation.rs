@@ -246,7 +246,16 @@ pub struct Context {
     pub release_keys: Vec<TrustedKey>,
     /// Whether an unsigned image may run where no policy says so: for clusters that only try things out.
     pub allow_unsigned_default: bool,
-    /// Licence servers that a ParamantLicense may name, besides the vendor's: whoever edits one must not be able to send a licence
-    /// key to a host of their own.
-    pub license_endpoints: Vec<String>,
+    /// The licence servers that a ParamantLicense may name besides the vendor's.
+    pub license_servers: LicenseServers,
+}
+
+/// Licence servers of the installation, and by which authorities they are believed: neither is for whoever edits a ParamantLicense to
+/// say, or its key could be sent to a host of their own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LicenseServers {
+    /// Their URLs.
+    pub endpoints: Vec<String>,
+    /// PEM certificates of their authorities; absent: the public ones.
+    pub ca_bundle: Option<String>,
 }

@@ -16,6 +16,7 @@ use paramant_crds::{ParamantLicense, ParamantLicenseStatus, ParamantRelay};
 
 pub use self::policy::policy_status;
 use crate::conditions::Conditions;
+use crate::observation::LicenseServers;
 use crate::situation::Said;
 use crate::status::whole_seconds;
 use crate::validation;
@@ -32,9 +33,13 @@ fn say_stalled(conditions: &mut Conditions<'_>, said: Option<Said>) {
 pub fn license_status(
     license: &ParamantLicense,
     relays: &[&ParamantRelay],
-    endpoints: &[String],
+    servers: &LicenseServers,
     now: Timestamp,
 ) -> ParamantLicenseStatus {
+    // In the order of their names, so that what is said does not follow the order of a store.
+    let mut relays = relays.to_vec();
+    relays.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
+    let relays = relays.as_slice();
     let before = license.status.clone().unwrap_or_default();
     let generation = license.metadata.generation;
     let mut conditions = Conditions::after(&before.conditions, generation, whole_seconds(now));
@@ -59,7 +64,7 @@ pub fn license_status(
             ),
         ),
     }
-    let problem = validation::license_problem(license, endpoints);
+    let problem = validation::license_problem(license, servers);
     let problem = problem.map(|problem| ("InvalidSpec", format!("the spec breaks a rule: {problem}")));
     say_stalled(&mut conditions, problem);
     say_reachable(&mut conditions, license, relays);
@@ -91,12 +96,22 @@ pub fn license_status(
         observed_generation: generation,
         tier: best.and_then(|report| report.tier.clone()),
         max_users: best.and_then(|report| report.max_users),
-        expires_at: best.and_then(|report| report.valid_until.clone()).map(|at| Time(whole_seconds(at.0))),
+        expires_at: reports.iter().filter_map(|report| license_end(report)).min().map(|at| Time(whole_seconds(at))),
         source: best.and_then(|report| report.source),
         issued_to: best.map_or(before.issued_to, |report| report.issued_to.clone()),
         relays: named,
         conditions: conditions.finish(),
     }
+}
+
+/// When what a relay reports ends by itself. A set that check-ins renew every few hours does not; of it only grace has an end.
+pub fn license_end(report: &LicenseStatus) -> Option<Timestamp> {
+    let end = match report.source? {
+        LicenseSource::Offline => report.valid_until.as_ref(),
+        LicenseSource::AirGap | LicenseSource::Cache => report.grace_until.as_ref(),
+        LicenseSource::Online | LicenseSource::None => None,
+    };
+    end.map(|end| end.0)
 }
 
 /// Whether the relays' check-ins are answered. An outage changes nothing for a week, so it is no reason to be invalid.
@@ -114,8 +129,9 @@ fn say_reachable(conditions: &mut Conditions<'_>, license: &ParamantLicense, rel
             let problem = problem.unwrap_or("it does not say why");
             conditions.say(REACHABLE, false, "CheckInFailed", format!("the last check-in of {name} brought no reply: {problem}"));
         }
+        // What was said before the online check was switched on is about nobody.
         None if reports.is_empty() => {
-            conditions.keep(REACHABLE, "NotReported", "no relay under this licence has checked in yet");
+            conditions.unknown(REACHABLE, "NotReported", "no relay under this licence has checked in yet");
         }
         None => conditions.say(REACHABLE, true, "CheckedIn", "every relay that has checked in was answered"),
     }
@@ -145,12 +161,7 @@ fn say_telemetry(conditions: &mut Conditions<'_>, license: &ParamantLicense, rep
 /// The nearest end, told at 30, 14, 7 and 1 days: each a reason of its own, so each an Event. A set that check-ins renew is not
 /// told of before its last days of grace.
 fn say_expiring(conditions: &mut Conditions<'_>, reports: &[&LicenseStatus], now: Timestamp) {
-    let end = |report: &&LicenseStatus| match report.source? {
-        LicenseSource::Offline => report.valid_until.clone(),
-        LicenseSource::AirGap | LicenseSource::Cache => report.grace_until.clone(),
-        LicenseSource::Online | LicenseSource::None => None,
-    };
-    let Some(end) = reports.iter().filter_map(end).map(|end| end.0).min() else {
+    let Some(end) = reports.iter().filter_map(|report| license_end(report)).min() else {
         return conditions.say(EXPIRING_SOON, false, "NothingEnds", "nothing is in force that ends by itself");
     };
     let left = end.duration_since(now);
@@ -179,6 +190,10 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
+    fn none() -> LicenseServers {
+        LicenseServers::default()
+    }
+
     fn said<'c>(conditions: &'c [Condition], type_: &str) -> (&'c str, &'c str) {
         let it = crate::conditions::find(conditions, type_).unwrap();
         (&it.status, &it.reason)
@@ -194,12 +209,12 @@ mod tests {
             .unwrap()
         };
         let bad = license(json!({"secretRef": {"name": "s"}, "telemetry": {"enabled": true}}));
-        let status = license_status(&bad, &[], &[], NOW);
+        let status = license_status(&bad, &[], &none(), NOW);
         assert_eq!(said(&status.conditions, "Stalled"), ("True", "InvalidSpec"));
         let stalled = crate::conditions::find(&status.conditions, "Stalled").unwrap();
         assert!(stalled.message.contains("spec.telemetry"), "{}", stalled.message);
         let good = license(json!({"secretRef": {"name": "s"}}));
-        assert_eq!(said(&license_status(&good, &[], &[], NOW).conditions, "Stalled"), ("False", "NotStalled"));
+        assert_eq!(said(&license_status(&good, &[], &none(), NOW).conditions, "Stalled"), ("False", "NotStalled"));
     }
 
     #[test]
@@ -218,16 +233,16 @@ mod tests {
             .unwrap()
         };
         let silent = relay("b", json!({}));
-        let status = license_status(&license, &[&silent], &[], NOW);
+        let status = license_status(&license, &[&silent], &none(), NOW);
         assert_eq!((status.conditions[0].status.as_str(), status.tier), ("Unknown", None));
         let pro = relay("a", json!({"license": {"tier": "Pro", "source": "Offline", "maxUsers": 50}}));
-        let status = license_status(&license, &[&silent, &pro], &[], NOW);
+        let status = license_status(&license, &[&silent, &pro], &none(), NOW);
         assert_eq!((status.tier.as_deref(), status.max_users), (Some("Pro"), Some(50)));
         assert_eq!(status.conditions[0].status, "True");
         let names: Vec<&str> = status.relays.iter().map(|relay| relay.name.as_str()).collect();
         assert_eq!(names, ["a", "b"]);
         let community = relay("c", json!({"license": {"tier": "Community", "source": "None"}}));
-        assert_eq!(license_status(&license, &[&community], &[], NOW).conditions[0].reason, "NoValidLicense");
+        assert_eq!(license_status(&license, &[&community], &none(), NOW).conditions[0].reason, "NoValidLicense");
     }
 
     fn online() -> ParamantLicense {
@@ -253,24 +268,24 @@ mod tests {
     #[test]
     fn a_licence_server_that_nobody_allowed_is_not_followed() {
         let license = online();
-        let status = license_status(&license, &[], &[], NOW);
+        let status = license_status(&license, &[], &none(), NOW);
         assert_eq!(said(&status.conditions, "Stalled"), ("True", "InvalidSpec"));
         let stalled = crate::conditions::find(&status.conditions, "Stalled").unwrap();
         assert!(stalled.message.contains("license.endpoints"), "{}", stalled.message);
-        let allowed = ["https://ours.example/check".to_owned()];
+        let allowed = LicenseServers { endpoints: vec!["https://ours.example/check".to_owned()], ca_bundle: None };
         assert_eq!(said(&license_status(&license, &[], &allowed, NOW).conditions, "Stalled").0, "False");
     }
 
     #[test]
     fn check_ins_are_shown_by_relay_and_an_outage_is_no_end() {
         let license = online();
-        let status = license_status(&license, &[], &[], NOW);
+        let status = license_status(&license, &[], &none(), NOW);
         assert_eq!(said(&status.conditions, "Reachable"), ("Unknown", "NotReported"));
         let digest = "a".repeat(64);
         let well = reporting(json!({
             "tier": "Pro", "source": "Online", "checkIn": {"at": "2026-01-01T00:00:00Z", "reachable": true, "nextRequestSha256": digest},
         }));
-        let status = license_status(&license, &[&well], &[], NOW);
+        let status = license_status(&license, &[&well], &none(), NOW);
         assert_eq!(said(&status.conditions, "Reachable"), ("True", "CheckedIn"));
         assert_eq!(status.relays[0].reachable, Some(true));
         assert_eq!(status.relays[0].next_request_sha256.as_ref().map(|it| it.as_str().len()), Some(64));
@@ -278,7 +293,7 @@ mod tests {
             "tier": "Pro", "source": "Cache", "graceUntil": "1970-01-06T00:00:00Z",
             "checkIn": {"reachable": false, "problem": "it is away"},
         }));
-        let status = license_status(&license, &[&away], &[], NOW);
+        let status = license_status(&license, &[&away], &none(), NOW);
         assert_eq!(said(&status.conditions, "Reachable"), ("False", "CheckInFailed"));
         assert_eq!(said(&status.conditions, "Valid").0, "True", "an outage ends nothing");
         assert_eq!(said(&status.conditions, "ExpiringSoon"), ("True", "WithinSevenDays"));
@@ -299,10 +314,10 @@ mod tests {
             (1, ("True", "WithinOneDay")),
         ] {
             let now = end - SignedDuration::from_hours(24 * days);
-            let status = license_status(&license, &[&ends], &[], now);
+            let status = license_status(&license, &[&ends], &none(), now);
             assert_eq!(said(&status.conditions, "ExpiringSoon"), expected, "{days} days before");
         }
-        let status = license_status(&license, &[], &[], NOW);
+        let status = license_status(&license, &[], &none(), NOW);
         assert_eq!(said(&status.conditions, "ExpiringSoon"), ("False", "NothingEnds"));
         assert_eq!(said(&status.conditions, "Reachable"), ("True", "Offline"));
     }

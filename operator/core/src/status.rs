@@ -255,7 +255,7 @@ fn license(report: &control::LicenseReport) -> LicenseStatus {
             at: check_in.at.map(time),
             reachable: check_in.reachable,
             problem: check_in.problem.as_deref().map(|problem| cut(problem, 512)),
-            next_request_sha256: check_in.next_request_sha256.as_ref().map(|hash| HexHash(hash.clone())),
+            next_request_sha256: check_in.next_request_sha256.as_deref().and_then(hex_hash),
             telemetry: Some(check_in.telemetry),
         }),
     }

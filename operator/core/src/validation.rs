@@ -14,7 +14,8 @@ use paramant_crds::{ParamantLicense, ParamantLicenseSpec, ParamantPolicy, Parama
 use paramant_licensing::online::ENDPOINT;
 
 use crate::children;
-use crate::observation::Referenced;
+use crate::destination::Destination;
+use crate::observation::{LicenseServers, Referenced};
 
 /// What a person must change in a relay before anything is done about it, in one sentence.
 pub fn relay_problem(relay: &ParamantRelay) -> Option<String> {
@@ -32,32 +33,39 @@ pub fn policy_problem(policy: &ParamantPolicy) -> Option<String> {
 }
 
 /// What a person must change in a licence, in one sentence. What runs keeps what its Secret grants.
-pub fn license_problem(license: &ParamantLicense, endpoints: &[String]) -> Option<String> {
+pub fn license_problem(license: &ParamantLicense, servers: &LicenseServers) -> Option<String> {
     sentence(&validation::license(license)).or_else(|| {
         let online = license.spec.online.as_ref()?;
-        if let Some(problem) = ca_bundle::problem("spec.online.caBundle", online.ca_bundle.as_ref()) {
-            return Some(problem);
-        }
         let endpoint = children::endpoint(online);
-        let known = endpoint == ENDPOINT || endpoints.iter().any(|it| it == endpoint);
-        (!known).then(|| {
-            format!(
+        if endpoint != ENDPOINT && !servers.endpoints.iter().any(|it| it == endpoint) {
+            return Some(format!(
                 "spec.online.endpoint {endpoint} is not a licence server that this operator may name to relays: add it to the \
                  chart's license.endpoints, or leave the field out for the vendor's"
-            )
-        })
+            ));
+        }
+        // A relay refuses its whole settings for an address that it cannot read.
+        if Destination::of_url(endpoint).is_none() {
+            return Some(format!("spec.online.endpoint {endpoint} is no address: write it as https://host[:port]/path"));
+        }
+        let proxy = online.egress.proxy.as_ref().map(|proxy| proxy.as_str());
+        let unread = proxy.filter(|proxy| Destination::of_url(proxy).is_none());
+        unread.map(|proxy| format!("spec.online.egress.proxy {proxy} is no address: write it as http://host:port"))
     })
 }
 
-/// The licence that a relay's reference names, if it breaks no rule.
+/// The licence that a relay's reference names, if it breaks no rule. `known`: the release that runs knows what it may ask for.
 pub fn followed<'a>(
     license: &'a Referenced<ParamantLicense>,
-    endpoints: &[String],
-) -> Option<&'a ParamantLicenseSpec> {
-    match license {
-        Referenced::Found(license) if license_problem(license, endpoints).is_none() => Some(&license.spec),
-        _ => None,
-    }
+    servers: &'a LicenseServers,
+    known: bool,
+) -> Option<children::License<'a>> {
+    let Referenced::Found(license) = license else { return None };
+    license_problem(license, servers).is_none().then(|| children::License {
+        spec: &license.spec,
+        online: license.spec.online.as_ref(),
+        ca_bundle: servers.ca_bundle.as_deref(),
+        known,
+    })
 }
 
 fn sentence(violations: &[Violation]) -> Option<String> {

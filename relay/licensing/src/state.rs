@@ -25,6 +25,12 @@ pub const COMMUNITY_USERS: u64 = 5;
 pub const WARNING_DAYS: [i64; 4] = [30, 14, 7, 1];
 
 const MI: u64 = 1 << 20;
+/// No set can bound blobs below what every published plan has (protocol §1.4), nor their time.
+const SMALLEST_BLOB: u64 = 5 * MI;
+/// The time of the smallest published plan, in seconds.
+const SHORTEST_TTL: u64 = 3600;
+/// Replies kept for one key: the newest, and what it superseded.
+const MOST_REPLIES: usize = 32;
 
 /// Everything that was found and verified.
 #[derive(Debug, Default)]
@@ -56,6 +62,14 @@ impl Evidence {
         let new = place(reply.get().get());
         self.replies.retain(|held| place(held.reply.get().get()) != new);
         self.replies.push(InForce { reply, by_hand });
+        self.replies.sort_by_key(|held| held.reply.get().get().sequence());
+        let to_this_key = |held: &InForce| held.reply.get().get().key_digest() == new.0;
+        let count = self.replies.iter().filter(|held| to_this_key(held)).count();
+        if count > MOST_REPLIES
+            && let Some(oldest) = self.replies.iter().position(to_this_key)
+        {
+            self.replies.remove(oldest);
+        }
     }
 
     /// The highest sequence that was accepted for the key, 0 without any.
@@ -153,8 +167,8 @@ impl Grant {
         let alone = offline.is_none();
         Self {
             users: cap,
-            max_blob: alone.then(|| set.max_blob_size_mb.saturating_mul(MI)),
-            max_ttl: alone.then_some(set.retention_max_seconds),
+            max_blob: alone.then(|| set.max_blob_size_mb.saturating_mul(MI).max(SMALLEST_BLOB)),
+            max_ttl: alone.then(|| set.retention_max_seconds.max(SHORTEST_TTL)),
             signatures_required: alone && set.ml_dsa_required,
             addons: set.addons_allowed,
             custom_branding: set.custom_branding,

@@ -204,13 +204,13 @@ impl App {
 
     /// The largest blob that is taken, in bytes: what the settings say, or less if the licence says so.
     pub fn max_blob(&self) -> u64 {
-        let licensed = self.store.licenses.current().state.grant().max_blob;
+        let licensed = self.store.licenses.grant().max_blob;
         self.core.settings.current().limits.max_blob.min(licensed.unwrap_or(u64::MAX))
     }
 
     /// The longest time a blob may wait: likewise.
     pub fn max_ttl(&self) -> Duration {
-        let licensed = self.store.licenses.current().state.grant().max_ttl;
+        let licensed = self.store.licenses.grant().max_ttl;
         self.core.settings.current().limits.max_ttl.min(licensed.map_or(Duration::MAX, Duration::from_secs))
     }
 

@@ -16,13 +16,16 @@ use jiff::Timestamp;
 use paramant_licensing::clock::EffectiveTime;
 use paramant_licensing::offline::PREFIX;
 use paramant_licensing::online::keys::LicensingKeys;
-use paramant_licensing::online::reply::Reply;
+use paramant_licensing::online::reply::{CapabilitySet, Reply};
+use paramant_licensing::state::Grant;
 use paramant_licensing::{AcceptedKeys, Evidence, Logged, OfflineLicense, OnlineKey, State, Verified, state};
 
 use self::clock::Clock;
 use crate::settings::SettingsHandle;
 use crate::world::World;
 
+/// How old a grant may be on the way of an upload.
+const RECENT: Duration = Duration::from_secs(1);
 /// How old what was read may be.
 const FRESH: Duration = Duration::from_secs(5);
 /// The licence in force and the one that follows it, so that a renewal never leaves a gap.
@@ -38,6 +41,7 @@ struct Inner {
     world: World,
     clock: Clock,
     held: Mutex<Held>,
+    grant: Mutex<Option<(Instant, Arc<Grant>)>>,
 }
 
 #[derive(Debug, Default)]
@@ -76,7 +80,7 @@ impl Licenses {
     #[must_use]
     pub fn new(settings: SettingsHandle, world: World, floor: Option<Timestamp>, signed: Option<Timestamp>) -> Self {
         let clock = Clock::new(world.clone(), floor, signed);
-        Self(Arc::new(Inner { settings, world, clock, held: Mutex::default() }))
+        Self(Arc::new(Inner { settings, world, clock, held: Mutex::default(), grant: Mutex::default() }))
     }
 
     /// What counts now.
@@ -159,8 +163,32 @@ impl Licenses {
         self.0.clock.reset(issued)
     }
 
-    pub(crate) fn correct_time(&self, issued: Timestamp) -> (Timestamp, bool) {
-        self.0.clock.correct(issued)
+    pub(crate) fn weigh_time(&self, issued: Timestamp, fresh: bool) -> clock::Time {
+        self.0.clock.weigh(issued, fresh)
+    }
+
+    pub(crate) fn set_time(&self, time: clock::Time) {
+        self.0.clock.set(time);
+    }
+
+    /// Whether the newest set grants what this one does.
+    pub(crate) fn grants_same(&self, set: &CapabilitySet) -> bool {
+        let held = self.fresh();
+        let newest = held.evidence.newest().and_then(Reply::set);
+        newest.is_some_and(|it| (it.tier, &it.capabilities) == (set.tier, &set.capabilities))
+    }
+
+    /// What may be done, as it was at most a second ago: for what happens many times in one.
+    pub(crate) fn grant(&self) -> Arc<Grant> {
+        let known = self.0.grant.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((at, grant)) = known
+            && at.elapsed() < RECENT
+        {
+            return grant;
+        }
+        let grant = Arc::new(self.current().state.grant());
+        *self.0.grant.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), grant.clone()));
+        grant
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {

@@ -172,15 +172,23 @@ impl LogService {
         receiver.await.unwrap_or(Err(LogError::Ended))
     }
 
+    /// Where an entry is, if it is there at or after `from`.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub async fn find(&self, entry: &Entry, from: u64) -> Result<Option<u64>, LogError> {
+        let (log, leaf) = (self.clone(), entry.legacy_leaf);
+        let looking = tokio::task::spawn_blocking(move || log.find_legacy_leaf(&leaf, from));
+        looking.await.unwrap_or(Err(LogError::Ended))
+    }
+
     /// Appends an entry unless it is there already, at or after `from`; answers its index. Whoever may have been cut off between
     /// an append and the note of its place comes here.
     ///
     /// # Errors
     /// As [`LogService::append`], or when the disk cannot be read.
     pub async fn append_once(&self, entry: &Entry, from: u64) -> Result<u64, LogError> {
-        let (log, leaf) = (self.clone(), entry.legacy_leaf);
-        let looking = tokio::task::spawn_blocking(move || log.find_legacy_leaf(&leaf, from));
-        match looking.await.unwrap_or(Err(LogError::Ended))? {
+        match self.find(entry, from).await? {
             Some(index) => Ok(index),
             None => Ok(self.append(entry.clone()).await?.index),
         }

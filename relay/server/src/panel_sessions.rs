@@ -22,6 +22,8 @@ pub struct PanelSessions(Mutex<Vec<Session>>);
 
 struct Session {
     cookie: Hash,
+    /// SHA-256 of the token it began with: another token ends it.
+    token: Hash,
     forms: String,
     began: Instant,
     seen: Instant,
@@ -44,6 +46,8 @@ pub struct Signed {
     pub forms: String,
     /// The second factor was shown.
     pub complete: bool,
+    /// SHA-256 of the token it began with.
+    pub token: Hash,
 }
 
 impl PanelSessions {
@@ -51,7 +55,7 @@ impl PanelSessions {
     ///
     /// # Errors
     /// When the system has no randomness to give.
-    pub fn begin(&self) -> Result<String, getrandom::Error> {
+    pub fn begin(&self, token: Hash) -> Result<String, getrandom::Error> {
         let (mut cookie, mut forms) = ([0; 32], [0; 32]);
         getrandom::fill(&mut cookie)?;
         getrandom::fill(&mut forms)?;
@@ -62,6 +66,7 @@ impl PanelSessions {
         }
         all.push(Session {
             cookie: sha256(cookie.as_bytes()),
+            token,
             forms: hex::encode(forms),
             began: now,
             seen: now,
@@ -73,15 +78,27 @@ impl PanelSessions {
 
     /// The session of a cookie.
     pub fn of(&self, cookie: &str) -> Option<Signed> {
-        self.with(cookie, |session| Signed { forms: session.forms.clone(), complete: session.complete })
+        self.with(cookie, |session| Signed {
+            forms: session.forms.clone(),
+            complete: session.complete,
+            token: session.token,
+        })
     }
 
-    /// The second factor was shown.
-    pub fn complete(&self, cookie: &str) {
-        self.with(cookie, |session| {
+    /// The second factor was shown: the session goes on under another cookie, so that one which somebody planted before opens nothing.
+    ///
+    /// # Errors
+    /// When the system has no randomness to give.
+    pub fn complete(&self, cookie: &str) -> Result<Option<String>, getrandom::Error> {
+        let mut fresh = [0; 32];
+        getrandom::fill(&mut fresh)?;
+        let fresh = hex::encode(fresh);
+        Ok(self.with(cookie, |session| {
             session.complete = true;
             session.offered = None;
-        });
+            session.cookie = sha256(fresh.as_bytes());
+            fresh.clone()
+        }))
     }
 
     /// The secret that this session was offered, or this one from now on.
@@ -130,13 +147,15 @@ mod tests {
     #[test]
     fn a_session_opens_nothing_before_the_second_factor_and_ends() {
         let sessions = PanelSessions::default();
-        let cookie = sessions.begin().unwrap();
+        let cookie = sessions.begin([7; 32]).unwrap();
         let signed = sessions.of(&cookie).unwrap();
         assert!(!signed.complete && signed.sent(&signed.forms) && !signed.sent("") && !signed.sent(&cookie));
         assert_eq!(sessions.of("another"), None);
         assert_eq!(sessions.offer(&cookie, "A".into()).as_deref(), Some("A"));
         assert_eq!(sessions.offer(&cookie, "B".into()).as_deref(), Some("A"), "one secret for one session");
-        sessions.complete(&cookie);
+        let before = cookie.clone();
+        let cookie = sessions.complete(&before).unwrap().unwrap();
+        assert_eq!(sessions.of(&before), None, "another cookie");
         assert!(sessions.of(&cookie).unwrap().complete && sessions.offered(&cookie).is_none());
         sessions.end(&cookie);
         assert_eq!(sessions.of(&cookie), None);
@@ -145,9 +164,9 @@ mod tests {
     #[test]
     fn sessions_are_bounded_and_idle_ones_end() {
         let sessions = PanelSessions::default();
-        let first = sessions.begin().unwrap();
+        let first = sessions.begin([7; 32]).unwrap();
         for _ in 0..MOST {
-            sessions.begin().unwrap();
+            sessions.begin([7; 32]).unwrap();
         }
         assert_eq!(sessions.of(&first), None, "the oldest went");
         assert_eq!(sessions.live(Instant::now()).len(), MOST);

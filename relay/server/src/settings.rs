@@ -59,8 +59,8 @@ pub struct Settings {
     pub online: Option<Arc<OnlineSettings>>,
     /// A file with a reply that somebody carries in.
     pub air_gap: Option<PathBuf>,
-    /// Telemetry, as agreed to in the settings.
-    pub telemetry: Option<Consent>,
+    /// Telemetry, where the settings say anything of it: off, or on with a consent.
+    pub telemetry: Option<Option<Consent>>,
     /// Caps.
     pub limits: Limits,
     /// Whether uploads without a key are taken.

@@ -121,6 +121,13 @@ impl AdminAccess {
         admin
     }
 
+    /// Whether this is the digest of the admin's token: a session ends when the token changes.
+    #[must_use]
+    pub fn is_token(&self, digest: &[u8; 32]) -> bool {
+        let redeemed = || *self.0.redeemed.read().unwrap_or_else(PoisonError::into_inner);
+        self.token_in_file().or_else(redeemed).is_some_and(|valid| bool::from(valid.ct_eq(digest)))
+    }
+
     /// How an admin signs in, for the operator.
     #[must_use]
     pub fn report(&self) -> AdminReport {

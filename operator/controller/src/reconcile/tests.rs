@@ -53,7 +53,7 @@ fn reconciler(client: Client) -> Reconciler {
             pem: "PEM".to_owned(),
         }],
         allow_unsigned_default: false,
-        license_endpoints: Vec::new(),
+        license_servers: Default::default(),
     };
     let (queue, metrics) = (Queue::default(), Metrics::new().unwrap());
     Reconciler::new(Parts {

@@ -77,7 +77,7 @@ impl<'a> Courier<'a> {
 
     /// The courier that checks in about the licence, if the licence asks for it.
     pub fn to_authority(subject: Subject<'a>) -> Option<Self> {
-        let online = subject.license?.online.as_ref()?;
+        let online = subject.license.filter(|license| license.known)?.online?;
         Some(Self { subject, carries: Carries::License(online) })
     }
 

@@ -4,7 +4,7 @@
 //! template, in an annotation, and are written here as the *rolled* template has them: a pod that happens to restart
 //! never takes up a setting that still waits for its window.
 
-use paramant_crds::license::Consent;
+use paramant_crds::license::Telemetry;
 use paramant_crds::network::HostName;
 use paramant_crds::relay::Witness;
 use paramant_crds::relay::pod::DEFAULT_TERMINATION_GRACE;
@@ -128,7 +128,7 @@ struct License<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     air_gap: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    telemetry: Option<&'a Consent>,
+    telemetry: Option<&'a Telemetry>,
 }
 
 #[derive(Debug, Serialize)]
@@ -151,19 +151,19 @@ fn webhooks(wanted: &paramant_crds::relay::Webhooks) -> Webhooks<'_> {
 }
 
 fn license<'a>(subject: &Subject<'a>) -> License<'a> {
-    let online = subject.license.and_then(|license| license.online.as_ref()).map(|online| Online {
+    let known = subject.license.filter(|license| license.known);
+    let online = known.and_then(|license| Some((license, license.online?))).map(|(license, online)| Online {
         endpoint: endpoint(online),
         interval: online.interval.as_ref().map(|span| span.as_str()),
-        ca_bundle: online.ca_bundle.as_ref().map(|bundle| bundle.as_str()),
+        ca_bundle: license.ca_bundle.filter(|_| endpoint(online) != ENDPOINT),
         reach: IN_A_CLUSTER,
     });
-    let air_gap = subject.license.and_then(|license| license.air_gap.as_ref());
-    let telemetry = subject.license.and_then(|license| license.telemetry.as_ref());
+    let air_gap = known.and_then(|license| license.spec.air_gap.as_ref());
     License {
         directory: LICENSE_DIR,
         online,
         air_gap: air_gap.map(|_| format!("{AIR_GAP_DIR}/{AIR_GAP_KEY}")),
-        telemetry: telemetry.filter(|it| it.enabled).and_then(|it| it.consent.as_ref()),
+        telemetry: known.and_then(|license| license.spec.telemetry.as_ref()),
     }
 }
 

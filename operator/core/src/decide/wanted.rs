@@ -5,13 +5,17 @@ use paramant_protocol::control::{AdmittedCourier, CourierPurpose, CouriersDirect
 use serde_json::Value;
 
 use super::Pass;
-use crate::children::{self, Contact, Courier};
+use crate::children::{self, Contact, Courier, Subject};
 use crate::covers::{Quantity, covers};
 use crate::decision::{DeletedKind, Deletion};
 use crate::durable::Durable;
 use crate::machine::{Roll, Step};
 use crate::observation::{Children, Refused};
 use crate::situation::Hold;
+use crate::validation;
+
+/// The schema of `meta.db` of the first release that checks licences online.
+const LICENSE_SCHEMA: u32 = 13;
 
 impl Pass<'_> {
     /// The durable copy, if what is stored does not cover it.
@@ -20,9 +24,20 @@ impl Pass<'_> {
         (!is_covered(&intent, live(self.seen.children.state.as_deref()))).then_some(intent)
     }
 
+    /// The relay with the licence that it may follow: the rolled release must know what a licence may ask for, or it would refuse its
+    /// whole settings.
+    fn licensed(&self, durable: &Durable) -> Subject<'_> {
+        let release = durable.template.as_ref().and_then(children::image_digest);
+        let labelled = release.and_then(|digest| durable.verified(&digest)?.release.schema);
+        let schema = labelled.or(durable.data.map(|data| data.schema));
+        let known = schema.is_some_and(|schema| schema >= LICENSE_SCHEMA);
+        self.subject.licensed(validation::followed(&self.seen.license, &self.context.license_servers, known))
+    }
+
     /// The children that are not as they should be, in the order in which they need each other.
     pub(super) fn intents(&self, durable: &Durable, hold: Option<&Hold>) -> Vec<Value> {
-        let Self { seen, context, ref subject, .. } = *self;
+        let Self { seen, context, .. } = *self;
+        let subject = &self.licensed(durable);
         let Children { stateful_set, config, claim, .. } = &seen.children;
         if hold.is_some() {
             // Nothing but the CA certificates, so that the operator's own rotation never waits for a person.
@@ -56,7 +71,7 @@ impl Pass<'_> {
         if let Some(intent) = claim.as_deref().and_then(|claim| children::claim(subject, claim)) {
             intents.push((intent, live(claim.as_deref())));
         }
-        for courier in Courier::wanted(self.subject) {
+        for courier in Courier::wanted(*subject) {
             intents.extend(self.courier(&courier, durable));
         }
         if let Some(intent) = children::ingress(subject) {
@@ -103,7 +118,7 @@ impl Pass<'_> {
         if hold.is_some() {
             return before;
         }
-        let couriers = Courier::wanted(self.subject);
+        let couriers = Courier::wanted(self.licensed(durable));
         if couriers.is_empty() {
             return None;
         }
@@ -133,7 +148,7 @@ impl Pass<'_> {
     }
 
     /// Ways in and out that the spec no longer has, if they are ours.
-    pub(super) fn surplus(&self, hold: Option<&Hold>) -> Vec<Deletion> {
+    pub(super) fn surplus(&self, durable: &Durable, hold: Option<&Hold>) -> Vec<Deletion> {
         if hold.is_some() {
             return Vec::new();
         }
@@ -159,7 +174,7 @@ impl Pass<'_> {
         consider(DeletedKind::Ingress, &name, by_class, live(children.ingress.as_deref()));
         consider(DeletedKind::HttpRoute, &name, by_gateway, children.http_route.as_deref().cloned());
         for purpose in [CourierPurpose::Witness, CourierPurpose::Webhook, CourierPurpose::License] {
-            let wanted = Courier::wanted(self.subject).iter().any(|courier| courier.purpose() == purpose);
+            let wanted = Courier::wanted(self.licensed(durable)).iter().any(|courier| courier.purpose() == purpose);
             let name = crate::children::courier_name(self.subject.name, purpose);
             let alive = children.courier_for(purpose).deployment.as_deref();
             consider(DeletedKind::Courier, &name, wanted, live(alive));

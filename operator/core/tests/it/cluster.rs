@@ -149,7 +149,7 @@ impl Cluster {
                 token_keys: Some("{\"keys\":[]}".into()),
                 release_keys: vec![TrustedKey { name: "release".into(), pem: "PEM".into() }],
                 allow_unsigned_default: false,
-                license_endpoints: Vec::new(),
+                license_servers: Default::default(),
             },
             deeds: Vec::new(),
             events: Vec::new(),

@@ -13,7 +13,7 @@ fn problem(row: &Row, sketch: &Sketch) -> Option<String> {
     match row.kind {
         Kind::Relay => validation::relay_problem(&read(row, sketch)),
         Kind::Policy => validation::policy_problem(&read(row, sketch)),
-        Kind::License => validation::license_problem(&read(row, sketch), &[]),
+        Kind::License => validation::license_problem(&read(row, sketch), &Default::default()),
     }
 }
 

@@ -112,10 +112,4 @@ impl Capabilities {
             custom_branding: self.custom_branding || other.custom_branding,
         }
     }
-
-    /// Whether `next` takes away something that this grants.
-    pub fn is_narrowed_by(&self, next: &Self) -> bool {
-        let kept = next.clone().or(self);
-        Self { support_level: next.support_level.clone(), ..kept } != *next
-    }
 }

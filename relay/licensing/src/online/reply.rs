@@ -17,7 +17,6 @@ use super::capability::{CAPABILITIES, Capabilities, Tier};
 use super::keys::LicensingKeys;
 use super::request::{self, CheckIn};
 use super::{MAX_REPLY, OnlineKey};
-use crate::clock::EffectiveTime;
 use crate::verified::Verified;
 
 /// The last verified set goes on for so long after it was issued (trust page L7).
@@ -282,12 +281,6 @@ pub fn accept(
         return Err(Rejected::Sequence);
     }
     Ok(verified)
-}
-
-/// When a reply's floor and ours differ by more than this, the clock was wrong.
-pub fn corrects(reply: &Reply, now: EffectiveTime) -> bool {
-    let apart = reply.issued_at().duration_since(now.at());
-    apart.abs() > jiff::SignedDuration::from_mins(5)
 }
 
 fn read(document: Value) -> Result<Reply, Rejected> {

@@ -247,7 +247,14 @@ impl CheckIns {
                 *it = Observed { revoked: true, at: it.at, telemetry: it.telemetry, ..Observed::default() };
             });
             self.0.licenses.say(vec![REVOKED.to_owned()]);
+            desk.about = None;
             return Ok(LOOK);
+        }
+        let about = (digest, settings.online.clone());
+        if desk.about.as_ref() != Some(&about) {
+            // Another key or endpoint has no failures yet, and is asked as after a start.
+            *desk = Desk { about: Some(about), ..Desk::default() };
+            self.0.licenses.say(Vec::new());
         }
         let frozen = self.freeze(&key).await?;
         self.observe(|observed| {
@@ -265,7 +272,12 @@ impl CheckIns {
         if now < due {
             return Ok((due - now).min(LOOK));
         }
-        desk.failures = if self.ask(online, frozen).await? { 0 } else { desk.failures + 1 };
+        // Should a step fail in between, it is tried again as after a failure.
+        desk.failures += 1;
+        desk.due = Some(Instant::now() + self.wait(desk, online));
+        if self.ask(online, frozen).await? {
+            desk.failures = 0;
+        }
         desk.due = Some(Instant::now() + self.wait(desk, online));
         Ok(Duration::ZERO)
     }
@@ -323,6 +335,8 @@ struct Desk {
     failures: u32,
     /// What was carried in and looked at: a wrong file is told once.
     carried: Option<[u8; 32]>,
+    /// Which key is asked about, and where.
+    about: Option<(Digest, Option<Arc<OnlineSettings>>)>,
 }
 
 impl Desk {

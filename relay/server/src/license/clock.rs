@@ -31,6 +31,24 @@ struct State {
     steady: Steady,
 }
 
+/// Where the floor goes, and whether that puts something right.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Time {
+    floor: Timestamp,
+    steady: Option<Timestamp>,
+    corrects: bool,
+}
+
+impl Time {
+    pub(crate) fn floor(self) -> Timestamp {
+        self.floor
+    }
+
+    pub(crate) fn corrects(self) -> bool {
+        self.corrects
+    }
+}
+
 impl Clock {
     /// From the floor that was kept; without one, from the newest checkpoint.
     pub(super) fn new(world: World, kept: Option<Timestamp>, signed: Option<Timestamp>) -> Self {
@@ -60,18 +78,27 @@ impl Clock {
         due.then_some(state.floor)
     }
 
-    /// A verified reply to our own request says what time it was. Answers the floor to be kept, and whether the clock was put right by
-    /// that.
-    pub(super) fn correct(&self, issued: Timestamp) -> (Timestamp, bool) {
-        let before = self.now();
+    /// What a verified reply says of the time. Fresh from an exchange it puts the floor right in both directions; otherwise it only
+    /// shows what has passed. Nothing moves before [`Clock::set`].
+    pub(super) fn weigh(&self, issued: Timestamp, fresh: bool) -> Time {
+        let (before, floor) = (self.now().at(), self.state().floor);
+        if !fresh {
+            return Time { floor: floor.max(issued), steady: None, corrects: false };
+        }
+        let hour = SignedDuration::from_hours(1);
+        let corrects = floor.duration_since(issued) > hour || issued.duration_since(before) > hour;
+        Time { floor: issued.max(World::built()), steady: Some(issued), corrects }
+    }
+
+    /// Lets it count.
+    pub(super) fn set(&self, time: Time) {
         let mut state = self.state();
-        state.floor = issued.max(World::built());
-        state.kept = state.floor;
-        let wall = (self.world.wall)();
-        // From here on time that passes is measured from what the reply said, if the clock agrees.
-        state.steady = Steady::at(issued, self.started.elapsed());
-        let apart = wall.duration_since(issued).abs().max(before.at().duration_since(issued).abs());
-        (state.floor, apart > SignedDuration::from_hours(1))
+        state.floor = time.floor;
+        state.kept = time.floor;
+        if let Some(issued) = time.steady {
+            // From here on time that passes is measured from what the reply said.
+            state.steady = Steady::at(issued, self.started.elapsed());
+        }
     }
 
     /// An admin says that the floor is wrong: it goes back to what signed documents say. Answers the floor to be kept.
@@ -133,12 +160,21 @@ mod tests {
         let (clock, wall) = clock(Some(3650));
         wall.store(1, Ordering::SeqCst);
         assert_eq!(clock.now().at(), day(3650), "locked out by a floor of another decade");
-        assert_eq!(clock.correct(day(1)), (day(1), true));
+        let weigh = |days, fresh| {
+            let time = clock.weigh(day(days), fresh);
+            clock.set(time);
+            (time.floor(), time.corrects())
+        };
+        assert_eq!(weigh(1, false), (day(3650), false), "an old reply lowers nothing");
+        assert_eq!(weigh(1, true), (day(1), true));
         assert_eq!((clock.now().at(), clock.now().regressed()), (day(1), false));
-        assert_eq!(clock.correct(day(1)), (day(1), false), "nothing was wrong any more");
-        assert_eq!(clock.correct(day(5)), (day(5), true));
+        assert_eq!(weigh(1, true), (day(1), false), "nothing was wrong any more");
+        assert_eq!(weigh(5, true), (day(5), true));
         assert!(clock.now().regressed());
-        assert_eq!(clock.correct(day(-400)).0, World::built(), "never below the build");
+        assert_eq!(weigh(7, false), (day(7), false), "it shows what has passed");
+        wall.store(400, Ordering::SeqCst);
+        assert_eq!(weigh(7, true), (day(7), false), "a clock ahead is not put right by a floor");
+        assert_eq!(weigh(-400, true).0, World::built(), "never below the build");
     }
 
     #[test]

@@ -65,7 +65,7 @@ pub(super) async fn ask(
     let authority = destination.authority();
     let stream = if destination.tls() {
         let tls = trust.handshake(destination.host(), stream).await;
-        tls.map_err(|error| OutboundError::Tls(authority.clone(), error.to_string()))?
+        tls.map_err(|error| OutboundError::Tls(authority.clone(), super::trust::sentence(&error)))?
     } else {
         stream
     };

@@ -7,7 +7,7 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls::{CertificateError, ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tokio_rustls::TlsConnector;
 
 use super::dial::ByteStream;
@@ -75,6 +75,20 @@ impl Trust {
             .with_root_certificates(self.0.clone())
             .with_no_client_auth();
         Ok(Box::new(TlsConnector::from(Arc::new(config)).connect(name, stream).await?))
+    }
+}
+
+/// Why a handshake failed, in words that do not change from attempt to attempt: rustls tells how long ago a certificate ended.
+pub(super) fn sentence(error: &io::Error) -> String {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match inner {
+        Some(rustls::Error::InvalidCertificate(CertificateError::ExpiredContext { .. })) => {
+            "its certificate has expired".to_owned()
+        }
+        Some(rustls::Error::InvalidCertificate(CertificateError::NotValidYetContext { .. })) => {
+            "its certificate is not valid yet".to_owned()
+        }
+        _ => error.to_string(),
     }
 }
 

@@ -85,7 +85,20 @@ fn known(headers: &HeaderMap, app: &Shared) -> Option<Known> {
     let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
     let (_, cookie) = pairs.find(|(name, _)| *name == COOKIE)?;
     let signed = app.store.panel.of(cookie)?;
+    if !app.store.admin.is_token(&signed.token) {
+        app.store.panel.end(cookie);
+        return None;
+    }
     Some(Known { cookie: cookie.to_owned(), signed })
+}
+
+/// A cookie of a session, for this host's pages below `/admin` only.
+fn set_cookie(app: &Shared, headers: &HeaderMap, cookie: &str) -> Result<HeaderValue, Refused> {
+    let public = app.core.settings.current().public_url.as_ref().is_some_and(|url| url.starts_with("https:"));
+    let forwarded = headers.get("x-forwarded-proto").is_some_and(|scheme| scheme == "https");
+    let secure = if public || forwarded { "; Secure" } else { "" };
+    HeaderValue::from_str(&format!("{COOKIE}={cookie}; Path=/admin; HttpOnly; SameSite=Strict{secure}"))
+        .map_err(Refused::internal)
 }
 
 /// The fields of a form.

@@ -11,7 +11,7 @@ use paramant_protocol::period::Period;
 use paramant_protocol::size::ByteSize;
 use serde::Deserialize;
 
-use super::online::{ConsentYaml, OnlineYaml};
+use super::online::{OnlineYaml, TelemetryYaml};
 use super::webhooks::WebhooksYaml;
 use super::witnesses::WitnessesYaml;
 use super::{AllowedOrigins, Control, Limits, Network, Payload, Settings};
@@ -91,7 +91,7 @@ struct LicenseYaml {
     directory: Option<PathBuf>,
     online: Option<OnlineYaml>,
     air_gap: Option<PathBuf>,
-    telemetry: Option<ConsentYaml>,
+    telemetry: Option<TelemetryYaml>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -155,7 +155,7 @@ fn settings(yaml: RelayYaml) -> Result<Settings, String> {
     settings.license_directory = yaml.license.directory;
     settings.online = yaml.license.online.map(OnlineYaml::checked).transpose()?.map(Arc::new);
     settings.air_gap = yaml.license.air_gap;
-    settings.telemetry = yaml.license.telemetry.map(ConsentYaml::checked).transpose()?;
+    settings.telemetry = yaml.license.telemetry.map(TelemetryYaml::checked).transpose()?;
     if settings.online.is_some() && settings.air_gap.is_some() {
         return Err("license: choose online or airGap, not both".to_owned());
     }

@@ -9,9 +9,9 @@
 //!     caBundle: |            # instead of the public authorities
 //!       -----BEGIN CERTIFICATE-----
 //!     reach: Direct          # or Courier, in a cluster
-//!   telemetry:               # off, when left out; both as `GET /v2/admin/telemetry/preview` showed them
-//!     schema: 1
-//!     previewSha256: 0000000000000000000000000000000000000000000000000000000000000000
+//!   telemetry:               # left out: as the admin's own switch says, which is off at first
+//!     enabled: true
+//!     consent: { schema: 1, previewSha256: "0000…" }   # as `GET /v2/admin/telemetry/preview` showed them
 //! ```
 //! A key for the online check alone switches nothing on: both are needed.
 
@@ -86,15 +86,27 @@ impl OnlineYaml {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct ConsentYaml {
+pub(super) struct TelemetryYaml {
+    enabled: bool,
+    #[serde(default)]
+    consent: Option<ConsentYaml>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ConsentYaml {
     schema: u32,
     preview_sha256: String,
 }
 
-impl ConsentYaml {
-    pub(super) fn checked(self) -> Result<Consent, String> {
-        let preview = Digest::parse(&self.preview_sha256)
-            .ok_or("license.telemetry.previewSha256 must be 64 lower-case hex digits, as the preview's answer shows them")?;
-        Ok(Consent { schema: self.schema, preview })
+impl TelemetryYaml {
+    pub(super) fn checked(self) -> Result<Option<Consent>, String> {
+        let Some(consent) = self.consent.filter(|_| self.enabled) else {
+            let need = "license.telemetry: enabled needs a consent: the schema and previewSha256 that a preview showed";
+            return if self.enabled { Err(need.to_owned()) } else { Ok(None) };
+        };
+        let preview = Digest::parse(&consent.preview_sha256)
+            .ok_or("license.telemetry.consent.previewSha256 must be 64 lower-case hex digits, as the preview shows them")?;
+        Ok(Some(Consent { schema: consent.schema, preview }))
     }
 }

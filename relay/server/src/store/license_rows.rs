@@ -150,8 +150,23 @@ pub fn frozen(c: &Connection) -> Result<Option<Frozen>, rusqlite::Error> {
     .optional()
 }
 
-/// Freezes a request, in place of one that nobody answered.
-pub fn freeze(c: &Connection, frozen: &Frozen) -> Result<(), rusqlite::Error> {
+/// Freezes a new request: the preview that was consented to, once, or `made`. One that left and that nobody answered is kept for the
+/// admin to see.
+pub fn freeze(
+    c: &Connection,
+    made: Frozen,
+    fits: impl Fn(&[u8]) -> bool,
+    now_ms: i64,
+) -> Result<Frozen, rusqlite::Error> {
+    abandon(c, now_ms)?;
+    let shown = take_preview(c)?.filter(|shown| fits(shown));
+    let frozen = Frozen { bytes: shown.unwrap_or(made.bytes), ..made };
+    keep_frozen(c, &frozen)?;
+    Ok(frozen)
+}
+
+/// Keeps what became of the frozen request.
+pub fn keep_frozen(c: &Connection, frozen: &Frozen) -> Result<(), rusqlite::Error> {
     let told = u8::from(frozen.told.unreachable) | u8::from(frozen.told.rejected) << 1;
     c.prepare_cached(
         "INSERT OR REPLACE INTO license_request (one, bytes, salt, frozen_ms, entry, log_from, log_index, failed, told)
@@ -170,8 +185,25 @@ pub fn freeze(c: &Connection, frozen: &Frozen) -> Result<(), rusqlite::Error> {
     .map(drop)
 }
 
+/// What left and will not be sent again: the log's commitment to it can still be opened.
+fn abandon(c: &Connection, now_ms: i64) -> Result<(), rusqlite::Error> {
+    if let Some(frozen) = frozen(c)?.filter(|frozen| frozen.log_index.is_some()) {
+        keep(c, &CheckInRow {
+            at_ms: now_ms,
+            request: frozen.bytes,
+            request_salt: frozen.salt,
+            request_index: frozen.log_index,
+            reply: None,
+            reply_salt: None,
+            reply_index: None,
+            result: "abandoned".to_owned(),
+        })?;
+    }
+    thaw(c)
+}
+
 /// Forgets the frozen request: it can be made anew.
-pub fn thaw(c: &Connection) -> Result<(), rusqlite::Error> {
+fn thaw(c: &Connection) -> Result<(), rusqlite::Error> {
     c.execute("DELETE FROM license_request", []).map(drop)
 }
 
@@ -193,6 +225,20 @@ pub fn received(c: &Connection, reply: &ReplyRow) -> Result<(), rusqlite::Error>
         reply.log_index.map(u64::cast_signed)
     ])
     .map(drop)
+}
+
+/// The entry of a reply is about to be appended: where to look for it after a crash.
+pub fn dated(c: &Connection, reply: &ReplyRow) -> Result<(), rusqlite::Error> {
+    c.prepare_cached("UPDATE license_replies SET entry = ?, log_from = ? WHERE key = ? AND sequence = ?")?
+        .execute(params![reply.entry, reply.log_from.cast_signed(), reply.key, reply.sequence.cast_signed()])
+        .map(drop)
+}
+
+/// Forgets a reply that can never count, and lets its request be made anew.
+pub fn give_up(c: &Connection, key: Digest, sequence: u64, now_ms: i64) -> Result<(), rusqlite::Error> {
+    c.prepare_cached("DELETE FROM license_replies WHERE key = ? AND sequence = ?")?
+        .execute(params![key, sequence.cast_signed()])?;
+    abandon(c, now_ms)
 }
 
 /// All replies, the oldest first.
@@ -223,15 +269,17 @@ pub fn applied(
     (key, sequence): (Digest, u64),
     log_index: u64,
     revoked: bool,
+    floor_ms: i64,
     over: &CheckInRow,
 ) -> Result<(), rusqlite::Error> {
     c.prepare_cached("UPDATE license_replies SET log_index = ? WHERE key = ? AND sequence = ?")?
         .execute(params![log_index.cast_signed(), key, sequence.cast_signed()])?;
     c.prepare_cached(
-        "DELETE FROM license_replies WHERE received_ms < coalesce((SELECT received_ms FROM license_replies
-         ORDER BY received_ms DESC LIMIT 1 OFFSET ?), 0)",
+        "DELETE FROM license_replies WHERE key = ?1 AND sequence <=
+             (SELECT sequence FROM license_replies WHERE key = ?1 ORDER BY sequence DESC LIMIT 1 OFFSET ?2)",
     )?
-    .execute([MOST_REPLIES - 1])?;
+    .execute(params![key, MOST_REPLIES])?;
+    keep_floor(c, floor_ms)?;
     if revoked {
         c.prepare_cached("INSERT OR IGNORE INTO license_tombstones VALUES (?, ?)")?.execute(params![key, over.at_ms])?;
     }
@@ -294,7 +342,7 @@ pub fn forgive(c: &Connection, key: Digest) -> Result<(), rusqlite::Error> {
 
 /// Writes down that a preview was served.
 pub fn served(c: &Connection, preview: &Preview) -> Result<(), rusqlite::Error> {
-    c.prepare_cached("INSERT OR REPLACE INTO telemetry_previews VALUES (?, ?, ?, ?)")?.execute(params![
+    c.prepare_cached("INSERT INTO telemetry_previews (digest, bytes, schema, served_ms) VALUES (?, ?, ?, ?)")?.execute(params![
         preview.digest,
         preview.bytes,
         preview.schema,
@@ -341,22 +389,26 @@ pub fn wish(c: &Connection, wished: Option<Consent>) -> Result<(), rusqlite::Err
 }
 
 /// The entry about the switch is written: the next request is made anew, and is the preview if it was switched on.
-pub fn turned(c: &Connection, switch: &Switch) -> Result<(), rusqlite::Error> {
+pub fn turned(c: &Connection, switch: &Switch, now_ms: i64) -> Result<(), rusqlite::Error> {
     let recorded = switch.recorded;
     c.prepare_cached("UPDATE telemetry SET recorded_schema = ?, recorded_preview = ?, send_preview = ?")?.execute(
         params![recorded.map(|it| it.schema), recorded.map(|it| it.preview), recorded.map(|it| it.preview)],
     )?;
-    thaw(c)
+    abandon(c, now_ms)
 }
 
-/// The preview that is to be sent first, once.
-pub fn take_preview(c: &Connection) -> Result<Option<Vec<u8>>, rusqlite::Error> {
+/// The preview that is to be sent first, once: its nonce was used then.
+fn take_preview(c: &Connection) -> Result<Option<Vec<u8>>, rusqlite::Error> {
     let bytes = c
         .prepare_cached(
-            "SELECT p.bytes FROM telemetry t JOIN telemetry_previews p ON p.digest = t.send_preview",
+            "SELECT p.bytes FROM telemetry t JOIN telemetry_previews p ON p.digest = t.send_preview WHERE p.sent = 0",
         )?
         .query_row([], |row| row.get(0))
         .optional()?;
+    c.execute(
+        "UPDATE telemetry_previews SET sent = 1 WHERE digest = (SELECT send_preview FROM telemetry)",
+        [],
+    )?;
     c.execute("UPDATE telemetry SET send_preview = NULL", [])?;
     Ok(bytes)
 }

@@ -384,18 +384,25 @@ async fn an_admin_sees_everything_that_leaves_and_nobody_else_does() {
 async fn sizes_and_times_are_the_smaller_of_settings_and_set() {
     let (vendor, clock) = (Vendor::start().await, Clock::default());
     let change = |licence: &mut paramant_authority::book::Licence| {
-        licence.sold.capabilities.max_blob_size_mb = 1;
-        licence.sold.capabilities.retention_max_seconds = 60;
+        licence.sold.capabilities.max_blob_size_mb = 0;
+        licence.sold.capabilities.retention_max_seconds = 0;
         licence.sold.capabilities.ml_dsa_required = true;
     };
     vendor.authority.book.change(&vendor.key, "small", Timestamp::now(), change).unwrap();
-    let relay = relay(&vendor, &clock).await;
+    let dir = TempDir::new().unwrap();
+    let directory = licence_directory(&dir);
+    let relay = Relay::in_world(vendor.world(&clock), dir, |settings| {
+        asking(&vendor, settings, directory);
+        settings.limits.max_blob = 10 << 20;
+    })
+    .await;
     online(&relay).await;
     let user = relay.user().await;
-    let large = user.upload_raw(vec![7; (1 << 20) + 1], "").await;
-    assert_eq!(large.status(), StatusCode::PAYLOAD_TOO_LARGE);
-    let kept: Value = user.upload(b"small", json!({ "ttl_ms": 3_600_000 })).await.json().await.unwrap();
-    assert_eq!(kept["ttl_ms"], 60_000);
+    // No set can bound them below what the smallest plan has.
+    let large = || vec![7; (5 << 20) + 1];
+    assert_eq!(user.upload_raw(large(), "").await.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    let kept: Value = user.upload(b"small", json!({ "ttl_ms": 7_200_000 })).await.json().await.unwrap();
+    assert_eq!(kept["ttl_ms"], 3_600_000);
     let blob = |sig: u16| {
         let mut blob = b"PQHB\x01\x00\x02".to_vec();
         blob.extend(sig.to_be_bytes());
@@ -415,7 +422,8 @@ async fn sizes_and_times_are_the_smaller_of_settings_and_set() {
     assert_eq!(user.upload_raw(blob(2), "").await.status(), StatusCode::OK);
     // Without a set in force the settings alone count.
     clock.set(8 * DAY);
-    assert_eq!(user.upload_raw(vec![7; (1 << 20) + 1], "").await.status(), StatusCode::OK);
+    let taken = async || user.upload_raw(large(), "").await.status() == StatusCode::OK;
+    until("the settings alone count", taken).await;
     assert_eq!(user.upload_raw(blob(0), "").await.status(), StatusCode::OK);
 }
 

@@ -148,12 +148,16 @@ async fn nobody_gets_in_without_token_and_second_factor() {
     assert!(!page.contains("secret=") && !page.contains("<svg"));
     assert_eq!(other.press("/admin/second-factor", &[("code", &used)]).await.status, StatusCode::FORBIDDEN);
 
-    // Signing out ends it.
+    // Signing out ends it; the cookie from before the second factor opens nothing any more.
+    let signed_in = person.cookie.clone().unwrap();
+    assert_ne!(signed_in, cookie);
     person.get("/admin/license").await;
     assert_eq!(person.post("/admin/sign-out", &[("forms", "other")]).await.status, StatusCode::FORBIDDEN);
     assert_eq!(person.press("/admin/sign-out", &[]).await.location, "/admin/sign-in");
-    person.cookie = Some(cookie);
-    assert_eq!(person.get("/admin/license").await.location, "/admin/sign-in");
+    for cookie in [cookie, signed_in] {
+        person.cookie = Some(cookie);
+        assert_eq!(person.get("/admin/license").await.location, "/admin/sign-in");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

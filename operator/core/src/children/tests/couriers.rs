@@ -219,6 +219,10 @@ fn license(spec: Value) -> paramant_crds::ParamantLicenseSpec {
     serde_json::from_value(spec).unwrap()
 }
 
+fn followed(spec: &paramant_crds::ParamantLicenseSpec) -> License<'_> {
+    License { spec, online: spec.online.as_ref(), ca_bundle: Some("ours"), known: true }
+}
+
 #[test]
 fn a_courier_of_the_licence_exists_only_while_its_online_check_is_switched_on() {
     let relay = relay(json!({ "image": "registry.example/paramant/relay:3.1.0", "licenseRef": { "name": "acme" } }));
@@ -227,7 +231,7 @@ fn a_courier_of_the_licence_exists_only_while_its_online_check_is_switched_on() 
     };
     let subject = Subject::of(&relay).unwrap();
     let offline = license(json!({ "secretRef": { "name": "s" } }));
-    for without in [subject, subject.licensed(Some(&offline))] {
+    for without in [subject, subject.licensed(Some(followed(&offline)))] {
         assert!(Courier::wanted(without).is_empty());
         assert_eq!(yaml(&without)["license"], json!({ "directory": "/etc/paramant/license" }));
     }
@@ -238,7 +242,10 @@ fn a_courier_of_the_licence_exists_only_while_its_online_check_is_switched_on() 
             "egress": { "cidrs": ["192.0.2.0/24"] },
         },
     }));
-    let subject = subject.licensed(Some(&online));
+    let older = subject.licensed(Some(License { known: false, ..followed(&online) }));
+    assert!(Courier::wanted(older).is_empty(), "a release that does not know it would refuse its settings");
+    assert_eq!(yaml(&older)["license"], json!({ "directory": "/etc/paramant/license" }));
+    let subject = subject.licensed(Some(followed(&online)));
     let courier = Courier::to_authority(subject).unwrap();
     assert_eq!(
         (courier.name().as_str(), courier.control_name().as_str()),
@@ -255,7 +262,14 @@ fn a_courier_of_the_licence_exists_only_while_its_online_check_is_switched_on() 
     );
     assert_eq!(
         yaml(&subject)["license"]["online"],
-        json!({ "endpoint": "https://authority.example:8443/v1/license/check", "interval": "1h", "reach": "Courier" })
+        json!({ "endpoint": "https://authority.example:8443/v1/license/check", "interval": "1h", "caBundle": "ours", "reach": "Courier" })
+    );
+    let vendor = license(json!({ "secretRef": { "name": "s" }, "online": { "egress": { "cidrs": ["192.0.2.0/24"] } } }));
+    let vendor = yaml(&subject.licensed(Some(followed(&vendor))))["license"]["online"].clone();
+    assert_eq!(
+        vendor,
+        json!({ "endpoint": "https://license.paramant.app/v1/license/check", "reach": "Courier" }),
+        "the vendor is believed by the public authorities alone"
     );
     assert!(!intent.to_string().contains("secret"), "a courier mounts no Secret");
     assert_eq!(template_of(&relay, None), {
@@ -268,7 +282,7 @@ fn a_courier_of_the_licence_exists_only_while_its_online_check_is_switched_on() 
 fn what_is_carried_in_by_hand_is_a_mounted_file_and_needs_no_courier() {
     let relay = relay(json!({ "image": "registry.example/paramant/relay:3.1.0", "licenseRef": { "name": "acme" } }));
     let carried = license(json!({ "secretRef": { "name": "s" }, "airGap": { "capabilitySetRef": { "name": "carried" } } }));
-    let subject = Subject::of(&relay).unwrap().licensed(Some(&carried));
+    let subject = Subject::of(&relay).unwrap().licensed(Some(followed(&carried)));
     assert!(Courier::wanted(subject).is_empty());
     let read: Value = serde_saphyr::from_str(&relay_yaml(&subject, &StaticSettings::wanted(&subject))).unwrap();
     assert_eq!(read["license"]["airGap"], "/etc/paramant/air-gap/capabilities");

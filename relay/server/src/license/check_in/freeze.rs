@@ -21,30 +21,25 @@ impl CheckIns {
         if let Some(kept) = kept.filter(|kept| self.fits(&kept.bytes, key)) {
             return Ok(kept);
         }
-        let shown = self.consented_preview().await?.filter(|shown| self.fits(shown, key));
-        let bytes = match shown {
-            Some(shown) => shown,
-            None => {
-                let mut nonce = [0; 16];
-                getrandom::fill(&mut nonce)?;
-                let telemetry = if self.sends_telemetry() { self.numbers() } else { Telemetry::off() };
-                let asked = CheckIn::new(key, &self.0.relay_id, crate::VERSION, nonce, telemetry);
-                asked.to_bytes().map_err(|error| CheckInError::Made(error.to_string()))?
-            }
-        };
-        let salt = Digest::random()?;
-        let frozen = Frozen {
-            entry: checkin(&bytes, salt, None, CheckinResult::Sent)?,
-            bytes,
-            salt,
+        let mut nonce = [0; 16];
+        getrandom::fill(&mut nonce)?;
+        let telemetry = if self.sends_telemetry() { self.numbers() } else { Telemetry::off() };
+        let asked = CheckIn::new(key, &self.0.relay_id, crate::VERSION, nonce, telemetry);
+        let made = Frozen {
+            bytes: asked.to_bytes().map_err(|error| CheckInError::Made(error.to_string()))?,
+            salt: Digest::random()?,
             frozen_ms: moment(),
-            log_from: self.0.log.head().size,
+            entry: Vec::new(),
+            log_from: 0,
             log_index: None,
             failed: 0,
             told: Told::default(),
         };
-        self.keep(&frozen).await?;
-        Ok(frozen)
+        let (this, key) = (self.clone(), key.clone());
+        let freeze = move |c: &rusqlite::Connection| {
+            license_rows::freeze(c, made, |shown| this.fits(shown, &key), moment())
+        };
+        self.0.meta.write(move |c| Ok::<_, CheckInError>(freeze(c)?)).await
     }
 
     fn fits(&self, bytes: &[u8], key: &OnlineKey) -> bool {
@@ -56,18 +51,35 @@ impl CheckIns {
         })
     }
 
-    /// Makes the entry that says it may leave durable.
+    /// Makes the entry that says it may leave durable. It is dated when it is appended: a request may wait for hours.
     pub(super) async fn announce(&self, frozen: &mut Frozen) -> Result<(), CheckInError> {
-        if frozen.log_index.is_none() {
-            frozen.log_index = Some(self.0.log.append_once(&logged(&frozen.entry)?, frozen.log_from).await?);
-            self.keep(frozen).await?;
+        if frozen.log_index.is_some() {
+            return Ok(());
         }
-        Ok(())
+        let index = match self.found(&frozen.entry, frozen.log_from).await? {
+            Some(index) => index,
+            None => {
+                frozen.entry = checkin(&frozen.bytes, frozen.salt, None, CheckinResult::Sent)?;
+                frozen.log_from = self.0.log.head().size;
+                self.keep(frozen).await?;
+                self.0.log.append(logged(&frozen.entry)?).await?.index
+            }
+        };
+        frozen.log_index = Some(index);
+        self.keep(frozen).await
+    }
+
+    /// Where an entry is that may have been appended before a crash.
+    pub(super) async fn found(&self, entry: &[u8], from: u64) -> Result<Option<u64>, CheckInError> {
+        if entry.is_empty() {
+            return Ok(None);
+        }
+        Ok(self.0.log.find(&logged(entry)?, from).await?)
     }
 
     pub(super) async fn keep(&self, frozen: &Frozen) -> Result<(), CheckInError> {
         let frozen = frozen.clone();
-        self.0.meta.write(move |c| Ok::<_, CheckInError>(license_rows::freeze(c, &frozen)?)).await
+        self.0.meta.write(move |c| Ok::<_, CheckInError>(license_rows::keep_frozen(c, &frozen)?)).await
     }
 }
 

@@ -4,20 +4,34 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use paramant_licensing::online::reply::{RefusalCause, Reply};
+use paramant_licensing::logged::NotLogged;
 use paramant_licensing::{Logged, Verified};
 use paramant_protocol::entry::Body;
-use paramant_protocol::entry::body::{ClockAuthority, ClockCorrected};
+use paramant_protocol::entry::body::{
+    self, CheckinResult, ClockAuthority, ClockCorrected, LicenseChanged, LicenseOrigin,
+};
+use paramant_protocol::leaf::{self, Purpose};
 use paramant_tlog::Tree;
 use paramant_tlog::tlog_proof::TlogProof;
 
-use super::freeze::logged;
-use super::{CheckInError, CheckIns};
+use super::freeze::{checkin, logged};
+use super::{CheckInError, CheckIns, moment};
 use crate::store::license_rows::{self, CheckInRow, Frozen, ReplyRow};
 
 /// A checkpoint comes every second while the log grows.
 const CHECKPOINT: Duration = Duration::from_secs(5);
+/// A reply this old was under way for longer than an exchange takes.
+const FRESH_MS: i64 = 60_000;
 /// Between two looks whether it has come.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// Why the log does not show that it holds a reply.
+enum Unprovable {
+    /// It may later.
+    Now(String),
+    /// It never will.
+    Never(String),
+}
 
 impl CheckIns {
     /// What was accepted in earlier runs counts again, if it still verifies and the log still holds it.
@@ -34,7 +48,7 @@ impl CheckIns {
                     self.observe(|observed| observed.at = at.or(observed.at));
                     self.0.licenses.hold(reply, row.by_hand);
                 }
-                Err(reason) => {
+                Err(Unprovable::Now(reason) | Unprovable::Never(reason)) => {
                     tracing::warn!(sequence = row.sequence, reason, "a kept reply does not count any more");
                 }
             }
@@ -45,16 +59,45 @@ impl CheckIns {
     /// Brings verified replies that have no effect yet to theirs.
     pub(super) async fn settle(&self) -> Result<(), CheckInError> {
         let rows = self.0.meta.read(|c| Ok::<_, CheckInError>(license_rows::replies(c)?)).await?;
-        for row in rows.into_iter().filter(|row| row.log_index.is_none()) {
-            let index = self.0.log.append_once(&logged(&row.entry)?, row.log_from).await?;
+        for mut row in rows.into_iter().filter(|row| row.log_index.is_none()) {
+            let Some(index) = self.place(&mut row).await? else { continue };
             self.covered(index).await?;
             match self.prove(&row, index).await {
                 Ok(reply) => self.apply(row, index, reply).await?,
-                // Verified when it came, so the keys have changed since, or the row was edited.
-                Err(reason) => return Err(CheckInError::Made(format!("a reply cannot be applied: {reason}"))),
+                Err(Unprovable::Never(reason)) => self.give_up(&row, &reason).await?,
+                Err(Unprovable::Now(_)) => return Err(CheckInError::NoCheckpoint),
             }
         }
         Ok(())
+    }
+
+    /// Appends the entry of a reply, dated now, unless a crash cut it off after that. `None`: the reply can never count.
+    async fn place(&self, row: &mut ReplyRow) -> Result<Option<u64>, CheckInError> {
+        if let Some(index) = self.found(&row.entry, row.log_from).await? {
+            return Ok(Some(index));
+        }
+        let frozen = self.next_request().await?;
+        let verified = Verified::open(&row.bytes, self.0.licenses.keys());
+        let (Some(frozen), Ok(verified)) = (frozen, verified) else {
+            self.give_up(row, "it does not verify any more, or its request is gone").await?;
+            return Ok(None);
+        };
+        let result = match verified.get() {
+            Reply::Set(_) => CheckinResult::Accepted,
+            Reply::Refusal(_) => CheckinResult::Refused,
+        };
+        row.entry = checkin(&frozen.bytes, frozen.salt, Some((&row.bytes, row.salt)), result)?;
+        row.log_from = self.0.log.head().size;
+        let dated = row.clone();
+        self.0.meta.write(move |c| Ok::<_, CheckInError>(license_rows::dated(c, &dated)?)).await?;
+        Ok(Some(self.0.log.append(logged(&row.entry)?).await?.index))
+    }
+
+    /// A reply that verified when it came and does not now: its key is pinned no more, or the row was edited. The next one is asked for.
+    async fn give_up(&self, row: &ReplyRow, reason: &str) -> Result<(), CheckInError> {
+        tracing::warn!(sequence = row.sequence, reason, "a reply that had no effect yet is given up");
+        let (key, sequence) = (row.key, row.sequence);
+        self.0.meta.write(move |c| Ok::<_, CheckInError>(license_rows::give_up(c, key, sequence, moment())?)).await
     }
 
     /// Waits for a checkpoint over an entry.
@@ -69,14 +112,16 @@ impl CheckIns {
     }
 
     /// Verifies the reply again, and that the log holds it under its newest checkpoint.
-    async fn prove(&self, row: &ReplyRow, index: u64) -> Result<Logged<Verified<Reply>>, String> {
-        let verified = Verified::open(&row.bytes, self.0.licenses.keys()).map_err(|error| error.to_string())?;
+    async fn prove(&self, row: &ReplyRow, index: u64) -> Result<Logged<Verified<Reply>>, Unprovable> {
+        let never = |reason: &dyn std::fmt::Display| Unprovable::Never(reason.to_string());
+        let now = |reason: &dyn std::fmt::Display| Unprovable::Now(reason.to_string());
+        let verified = Verified::open(&row.bytes, self.0.licenses.keys()).map_err(|error| never(&error))?;
         if !verified.get().is_for(&self.0.relay_id) {
-            return Err("it was given to another relay".to_owned());
+            return Err(never(&"it was given to another relay"));
         }
         let log = self.0.log.clone();
         let published = log.published().filter(|published| published.head.size > index);
-        let published = published.ok_or("the log does not reach its entry")?;
+        let published = published.ok_or_else(|| now(&"the log does not reach its entry"))?;
         let keys = log.verifiers();
         let proof = move || {
             let entry = log.engine().entry(index)?;
@@ -84,18 +129,37 @@ impl CheckIns {
             let extra = entry.map(|entry| entry.bytes);
             Ok::<_, crate::log_service::ReadError>(TlogProof { extra, index, path, checkpoint: published.note.clone() })
         };
-        let proof = tokio::task::spawn_blocking(proof).await.map_err(|error| error.to_string())?;
-        let proof = proof.map_err(|error| error.to_string())?;
-        Logged::prove(verified, &row.salt.0, &proof, &keys).map_err(|error| error.to_string())
+        let proof = tokio::task::spawn_blocking(proof).await.map_err(|error| now(&error))?;
+        let proof = proof.map_err(|error| now(&error))?;
+        Logged::prove(verified, &row.salt.0, &proof, &keys).map_err(|error| match error {
+            NotLogged::Entry => never(&error),
+            NotLogged::Checkpoint | NotLogged::Inclusion => now(&error),
+        })
     }
 
     async fn apply(&self, row: ReplyRow, index: u64, reply: Logged<Verified<Reply>>) -> Result<(), CheckInError> {
         let revoked = matches!(reply.get().get(), Reply::Refusal(it) if it.error == RefusalCause::Revoked);
         let (issued, refused) = (reply.get().get().issued_at(), reply.get().get().set().is_none());
+        // A reply that was under way for long, or that says no, moves the clock in one direction only.
+        let fresh = !row.by_hand && !refused && moment().saturating_sub(row.received_ms).abs() < FRESH_MS;
+        let time = self.0.licenses.weigh_time(issued, fresh);
+        if time.corrects() {
+            tracing::warn!(%issued, "a verified licence reply puts the licence clock right");
+            self.0.log.record(Body::ClockCorrected(ClockCorrected { by: ClockAuthority::Reply })).await?;
+        }
+        if let Some(set) = reply.get().get().set()
+            && !self.0.licenses.grants_same(set)
+        {
+            let document = leaf::commit(Purpose::License, &row.salt.0, &row.bytes);
+            let changed = LicenseChanged { source: LicenseOrigin::Online, document: Some(body::Digest(document)) };
+            self.0.log.record(Body::LicenseChanged(changed)).await?;
+        }
         let over = self.over(&row, index, refused).await?;
-        let (key, sequence) = (row.key, row.sequence);
-        let apply = move |c: &rusqlite::Connection| license_rows::applied(c, (key, sequence), index, revoked, &over);
+        let (key, sequence, floor) = (row.key, row.sequence, time.floor().as_millisecond());
+        let apply =
+            move |c: &rusqlite::Connection| license_rows::applied(c, (key, sequence), index, revoked, floor, &over);
         self.0.meta.write(move |c| Ok::<_, CheckInError>(apply(c)?)).await?;
+        self.0.licenses.set_time(time);
         self.0.licenses.hold(reply, row.by_hand);
         self.0.licenses.say(Vec::new());
         self.observe(|observed| {
@@ -105,13 +169,6 @@ impl CheckIns {
             observed.request = None;
         });
         tracing::info!(sequence, index, refused, by_hand = row.by_hand, "a licence reply counts from now on");
-        let (floor, corrected) = self.0.licenses.correct_time(issued);
-        self.keep_floor(floor).await?;
-        if corrected {
-            tracing::warn!(%issued, "a verified licence reply has put the licence clock right");
-            let body = ClockCorrected { by: ClockAuthority::Reply };
-            self.0.log.record(Body::ClockCorrected(body)).await?;
-        }
         Ok(())
     }
 

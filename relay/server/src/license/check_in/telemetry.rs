@@ -33,6 +33,9 @@ pub enum TelemetryError {
     /// Consent to bytes that nobody was shown.
     #[error("no preview with this digest was served: look at the preview first, then consent to its digest")]
     Unseen,
+    /// The settings have the switch.
+    #[error("the settings say whether telemetry is on (license.telemetry, or spec.telemetry of the ParamantLicense): change it there")]
+    Elsewhere,
     /// A step could not be taken.
     #[error(transparent)]
     Step(#[from] CheckInError),
@@ -59,6 +62,13 @@ impl CheckIns {
     /// # Errors
     /// [`TelemetryError`]; the switch stays as it was.
     pub async fn switch_telemetry(&self, to: Option<Consent>) -> Result<(), TelemetryError> {
+        match (self.0.settings.current().telemetry, to) {
+            (Some(None), Some(_)) => return Err(TelemetryError::Elsewhere),
+            (Some(Some(consent)), None) if self.consented(consent).await.is_ok() => {
+                return Err(TelemetryError::Elsewhere);
+            }
+            _ => {}
+        }
         if let Some(consent) = to {
             self.consented(consent).await?;
         }
@@ -80,15 +90,24 @@ impl CheckIns {
     /// Brings the switch to where settings and admin want it, entry first. Says why, where a consent is none.
     pub(super) async fn turn_switch(&self) -> Result<Option<String>, CheckInError> {
         let switch = self.0.meta.read(|c| Ok::<_, CheckInError>(license_rows::switch(c)?)).await?;
-        let wished = self.0.settings.current().telemetry.or(switch.wished);
-        let (consent, problem) = match wished {
-            None => (None, None),
-            Some(wished) => match self.consented(wished).await {
-                Ok(()) => (Some(wished), None),
-                Err(TelemetryError::Step(error)) => return Err(error),
-                Err(error) => (None, Some(format!("telemetry stays off: {error}"))),
-            },
+        // What the settings say counts, "off" as well; only where they say nothing an admin's own switch does.
+        // A consent in the settings of several relays fits the one that showed its preview; the others go by their own switch.
+        let wishes = match self.0.settings.current().telemetry {
+            Some(None) => Vec::new(),
+            Some(Some(consent)) => [Some(consent), switch.wished].into_iter().flatten().collect(),
+            None => switch.wished.into_iter().collect(),
         };
+        let (mut consent, mut problem) = (None, None);
+        for wished in wishes {
+            match self.consented(wished).await {
+                Ok(()) => {
+                    (consent, problem) = (Some(wished), None);
+                    break;
+                }
+                Err(TelemetryError::Step(error)) => return Err(error),
+                Err(error) => problem = Some(format!("telemetry stays off: {error}")),
+            }
+        }
         if consent != switch.recorded {
             self.record_switch(switch, consent).await?;
         }
@@ -120,13 +139,8 @@ impl CheckIns {
         let index = self.0.log.append(logged(&entry)?).await?.index;
         tracing::info!(enabled = consent.is_some(), index, salt = %salt, "telemetry was switched");
         // The request that is frozen says the other thing: the next one is made anew.
-        let turn = move |c: &rusqlite::Connection| license_rows::turned(c, &Switch { recorded: consent, ..switch });
+        let turn = move |c: &rusqlite::Connection| license_rows::turned(c, &Switch { recorded: consent, ..switch }, moment());
         self.0.meta.write(move |c| Ok::<_, CheckInError>(turn(c)?)).await
-    }
-
-    /// The preview that was consented to, once: the first request after the consent.
-    pub(super) async fn consented_preview(&self) -> Result<Option<Vec<u8>>, CheckInError> {
-        self.0.meta.write(|c| Ok::<_, CheckInError>(license_rows::take_preview(c)?)).await
     }
 
     /// What telemetry says now.

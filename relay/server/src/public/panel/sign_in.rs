@@ -6,9 +6,10 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
+use paramant_protocol::leaf::sha256;
 use qrcodegen::{QrCode, QrCodeEcc};
 
-use super::{COOKIE, Known, LICENSE, MAX_FORM, SIGN_IN, field, fields, own_form, see, show};
+use super::{Known, LICENSE, MAX_FORM, SIGN_IN, field, fields, own_form, see, set_cookie, show};
 use crate::app::Shared;
 use crate::listener::ClientAddress;
 use crate::public::body::Limited;
@@ -67,7 +68,9 @@ pub(super) async fn token(
     if from_elsewhere(&headers) {
         return Err(Refused::new(StatusCode::FORBIDDEN, "this form was sent by another site"));
     }
-    if !app.store.admin.is_admin(field(&fields(&body.0), "token").trim()) {
+    let form = fields(&body.0);
+    let token = field(&form, "token").trim();
+    if !app.store.admin.is_admin(token) {
         // Only wrong ones are counted: whoever shares an address with a guesser still gets in.
         let admitted = app.store.guess_rates.admit(&Caller::at(address), CODES_PER_MINUTE);
         return Ok(match admitted {
@@ -75,12 +78,9 @@ pub(super) async fn token(
             Err(_) => sign_in(&app, StatusCode::TOO_MANY_REQUESTS, Some(TOO_OFTEN)),
         });
     }
-    let cookie = app.store.panel.begin().map_err(Refused::internal)?;
-    let secure = app.core.settings.current().public_url.as_ref().is_some_and(|url| url.starts_with("https:"));
-    let secure = if secure { "; Secure" } else { "" };
-    let cookie = format!("{COOKIE}={cookie}; Path=/admin; HttpOnly; SameSite=Strict{secure}");
+    let cookie = app.store.panel.begin(sha256(token.as_bytes())).map_err(Refused::internal)?;
     let mut response = see("/admin/second-factor");
-    response.headers_mut().insert(header::SET_COOKIE, HeaderValue::from_str(&cookie).map_err(Refused::internal)?);
+    response.headers_mut().insert(header::SET_COOKIE, set_cookie(&app, &headers, &cookie)?);
     Ok(response)
 }
 
@@ -110,6 +110,7 @@ pub(super) async fn factor(
     State(app): State<Shared>,
     known: Known,
     Extension(ClientAddress(address)): Extension<ClientAddress>,
+    headers: HeaderMap,
     body: Limited<MAX_FORM>,
 ) -> Result<Response, Refused> {
     let form = own_form(&known.signed, &body.0)?;
@@ -128,8 +129,12 @@ pub(super) async fn factor(
         let problem = Some("This code is wrong or was used before. Each works once, for half a minute.");
         return factor_shown(&app, &known, StatusCode::FORBIDDEN, problem).await;
     }
-    app.store.panel.complete(&known.cookie);
-    Ok(see(LICENSE))
+    let Some(cookie) = app.store.panel.complete(&known.cookie).map_err(Refused::internal)? else {
+        return Ok(see(SIGN_IN));
+    };
+    let mut response = see(LICENSE);
+    response.headers_mut().insert(header::SET_COOKIE, set_cookie(&app, &headers, &cookie)?);
+    Ok(response)
 }
 
 pub(super) async fn out(

@@ -266,7 +266,7 @@ async fn finish(
     {
         return Err(wire_fault(header));
     }
-    if received.unsigned && app.store.licenses.current().state.grant().signatures_required {
+    if received.unsigned && app.store.licenses.grant().signatures_required {
         return Err(Refused::bad(SIGNATURE_REQUIRED));
     }
     let sig_valid = match &fields.signature {

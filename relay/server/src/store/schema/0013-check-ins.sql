@@ -4,7 +4,7 @@ CREATE TABLE license_request (
     bytes      BLOB NOT NULL,                   -- exactly what is sent; holds the licence key
     salt       BLOB NOT NULL,                   -- opens the commitment to it
     frozen_ms  INTEGER NOT NULL,
-    entry      BLOB NOT NULL,                   -- the log entry that says it may leave
+    entry      BLOB NOT NULL,                   -- the log entry that says it may leave; empty until it is about to be appended
     log_from   INTEGER NOT NULL,                -- where to look for that entry after a crash
     log_index  INTEGER,                         -- where it is; not sent before
     failed     INTEGER NOT NULL DEFAULT 0,      -- attempts that failed
@@ -43,7 +43,8 @@ CREATE TABLE telemetry_previews (
     digest    BLOB PRIMARY KEY,                 -- SHA-256 of the bytes
     bytes     BLOB NOT NULL,                    -- a whole request; holds the licence key
     schema    INTEGER NOT NULL,
-    served_ms INTEGER NOT NULL
+    served_ms INTEGER NOT NULL,
+    sent      INTEGER NOT NULL DEFAULT 0        -- it was a request already, and will not be one again
 );
 
 -- The switch: what the admin wants, what the last entry about it says, and the preview to be sent first.
