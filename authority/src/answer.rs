@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
+use paramant_licensing::OnlineKey;
 use paramant_licensing::online::reply::Reply;
 use paramant_licensing::online::request::{CheckIn, NotARequest};
-use paramant_licensing::OnlineKey;
 use paramant_protocol::canonical::CanonicalError;
 
 use crate::book::Book;
@@ -217,13 +217,23 @@ mod tests {
         let answer = world.authority.answer(&asked, None).unwrap();
         let reply = accept(&answer.body, Some(answer.status), &asked, &world.pinned, 0).unwrap();
         assert_eq!(reply.get().set().unwrap().capabilities.max_users, 50);
-        world.authority.book.change(&world.key, "revoked", Timestamp::now(), |it| it.standing = Standing::Revoked).unwrap();
+        world
+            .authority
+            .book
+            .change(&world.key, "revoked", Timestamp::now(), |it| it.standing = Standing::Revoked)
+            .unwrap();
         let answer = world.authority.answer(&request(&world.key, 2), None).unwrap();
-        let reply = accept(&answer.body, Some(410), &request(&world.key, 2), &world.pinned, reply.get().sequence()).unwrap();
+        let reply =
+            accept(&answer.body, Some(410), &request(&world.key, 2), &world.pinned, reply.get().sequence())
+                .unwrap();
         assert!(matches!(reply.get(), Reply::Refusal(refusal) if refusal.error == RefusalCause::Revoked));
         let record = world.authority.book.record().unwrap();
-        let what: Vec<(&str, Option<u16>)> = record.iter().map(|row| (row.what.as_str(), row.status)).collect();
-        assert_eq!(what, [("sold", None), ("check_in", Some(200)), ("revoked", None), ("check_in", Some(410))]);
+        let what: Vec<(&str, Option<u16>)> =
+            record.iter().map(|row| (row.what.as_str(), row.status)).collect();
+        assert_eq!(
+            what,
+            [("sold", None), ("check_in", Some(200)), ("revoked", None), ("check_in", Some(410))]
+        );
         let digest = paramant_licensing::online::request::digest(&asked);
         assert_eq!(record[1].request.as_deref(), Some(digest.as_str()));
         assert!(matches!(world.authority.answer(b"{}", None), Err(NoAnswer::Request(_))));

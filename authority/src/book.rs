@@ -128,17 +128,15 @@ impl Book {
         ensure!(!customer.trim().is_empty(), "name the customer");
         let mut random = [0; 32];
         getrandom::fill(&mut random).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
-        let key = OnlineKey::parse(&format!("plk_{}", hex::encode(random))).context("a key of the wrong form")?;
+        let key =
+            OnlineKey::parse(&format!("plk_{}", hex::encode(random))).context("a key of the wrong form")?;
         let sold_json = serde_json::to_string(sold)?;
         let mut connection = self.connection();
         let transaction = connection.transaction()?;
-        transaction.execute("INSERT INTO licences VALUES (?, ?, ?, ?, ?)", params![
-            key.digest(),
-            customer,
-            sold_json,
-            word(Standing::Active)?,
-            now.to_string()
-        ])?;
+        transaction.execute(
+            "INSERT INTO licences VALUES (?, ?, ?, ?, ?)",
+            params![key.digest(), customer, sold_json, word(Standing::Active)?, now.to_string()],
+        )?;
         record(&transaction, &done("sold", &key, now))?;
         transaction.commit()?;
         Ok(key)
@@ -160,11 +158,10 @@ impl Book {
         let Some(mut licence) = find(&transaction, key)? else { bail!("nobody was sold this key") };
         ensure!(licence.standing != Standing::Revoked, "the licence was revoked, for good: sell another");
         change(&mut licence);
-        transaction.execute("UPDATE licences SET sold = ?, standing = ? WHERE key = ?", params![
-            serde_json::to_string(&licence.sold)?,
-            word(licence.standing)?,
-            key.digest()
-        ])?;
+        transaction.execute(
+            "UPDATE licences SET sold = ?, standing = ? WHERE key = ?",
+            params![serde_json::to_string(&licence.sold)?, word(licence.standing)?, key.digest()],
+        )?;
         record(&transaction, &done(what, key, now))?;
         transaction.commit()?;
         Ok(licence)
@@ -249,7 +246,11 @@ impl Book {
         for row in rows {
             let (recorded, kept) = row?;
             chain = recorded.chained(&chain);
-            ensure!(chain == kept, "the record was changed: row {} does not continue the chain", all.len() + 1);
+            ensure!(
+                chain == kept,
+                "the record was changed: row {} does not continue the chain",
+                all.len() + 1
+            );
             all.push(recorded);
         }
         Ok(all)
@@ -366,14 +367,17 @@ mod tests {
     fn the_record_only_grows_and_its_chain_shows_what_was_changed() {
         let (book, directory) = book();
         let key = book.sell("Acme", &usual(Tier::Pro), Timestamp::UNIX_EPOCH).unwrap();
-        book.change(&key, "unpaid", Timestamp::UNIX_EPOCH, |licence| licence.standing = Standing::Unpaid).unwrap();
+        book.change(&key, "unpaid", Timestamp::UNIX_EPOCH, |licence| licence.standing = Standing::Unpaid)
+            .unwrap();
         assert_eq!(book.find(&key).unwrap().unwrap().standing, Standing::Unpaid);
         let what: Vec<String> = book.record().unwrap().into_iter().map(|row| row.what).collect();
         assert_eq!(what, ["sold", "unpaid"]);
         let connection = Connection::open(directory.path().join("book.db")).unwrap();
         assert!(connection.execute("UPDATE record SET what = 'x'", []).is_err());
         assert!(connection.execute("DELETE FROM record", []).is_err());
-        connection.execute_batch("DROP TRIGGER record_stays; UPDATE record SET what = 'x' WHERE id = 1").unwrap();
+        connection
+            .execute_batch("DROP TRIGGER record_stays; UPDATE record SET what = 'x' WHERE id = 1")
+            .unwrap();
         assert!(book.record().unwrap_err().to_string().contains("row 1"));
     }
 
@@ -382,7 +386,8 @@ mod tests {
         let (book, _directory) = book();
         let key = book.sell("Acme", &usual(Tier::Pro), Timestamp::UNIX_EPOCH).unwrap();
         let change = |standing| {
-            book.change(&key, "changed", Timestamp::UNIX_EPOCH, |licence| licence.standing = standing).map(drop)
+            book.change(&key, "changed", Timestamp::UNIX_EPOCH, |licence| licence.standing = standing)
+                .map(drop)
         };
         change(Standing::Revoked).unwrap();
         assert!(change(Standing::Active).unwrap_err().to_string().contains("for good"));

@@ -63,7 +63,10 @@ impl FromStr for Fault {
         let found = WORDS.iter().find(|(_, word)| *word == text).map(|(fault, _)| *fault);
         found.ok_or_else(|| {
             let words: Vec<&str> = WORDS.iter().map(|(_, word)| *word).collect();
-            anyhow::anyhow!("{text:?} is no fault: choose one of {}, status-503 (or another)", words.join(", "))
+            anyhow::anyhow!(
+                "{text:?} is no fault: choose one of {}, status-503 (or another)",
+                words.join(", ")
+            )
         })
     }
 }

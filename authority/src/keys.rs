@@ -61,7 +61,9 @@ pub fn all(directory: &Path) -> anyhow::Result<Vec<SigningKey>> {
     if !directory.exists() {
         return Ok(keys);
     }
-    for entry in std::fs::read_dir(directory).with_context(|| format!("cannot read {}", directory.display()))? {
+    for entry in
+        std::fs::read_dir(directory).with_context(|| format!("cannot read {}", directory.display()))?
+    {
         keys.extend(load(&entry?.path())?);
     }
     keys.sort_by_key(|key| std::cmp::Reverse(key.from));
@@ -97,17 +99,15 @@ mod tests {
     fn the_key_that_began_last_signs_until_its_end() {
         let directory = tempfile::tempdir().unwrap();
         let day = |days: i64| Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * (20_000 + days));
-        let (first, second) = (add(directory.path(), day(0), day(100)), add(directory.path(), day(50), day(200)));
+        let (first, second) =
+            (add(directory.path(), day(0), day(100)), add(directory.path(), day(50), day(200)));
         let (first, second) = (first.unwrap().public, second.unwrap().public);
         let keys = all(directory.path()).unwrap();
         let at = |days| current(&keys, day(days)).map(|key| key.public.clone());
-        assert_eq!([at(-1), at(10), at(50), at(120), at(201)], [
-            None,
-            Some(first),
-            Some(second.clone()),
-            Some(second),
-            None
-        ]);
+        assert_eq!(
+            [at(-1), at(10), at(50), at(120), at(201)],
+            [None, Some(first), Some(second.clone()), Some(second), None]
+        );
         assert!(add(directory.path(), day(1), day(1)).is_err());
     }
 }

@@ -14,5 +14,3 @@ mod seed;
 pub mod serve;
 
 pub use seed::{Seed, create as create_seed, offline as offline_key, read as read_seed};
-
-

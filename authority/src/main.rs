@@ -284,7 +284,8 @@ impl Of {
     fn key(&self) -> anyhow::Result<OnlineKey> {
         let shown = self.key_file.display();
         let text = std::fs::read_to_string(&self.key_file).with_context(|| format!("cannot read {shown}"))?;
-        OnlineKey::parse(&text).with_context(|| format!("{shown} does not hold a licence key: plk_ and 64 hex digits"))
+        OnlineKey::parse(&text)
+            .with_context(|| format!("{shown} does not hold a licence key: plk_ and 64 hex digits"))
     }
 
     fn change(&self, what: &str, change: impl FnOnce(&mut Licence)) -> anyhow::Result<()> {

@@ -48,11 +48,13 @@ pub fn router(authority: Arc<Authority>) -> Router {
 /// When they cannot be read or do not fit.
 pub fn tls(certificates: &Path, key: &Path) -> anyhow::Result<TlsAcceptor> {
     let shown = certificates.display();
-    let chain: Result<Vec<_>, _> =
-        CertificateDer::pem_file_iter(certificates).with_context(|| format!("cannot read {shown}"))?.collect();
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(certificates)
+        .with_context(|| format!("cannot read {shown}"))?
+        .collect();
     let chain = chain.with_context(|| format!("{shown} is no PEM"))?;
     ensure!(!chain.is_empty(), "{shown} holds no certificate");
-    let key = PrivateKeyDer::from_pem_file(key).with_context(|| format!("cannot read the key {}", key.display()))?;
+    let key = PrivateKeyDer::from_pem_file(key)
+        .with_context(|| format!("cannot read the key {}", key.display()))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
@@ -106,7 +108,9 @@ async fn check(State(authority): State<Arc<Authority>>, bytes: Bytes) -> Respons
     });
     match answering.await {
         Ok(Ok((answer, fault))) => faulty(answer, fault).await,
-        Ok(Err(NoAnswer::Request(reason))) => response(StatusCode::BAD_REQUEST, format!("{{\"error\":\"{reason}\"}}")),
+        Ok(Err(NoAnswer::Request(reason))) => {
+            response(StatusCode::BAD_REQUEST, format!("{{\"error\":\"{reason}\"}}"))
+        }
         Ok(Err(NoAnswer::Unwell(error))) => {
             tracing::error!(error = format!("{error:#}"), "a check-in has no answer");
             response(StatusCode::SERVICE_UNAVAILABLE, "{\"error\":\"the authority is not well\"}")
@@ -129,7 +133,9 @@ async fn faulty(answer: Answer, fault: Option<Fault>) -> Response<Body> {
             response(StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE), Body::empty())
         }
         Some(Fault::Garbage) => response(StatusCode::OK, "<html>no document</html>"),
-        Some(Fault::Giant) => response(StatusCode::OK, endless(Bytes::from(vec![b' '; 65536]), Duration::ZERO)),
+        Some(Fault::Giant) => {
+            response(StatusCode::OK, endless(Bytes::from(vec![b' '; 65536]), Duration::ZERO))
+        }
         Some(Fault::Slow) => {
             let bytes = futures::stream::iter(answer.body).then(|byte| async move {
                 tokio::time::sleep(Duration::from_secs(1)).await;

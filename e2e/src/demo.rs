@@ -149,8 +149,11 @@ pub(crate) fn release(bed: &Bed, image: &str, values: &[&str]) -> Result<()> {
     let plain = format!("registry.plainHttp[0]={registry}");
     let mut ours = vec![image.as_str(), plain.as_str(), "verification.keys[0].name=test-bed"];
     let authority = if bed.is_here() { Some((bed.node_address()?, license_server(bed)?.0)) } else { None };
-    let endpoint = authority.as_ref().map(|(node, _)| format!("license.endpoints[0]=https://{node}:{LICENSE_PORT}/v1/license/check"));
-    let bundle = authority.as_ref().map(|(_, certificate)| format!("license.caBundle={}", certificate.display()));
+    let endpoint = authority
+        .as_ref()
+        .map(|(node, _)| format!("license.endpoints[0]=https://{node}:{LICENSE_PORT}/v1/license/check"));
+    let bundle =
+        authority.as_ref().map(|(_, certificate)| format!("license.caBundle={}", certificate.display()));
     ours.extend(endpoint.as_deref());
     for value in ours.into_iter().chain(values.iter().copied()) {
         arguments.extend(["--set", value]);

@@ -119,7 +119,17 @@ impl Ladder<'_> {
         });
         self.rung("pages in a browser", |ladder, evidence| {
             let driver = packages::browser(ladder.cache)?;
-            let tests = ["test", "--locked", "-p", "paramant-relay", "--test", "it", "--", "browser::", "panel::a_browser"];
+            let tests = [
+                "test",
+                "--locked",
+                "-p",
+                "paramant-relay",
+                "--test",
+                "it",
+                "--",
+                "browser::",
+                "panel::a_browser",
+            ];
             let tests = ladder.cargo("browser", &tests).env("PARAMANT_CHROMEDRIVER", driver);
             ladder.tested("browser", tests, evidence)
         });

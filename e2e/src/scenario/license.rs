@@ -73,8 +73,7 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
 
     vendor.fault("status-503")?;
     let clock = fixture.data_folder("health")?.join("testworld-clock");
-    for (days, source, tier) in
-        [(0.0, "Online", "Pro"), (6.99, "Cache", "Pro"), (7.01, "None", "Community")]
+    for (days, source, tier) in [(0.0, "Online", "Pro"), (6.99, "Cache", "Pro"), (7.01, "None", "Community")]
     {
         std::fs::write(&clock, ((days * DAY) as i64).to_string())?;
         all.mirrored(source, tier, MIRRORED)?;
@@ -105,10 +104,13 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     if counted != planted {
         bail!("the relay pod originated {} new flows", counted - planted);
     }
-    seen((), format!(
-        "Community, offline, online, grace at 6.99 days, Community at 7.01, online again; {answered} check-ins in all four lists; \
+    seen(
+        (),
+        format!(
+            "Community, offline, online, grace at 6.99 days, Community at 7.01, online again; {answered} check-ins in all four lists; \
          planted datagram counted ({planted}), then 0 new flows"
-    ))
+        ),
+    )
 }
 
 /// The relay, and what its resource says of it.
@@ -125,7 +127,13 @@ impl Everything<'_> {
             let fits = seen["source"] == source && seen["tier"] == tier;
             Ok(if fits { Ok(()) } else { Err(seen.to_string()) })
         })?;
-        let state = if source == "None" { "Community" } else if source == "Cache" { "Grace" } else { "Active" };
+        let state = if source == "None" {
+            "Community"
+        } else if source == "Cache" {
+            "Grace"
+        } else {
+            "Active"
+        };
         wait_for(&format!("the licence to say {state}"), MIRRORED, || {
             let seen = self.fixture.field("plic/acme", "/status/relays/0/state")?;
             Ok(if seen == state { Ok(()) } else { Err(seen.to_string()) })
@@ -190,7 +198,8 @@ fn agree(fixture: &Fixture<'_>, relay: &Relay, vendor: &Vendor<'_>) -> Result<us
 /// The entry of an index, as its proof holds it.
 fn entry(relay: &Relay, index: u64) -> Result<String> {
     let proof = relay.public(&format!("/log/proof/{index}"))?;
-    let extra = proof.lines().find_map(|line| line.strip_prefix("extra ")).context("a proof without its entry")?;
+    let extra =
+        proof.lines().find_map(|line| line.strip_prefix("extra ")).context("a proof without its entry")?;
     Ok(String::from_utf8(BASE64_STANDARD.decode(extra)?)?)
 }
 
@@ -273,14 +282,25 @@ impl<'a> Vendor<'a> {
     }
 
     fn run(&self, arguments: &[&str]) -> Result<String> {
-        process::run(&mut self.command(arguments), None, Duration::from_secs(30))?.success("paramant-authority")
+        process::run(&mut self.command(arguments), None, Duration::from_secs(30))?
+            .success("paramant-authority")
     }
 
     /// An offline licence for the next weeks.
     fn offline(&self) -> Result<String> {
         let seed = self.data.join("offline.seed").display().to_string();
         let expires = (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * 60)).to_string();
-        let arguments = ["issue", "--seed-file", &seed, "--max-users", "25", "--expires", &expires, "--issued-to", "Acme"];
+        let arguments = [
+            "issue",
+            "--seed-file",
+            &seed,
+            "--max-users",
+            "25",
+            "--expires",
+            &expires,
+            "--issued-to",
+            "Acme",
+        ];
         Ok(self.run(&arguments)?.trim().to_owned())
     }
 

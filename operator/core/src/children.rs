@@ -32,8 +32,8 @@ pub use self::courier::{
 pub use self::exposure::{HTTP_ROUTE_API_VERSION, http_route, ingress};
 pub use self::network_policy::network_policy;
 pub use self::pod_template::{
-    PodWishes, admin_secret, air_gap_secret, grants, image_digest, licence_secret, pod_template, restarted_at,
-    static_settings,
+    PodWishes, admin_secret, air_gap_secret, grants, image_digest, licence_secret, pod_template,
+    restarted_at, static_settings,
 };
 pub use self::service_account::service_account;
 pub use self::services::{headless, service};

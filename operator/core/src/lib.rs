@@ -44,7 +44,8 @@ pub use decision::{Decision, DeletedKind, Deletion, Event, EventType, ImageRef};
 pub use digest::Digest;
 pub use durable::Durable;
 pub use observation::{
-    Children, Context, CourierChildren, LicenseServers, Observation, Referenced, Refused, Report, Resolution, Rival, Shared,
+    Children, Context, CourierChildren, LicenseServers, Observation, Referenced, Refused, Report, Resolution,
+    Rival, Shared,
 };
 pub use standing::{license_end, license_status, policy_status};
 

@@ -11,8 +11,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use paramant_crds::condition::{EXPIRING_SOON, REACHABLE, STALLED, TELEMETRY_CONSENTED, VALID};
 use paramant_crds::license::{LicensedRelay, LicensedState};
 use paramant_crds::relay::{LicenseSource, LicenseStatus};
-use paramant_licensing::state::WARNING_DAYS;
 use paramant_crds::{ParamantLicense, ParamantLicenseStatus, ParamantRelay};
+use paramant_licensing::state::WARNING_DAYS;
 
 pub use self::policy::policy_status;
 use crate::conditions::Conditions;
@@ -96,7 +96,11 @@ pub fn license_status(
         observed_generation: generation,
         tier: best.and_then(|report| report.tier.clone()),
         max_users: best.and_then(|report| report.max_users),
-        expires_at: reports.iter().filter_map(|report| license_end(report)).min().map(|at| Time(whole_seconds(at))),
+        expires_at: reports
+            .iter()
+            .filter_map(|report| license_end(report))
+            .min()
+            .map(|at| Time(whole_seconds(at))),
         source: best.and_then(|report| report.source),
         issued_to: best.map_or(before.issued_to, |report| report.issued_to.clone()),
         relays: named,
@@ -117,7 +121,12 @@ pub fn license_end(report: &LicenseStatus) -> Option<Timestamp> {
 /// Whether the relays' check-ins are answered. An outage changes nothing for a week, so it is no reason to be invalid.
 fn say_reachable(conditions: &mut Conditions<'_>, license: &ParamantLicense, relays: &[&ParamantRelay]) {
     if license.spec.online.is_none() {
-        return conditions.say(REACHABLE, true, "Offline", "the online check is not switched on, so nobody is asked");
+        return conditions.say(
+            REACHABLE,
+            true,
+            "Offline",
+            "the online check is not switched on, so nobody is asked",
+        );
     }
     let reports = relays.iter().filter_map(|relay| {
         let check_in = relay.status.as_ref()?.license.as_ref()?.check_in.as_ref()?;
@@ -127,7 +136,12 @@ fn say_reachable(conditions: &mut Conditions<'_>, license: &ParamantLicense, rel
     match reports.iter().find(|(_, reachable, _)| !reachable) {
         Some((name, _, problem)) => {
             let problem = problem.unwrap_or("it does not say why");
-            conditions.say(REACHABLE, false, "CheckInFailed", format!("the last check-in of {name} brought no reply: {problem}"));
+            conditions.say(
+                REACHABLE,
+                false,
+                "CheckInFailed",
+                format!("the last check-in of {name} brought no reply: {problem}"),
+            );
         }
         // What was said before the online check was switched on is about nobody.
         None if reports.is_empty() => {
@@ -142,7 +156,8 @@ fn say_reachable(conditions: &mut Conditions<'_>, license: &ParamantLicense, rel
 fn say_telemetry(conditions: &mut Conditions<'_>, license: &ParamantLicense, reports: &[&LicenseStatus]) {
     let wanted = license.spec.telemetry.as_ref().is_some_and(|telemetry| telemetry.enabled);
     let sends = |report: &&&LicenseStatus| report.check_in.as_ref().and_then(|it| it.telemetry) == Some(true);
-    let (sending, silent) = (reports.iter().filter(sends).count(), reports.iter().filter(|it| !sends(it)).count());
+    let (sending, silent) =
+        (reports.iter().filter(sends).count(), reports.iter().filter(|it| !sends(it)).count());
     match (wanted, silent) {
         (false, _) => conditions.say(TELEMETRY_CONSENTED, false, "Off", "telemetry is not switched on here"),
         (true, 0) if sending > 0 => {
@@ -162,7 +177,12 @@ fn say_telemetry(conditions: &mut Conditions<'_>, license: &ParamantLicense, rep
 /// told of before its last days of grace.
 fn say_expiring(conditions: &mut Conditions<'_>, reports: &[&LicenseStatus], now: Timestamp) {
     let Some(end) = reports.iter().filter_map(|report| license_end(report)).min() else {
-        return conditions.say(EXPIRING_SOON, false, "NothingEnds", "nothing is in force that ends by itself");
+        return conditions.say(
+            EXPIRING_SOON,
+            false,
+            "NothingEnds",
+            "nothing is in force that ends by itself",
+        );
     };
     let left = end.duration_since(now);
     let within = |days: &i64| left <= SignedDuration::from_hours(24 * days);
@@ -174,7 +194,12 @@ fn say_expiring(conditions: &mut Conditions<'_>, reports: &[&LicenseStatus], now
                 14 => "WithinFourteenDays",
                 _ => "WithinThirtyDays",
             };
-            conditions.say(EXPIRING_SOON, true, reason, format!("what is in force ends at {end}; nobody is cut off then"));
+            conditions.say(
+                EXPIRING_SOON,
+                true,
+                reason,
+                format!("what is in force ends at {end}; nobody is cut off then"),
+            );
         }
         None => conditions.say(EXPIRING_SOON, false, "NotSoon", format!("what is in force ends at {end}")),
     }
@@ -214,7 +239,10 @@ mod tests {
         let stalled = crate::conditions::find(&status.conditions, "Stalled").unwrap();
         assert!(stalled.message.contains("spec.telemetry"), "{}", stalled.message);
         let good = license(json!({"secretRef": {"name": "s"}}));
-        assert_eq!(said(&license_status(&good, &[], &none(), NOW).conditions, "Stalled"), ("False", "NotStalled"));
+        assert_eq!(
+            said(&license_status(&good, &[], &none(), NOW).conditions, "Stalled"),
+            ("False", "NotStalled")
+        );
     }
 
     #[test]
@@ -242,7 +270,10 @@ mod tests {
         let names: Vec<&str> = status.relays.iter().map(|relay| relay.name.as_str()).collect();
         assert_eq!(names, ["a", "b"]);
         let community = relay("c", json!({"license": {"tier": "Community", "source": "None"}}));
-        assert_eq!(license_status(&license, &[&community], &none(), NOW).conditions[0].reason, "NoValidLicense");
+        assert_eq!(
+            license_status(&license, &[&community], &none(), NOW).conditions[0].reason,
+            "NoValidLicense"
+        );
     }
 
     fn online() -> ParamantLicense {
@@ -272,7 +303,8 @@ mod tests {
         assert_eq!(said(&status.conditions, "Stalled"), ("True", "InvalidSpec"));
         let stalled = crate::conditions::find(&status.conditions, "Stalled").unwrap();
         assert!(stalled.message.contains("license.endpoints"), "{}", stalled.message);
-        let allowed = LicenseServers { endpoints: vec!["https://ours.example/check".to_owned()], ca_bundle: None };
+        let allowed =
+            LicenseServers { endpoints: vec!["https://ours.example/check".to_owned()], ca_bundle: None };
         assert_eq!(said(&license_status(&license, &[], &allowed, NOW).conditions, "Stalled").0, "False");
     }
 
@@ -304,7 +336,8 @@ mod tests {
     fn each_warning_has_a_reason_of_its_own_so_that_each_is_an_event() {
         let mut license = online();
         license.spec.online = None;
-        let ends = reporting(json!({"tier": "Licensed", "source": "Offline", "validUntil": "1970-03-01T00:00:00Z"}));
+        let ends =
+            reporting(json!({"tier": "Licensed", "source": "Offline", "validUntil": "1970-03-01T00:00:00Z"}));
         let end: Timestamp = "1970-03-01T00:00:00Z".parse().unwrap();
         for (days, expected) in [
             (31, ("False", "NotSoon")),

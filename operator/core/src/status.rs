@@ -14,8 +14,8 @@ use paramant_crds::condition::{
     STALLED, UPDATE_BLOCKED,
 };
 use paramant_crds::relay::{
-    self, CheckInStatus, DrainStatus, Endpoints, IdentityStatus, ImageStatus, LicenseStatus, LogStatus, Step, StorageStatus,
-    Verified,
+    self, CheckInStatus, DrainStatus, Endpoints, IdentityStatus, ImageStatus, LicenseStatus, LogStatus, Step,
+    StorageStatus, Verified,
 };
 use paramant_crds::text::{Digest as DigestText, HexHash};
 use paramant_protocol::control::{self, CONTROL_SCHEMA, RelayState};

@@ -126,7 +126,8 @@ fn change(subject: &Subject<'_>, rolled: Option<&Value>, wishes: PodWishes<'_>) 
         air_gap: children::air_gap_secret(rolled),
         ..wishes
     };
-    let another = (same_licence.licence_secret, same_licence.air_gap) != (wishes.licence_secret, wishes.air_gap);
+    let another =
+        (same_licence.licence_secret, same_licence.air_gap) != (wishes.licence_secret, wishes.air_gap);
     let only_licence = another && children::grants(rolled, subject, same_licence);
     if only_licence { Change::Licence } else { Change::Pod }
 }

@@ -10,7 +10,7 @@ mod webhooks;
 mod witnesses;
 
 use paramant_crds::validation::{self, Violation};
-use paramant_crds::{ParamantLicense, ParamantLicenseSpec, ParamantPolicy, ParamantRelay};
+use paramant_crds::{ParamantLicense, ParamantPolicy, ParamantRelay};
 use paramant_licensing::online::ENDPOINT;
 
 use crate::children;

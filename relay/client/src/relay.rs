@@ -14,7 +14,9 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use paramant_protocol::device::{DeviceKeys, KeysAnswer, RegisterAnswer, RegisterKeys};
 use paramant_protocol::discovery::{Capabilities, Health, Identity};
-use paramant_protocol::download::{ADMIN_TOKEN_HEADER, API_KEY_HEADER, BURNED_HEADER, PASSWORD_HEADER, StatusAnswer};
+use paramant_protocol::download::{
+    ADMIN_TOKEN_HEADER, API_KEY_HEADER, BURNED_HEADER, PASSWORD_HEADER, StatusAnswer,
+};
 use paramant_protocol::id::{ApiKey, BlobHash, DeviceId};
 use paramant_protocol::receipt;
 use paramant_protocol::refusal::Refusal;
@@ -227,9 +229,11 @@ impl Relay {
             .map_err(|_| ClientError::Address("the admin token cannot be sent in a header".into()))?;
         value.set_sensitive(true);
         let method = if body.is_some() { Method::POST } else { Method::GET };
-        let request = self.request(method, path).header(ADMIN_TOKEN_HEADER, value).body(body.unwrap_or_default());
+        let request =
+            self.request(method, path).header(ADMIN_TOKEN_HEADER, value).body(body.unwrap_or_default());
         let response = accepted(action, self.send(action, request).await?).await?;
-        let schema = response.headers().get(SCHEMA_HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let schema =
+            response.headers().get(SCHEMA_HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned);
         Ok(AdminAnswer { bytes: bounded(action, response, MAX_JSON, &Progress::silent()).await?, schema })
     }
 

@@ -78,7 +78,12 @@ impl Licenses {
     /// Licences in the configured directory, judged in this world. `floor` is the clock's, as it was kept; `signed` the time of the
     /// newest checkpoint.
     #[must_use]
-    pub fn new(settings: SettingsHandle, world: World, floor: Option<Timestamp>, signed: Option<Timestamp>) -> Self {
+    pub fn new(
+        settings: SettingsHandle,
+        world: World,
+        floor: Option<Timestamp>,
+        signed: Option<Timestamp>,
+    ) -> Self {
         let clock = Clock::new(world.clone(), floor, signed);
         Self(Arc::new(Inner { settings, world, clock, held: Mutex::default(), grant: Mutex::default() }))
     }
@@ -243,8 +248,7 @@ mod tests {
     fn a_wrong_licence_is_community_with_a_reason() {
         let dir = tempfile::tempdir().unwrap();
         let licenses = || {
-            let settings =
-                Settings { license_directory: Some(dir.path().to_owned()), ..Settings::default() };
+            let settings = Settings { license_directory: Some(dir.path().to_owned()), ..Settings::default() };
             Licenses::new(SettingsHandle::fixed(settings), World::default(), None, None).current()
         };
         assert!(licenses().problems.is_empty());

@@ -44,7 +44,10 @@ impl Default for World {
 
 impl fmt::Debug for World {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("World").field("offline", &self.offline).field("online", &self.online).finish_non_exhaustive()
+        f.debug_struct("World")
+            .field("offline", &self.offline)
+            .field("online", &self.online)
+            .finish_non_exhaustive()
     }
 }
 

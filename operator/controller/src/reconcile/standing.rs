@@ -50,7 +50,8 @@ impl Inner {
         };
         let relays = naming(&stores, key, triggers::license_of);
         let relays: Vec<&ParamantRelay> = relays.iter().map(AsRef::as_ref).collect();
-        let next = standing::license_status(&license, &relays, &self.context.license_servers, Timestamp::now());
+        let next =
+            standing::license_status(&license, &relays, &self.context.license_servers, Timestamp::now());
         if self.write_status(key, &*license, license.status.as_ref(), &next).await? {
             let before =
                 license.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();

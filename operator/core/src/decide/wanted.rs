@@ -174,7 +174,8 @@ impl Pass<'_> {
         consider(DeletedKind::Ingress, &name, by_class, live(children.ingress.as_deref()));
         consider(DeletedKind::HttpRoute, &name, by_gateway, children.http_route.as_deref().cloned());
         for purpose in [CourierPurpose::Witness, CourierPurpose::Webhook, CourierPurpose::License] {
-            let wanted = Courier::wanted(self.licensed(durable)).iter().any(|courier| courier.purpose() == purpose);
+            let wanted =
+                Courier::wanted(self.licensed(durable)).iter().any(|courier| courier.purpose() == purpose);
             let name = crate::children::courier_name(self.subject.name, purpose);
             let alive = children.courier_for(purpose).deployment.as_deref();
             consider(DeletedKind::Courier, &name, wanted, live(alive));

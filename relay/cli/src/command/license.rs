@@ -67,7 +67,8 @@ pub(super) async fn run(command: License, output: &Output) -> Result<()> {
             let answer = relay.admin(&token, "/v2/admin/license/reset-clock", Some(Vec::new())).await?;
             let answer: Value = serde_json::from_slice(&answer.bytes)?;
             let floor = answer["floor"].as_str().unwrap_or_default();
-            Ok(output.result(&answer, &format!("the licence clock's floor is {floor} now, and the log says so"))?)
+            Ok(output
+                .result(&answer, &format!("the licence clock's floor is {floor} now, and the log says so"))?)
         }
     }
 }
@@ -94,10 +95,13 @@ fn inspect(file: &LicenseFile, output: &Output) -> Result<()> {
     }
     let (terms, signed) = match OfflineLicense::verify(&text, &keys(file)?) {
         Ok(license) => (license.terms().clone(), true),
-        Err(OfflineError::Signature) => (Terms::unverified(&text).map_err(|error| anyhow::anyhow!("{error}"))?, false),
+        Err(OfflineError::Signature) => {
+            (Terms::unverified(&text).map_err(|error| anyhow::anyhow!("{error}"))?, false)
+        }
         Err(error) => return Err(error.into()),
     };
-    let said = if signed { "signed by an accepted key" } else { "NOT signed by an accepted key: no relay takes it" };
+    let said =
+        if signed { "signed by an accepted key" } else { "NOT signed by an accepted key: no relay takes it" };
     Ok(output.result(
         &json!({
             "ok": true, "kind": "offline", "signed": signed, "max_users": terms.max_keys.to_string(),
@@ -130,12 +134,15 @@ fn keys(file: &LicenseFile) -> Result<AcceptedKeys> {
 
 /// As the relay will judge it, but for the sequence, which only the relay knows.
 fn verify_reply(reply: &LicenseReply, output: &Output) -> Result<()> {
-    let key = hex::decode(&reply.public_key).map_err(|_| Usage("--public-key: expected hex digits".into()))?;
+    let key =
+        hex::decode(&reply.public_key).map_err(|_| Usage("--public-key: expected hex digits".into()))?;
     let keys = LicensingKeys::of([LicensingKey { public: key, not_after: Timestamp::MAX }]);
     let accepted = accept(&read(&reply.reply)?, None, &read(&reply.request)?, &keys, 0)?;
     let (sequence, issued) = (accepted.get().sequence(), accepted.get().issued_at());
     let what = match accepted.get().set() {
-        Some(set) => format!("a capability set, {} for {} users", set.tier.name(), set.capabilities.max_users),
+        Some(set) => {
+            format!("a capability set, {} for {} users", set.tier.name(), set.capabilities.max_users)
+        }
         None => "a refusal".to_owned(),
     };
     Ok(output.result(
@@ -146,7 +153,8 @@ fn verify_reply(reply: &LicenseReply, output: &Output) -> Result<()> {
 
 fn status(report: &Value, output: &Output) -> Result<()> {
     let text = |name: &str| report[name].as_str().unwrap_or("-").to_owned();
-    let users = report["maxUsers"].as_u64().map_or_else(|| "any number of".to_owned(), |most| most.to_string());
+    let users =
+        report["maxUsers"].as_u64().map_or_else(|| "any number of".to_owned(), |most| most.to_string());
     let mut lines = vec![format!(
         "{} ({}): {} of {users} users, until {}",
         text("tier"),

@@ -94,7 +94,8 @@ impl Terms {
     /// What a licence says, whoever signed it: to show a person, never to act by.
     pub fn unverified(text: &str) -> Result<Self, String> {
         let encoded = text.trim().strip_prefix(super::PREFIX).ok_or("a licence starts with plk_")?;
-        let bytes = BASE64_URL_SAFE_NO_PAD.decode(encoded).map_err(|_| "it is not base64url without padding")?;
+        let bytes =
+            BASE64_URL_SAFE_NO_PAD.decode(encoded).map_err(|_| "it is not base64url without padding")?;
         let payload = bytes.get(..bytes.len().saturating_sub(super::SIGNATURE)).unwrap_or_default();
         Self::parse(payload)
     }

@@ -310,7 +310,9 @@ impl CheckIns {
         self.0.licenses.say(match (wanted, pinned) {
             (false, _) => Vec::new(),
             (true, false) => say("the online check is off: this release has no licensing key pinned"),
-            (true, true) => say("the online check is switched on, but no key for it was found: it is plk_ and 64 hex digits"),
+            (true, true) => say(
+                "the online check is switched on, but no key for it was found: it is plk_ and 64 hex digits",
+            ),
         });
     }
 

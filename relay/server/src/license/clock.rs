@@ -54,7 +54,8 @@ impl Clock {
     pub(super) fn new(world: World, kept: Option<Timestamp>, signed: Option<Timestamp>) -> Self {
         let wall = (world.wall)();
         let floor = kept.or(signed).unwrap_or(Timestamp::MIN).max(World::built());
-        let state = State { floor, kept: kept.unwrap_or(Timestamp::MIN), steady: Steady::at(wall, Duration::ZERO) };
+        let state =
+            State { floor, kept: kept.unwrap_or(Timestamp::MIN), steady: Steady::at(wall, Duration::ZERO) };
         Self { world, started: Instant::now(), state: Mutex::new(state) }
     }
 

@@ -17,8 +17,8 @@ use super::body;
 use super::credentials::Admin;
 use super::errors::Refused;
 use crate::app::Shared;
-use crate::license::check_in::telemetry::{Consent, TelemetryError, digest};
 use crate::license::check_in::CheckInError;
+use crate::license::check_in::telemetry::{Consent, TelemetryError, digest};
 use crate::store::Digest;
 use crate::store::license_rows::CheckInRow;
 
@@ -56,7 +56,10 @@ async fn license(State(app): State<Shared>, _: Admin) -> Result<Json<Value>, Ref
 async fn check_in(State(app): State<Shared>, _: Admin) -> Result<Response, Refused> {
     let settings = app.core.settings.current();
     if settings.online.is_none() && settings.air_gap.is_none() {
-        return Err(Refused::new(StatusCode::CONFLICT, "the online check is not switched on: nobody is asked"));
+        return Err(Refused::new(
+            StatusCode::CONFLICT,
+            "the online check is not switched on: nobody is asked",
+        ));
     }
     app.store.check_ins.ask_now().await?;
     Ok((StatusCode::ACCEPTED, Json(json!({ "ok": true }))).into_response())

@@ -23,9 +23,9 @@ use paramant_protocol::period::Period;
 use serde::Deserialize;
 
 use super::Reach;
+use crate::outbound::{Destination, Trust};
 use crate::store::Digest;
 use crate::store::license_rows::Consent;
-use crate::outbound::{Destination, Trust};
 
 /// The online check.
 #[derive(Debug, Clone, PartialEq, Eq)]

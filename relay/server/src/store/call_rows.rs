@@ -44,8 +44,10 @@ pub(crate) fn count(
     for sum in sums {
         let json = serde_json::to_string(&sum);
         let json = json.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-        c.prepare_cached(&format!("INSERT OR REPLACE INTO {table} (destination, hour, calls) VALUES (?, ?, ?)"))?
-            .execute(params![destination, hour, json])?;
+        c.prepare_cached(&format!(
+            "INSERT OR REPLACE INTO {table} (destination, hour, calls) VALUES (?, ?, ?)"
+        ))?
+        .execute(params![destination, hour, json])?;
     }
     Ok(())
 }

@@ -188,16 +188,19 @@ pub fn keep_frozen(c: &Connection, frozen: &Frozen) -> Result<(), rusqlite::Erro
 /// What left and will not be sent again: the log's commitment to it can still be opened.
 fn abandon(c: &Connection, now_ms: i64) -> Result<(), rusqlite::Error> {
     if let Some(frozen) = frozen(c)?.filter(|frozen| frozen.log_index.is_some()) {
-        keep(c, &CheckInRow {
-            at_ms: now_ms,
-            request: frozen.bytes,
-            request_salt: frozen.salt,
-            request_index: frozen.log_index,
-            reply: None,
-            reply_salt: None,
-            reply_index: None,
-            result: "abandoned".to_owned(),
-        })?;
+        keep(
+            c,
+            &CheckInRow {
+                at_ms: now_ms,
+                request: frozen.bytes,
+                request_salt: frozen.salt,
+                request_index: frozen.log_index,
+                reply: None,
+                reply_salt: None,
+                reply_index: None,
+                result: "abandoned".to_owned(),
+            },
+        )?;
     }
     thaw(c)
 }
@@ -281,7 +284,8 @@ pub fn applied(
     .execute(params![key, MOST_REPLIES])?;
     keep_floor(c, floor_ms)?;
     if revoked {
-        c.prepare_cached("INSERT OR IGNORE INTO license_tombstones VALUES (?, ?)")?.execute(params![key, over.at_ms])?;
+        c.prepare_cached("INSERT OR IGNORE INTO license_tombstones VALUES (?, ?)")?
+            .execute(params![key, over.at_ms])?;
     }
     keep(c, over)?;
     thaw(c)
@@ -342,12 +346,10 @@ pub fn forgive(c: &Connection, key: Digest) -> Result<(), rusqlite::Error> {
 
 /// Writes down that a preview was served.
 pub fn served(c: &Connection, preview: &Preview) -> Result<(), rusqlite::Error> {
-    c.prepare_cached("INSERT INTO telemetry_previews (digest, bytes, schema, served_ms) VALUES (?, ?, ?, ?)")?.execute(params![
-        preview.digest,
-        preview.bytes,
-        preview.schema,
-        preview.served_ms
-    ])?;
+    c.prepare_cached(
+        "INSERT INTO telemetry_previews (digest, bytes, schema, served_ms) VALUES (?, ?, ?, ?)",
+    )?
+    .execute(params![preview.digest, preview.bytes, preview.schema, preview.served_ms])?;
     // Whatever was consented to stays.
     c.prepare_cached(
         "DELETE FROM telemetry_previews WHERE digest NOT IN
@@ -370,15 +372,17 @@ pub fn preview(c: &Connection, digest: Digest) -> Result<Option<Preview>, rusqli
 
 /// The switch.
 pub fn switch(c: &Connection) -> Result<Switch, rusqlite::Error> {
-    c.prepare_cached("SELECT wished_schema, wished_preview, recorded_schema, recorded_preview FROM telemetry")?
-        .query_row([], |row| {
-            let consent = |at: usize| {
-                let schema: Option<u32> = row.get(at)?;
-                let preview: Option<Digest> = row.get(at + 1)?;
-                Ok::<_, rusqlite::Error>(schema.zip(preview).map(|(schema, preview)| Consent { schema, preview }))
-            };
-            Ok(Switch { wished: consent(0)?, recorded: consent(2)? })
-        })
+    c.prepare_cached(
+        "SELECT wished_schema, wished_preview, recorded_schema, recorded_preview FROM telemetry",
+    )?
+    .query_row([], |row| {
+        let consent = |at: usize| {
+            let schema: Option<u32> = row.get(at)?;
+            let preview: Option<Digest> = row.get(at + 1)?;
+            Ok::<_, rusqlite::Error>(schema.zip(preview).map(|(schema, preview)| Consent { schema, preview }))
+        };
+        Ok(Switch { wished: consent(0)?, recorded: consent(2)? })
+    })
 }
 
 /// Keeps what an admin wants.
@@ -391,9 +395,12 @@ pub fn wish(c: &Connection, wished: Option<Consent>) -> Result<(), rusqlite::Err
 /// The entry about the switch is written: the next request is made anew, and is the preview if it was switched on.
 pub fn turned(c: &Connection, switch: &Switch, now_ms: i64) -> Result<(), rusqlite::Error> {
     let recorded = switch.recorded;
-    c.prepare_cached("UPDATE telemetry SET recorded_schema = ?, recorded_preview = ?, send_preview = ?")?.execute(
-        params![recorded.map(|it| it.schema), recorded.map(|it| it.preview), recorded.map(|it| it.preview)],
-    )?;
+    c.prepare_cached("UPDATE telemetry SET recorded_schema = ?, recorded_preview = ?, send_preview = ?")?
+        .execute(params![
+            recorded.map(|it| it.schema),
+            recorded.map(|it| it.preview),
+            recorded.map(|it| it.preview)
+        ])?;
     abandon(c, now_ms)
 }
 

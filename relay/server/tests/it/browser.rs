@@ -56,7 +56,8 @@ if (!document.title || document.documentElement.lang !== "en") problems.push("no
 return problems;
 "#;
 
-pub const OVERFLOWS: &str = "return document.documentElement.scrollWidth - document.documentElement.clientWidth;";
+pub const OVERFLOWS: &str =
+    "return document.documentElement.scrollWidth - document.documentElement.clientWidth;";
 
 pub async fn driver(test: &str) -> Option<Driver> {
     let Ok(program) = std::env::var("PARAMANT_CHROMEDRIVER") else {

@@ -17,8 +17,8 @@ use paramant_licensing::online::capability::Tier;
 use paramant_licensing::online::keys::LicensingKeys;
 use paramant_licensing::online::request::{self, CheckIn};
 use paramant_protocol::control::{LicenseReport, LicenseSource};
-use paramant_protocol::entry::{self, Body};
 use paramant_protocol::entry::body::{CheckinResult, Digest, OutboundPurpose};
+use paramant_protocol::entry::{self, Body};
 use paramant_protocol::leaf::{self, Purpose};
 use paramant_relay::settings::{OnlineSettings, Reach, Settings};
 use paramant_relay::world::World;
@@ -60,7 +60,15 @@ impl Vendor {
         let address = socket.local_addr().unwrap();
         let (tls, ca_pem) = loopback_tls();
         let server = tokio::spawn(serve::on(socket, authority.clone(), tls));
-        Self { authority, key, address, ca_pem, pinned: LicensingKeys::of([signer.public]), server, _data: data }
+        Self {
+            authority,
+            key,
+            address,
+            ca_pem,
+            pinned: LicensingKeys::of([signer.public]),
+            server,
+            _data: data,
+        }
     }
 
     pub fn online(&self, reach: Reach) -> OnlineSettings {
@@ -188,14 +196,17 @@ async fn a_check_in_leaves_is_verified_logged_and_counts() {
     let commit = |purpose, salt: [u8; 32], bytes: &[u8]| Digest(leaf::commit(purpose, &salt, bytes));
     let asked = commit(Purpose::LicenseRequest, past.request_salt.0, &past.request);
     let answered = commit(Purpose::LicenseReply, past.reply_salt.unwrap().0, past.reply.as_deref().unwrap());
-    assert_eq!(check_ins(&relay), [
-        (CheckinResult::Sent, asked, None),
-        (CheckinResult::Accepted, asked, Some(answered)),
-    ]);
+    assert_eq!(
+        check_ins(&relay),
+        [(CheckinResult::Sent, asked, None), (CheckinResult::Accepted, asked, Some(answered)),]
+    );
     // And nothing but what the protocol names was sent.
     let sent = CheckIn::parse(&past.request).unwrap();
     assert_eq!(sent.relay_id, relay.running.app.core.identity.fingerprint());
-    assert_eq!(checks[0].telemetry.as_deref(), Some(r#"{"opted_in":false,"user_count":null,"transfer_count_24h":null}"#));
+    assert_eq!(
+        checks[0].telemetry.as_deref(),
+        Some(r#"{"opted_in":false,"user_count":null,"transfer_count_24h":null}"#)
+    );
     let next = relay.running.app.store.check_ins.next_request();
     until("the next request is frozen", async || {
         let next = relay.running.app.store.check_ins.next_request().await.unwrap();
@@ -260,7 +271,11 @@ async fn whatever_goes_wrong_is_an_outage_and_changes_nothing() {
         };
         until(&format!("{fault} is told"), told).await;
         let now = report(&relay);
-        assert_eq!((&now.tier, now.max_users, now.source), (&before.tier, before.max_users, before.source), "{fault}");
+        assert_eq!(
+            (&now.tier, now.max_users, now.source),
+            (&before.tier, before.max_users, before.source),
+            "{fault}"
+        );
         assert_eq!(now.problems.len(), 1, "{fault}: {:?}", now.problems);
     }
     vendor.authority.book.set_fault(None).unwrap();
@@ -307,7 +322,8 @@ async fn telemetry_is_off_until_somebody_agrees_to_the_bytes_that_were_shown() {
     online(&relay).await;
     relay.user().await;
     let post = async |body: Value| {
-        let answer = relay.admin(Method::POST, "/v2/admin/telemetry").body(body.to_string()).send().await.unwrap();
+        let answer =
+            relay.admin(Method::POST, "/v2/admin/telemetry").body(body.to_string()).send().await.unwrap();
         (answer.status(), answer.json::<Value>().await.unwrap())
     };
     // Nothing that nobody was shown can be agreed to.
@@ -322,7 +338,11 @@ async fn telemetry_is_off_until_somebody_agrees_to_the_bytes_that_were_shown() {
     let shown = shown.bytes().await.unwrap();
     assert_eq!((sha256.as_str(), schema.as_str()), (request::digest(&shown).as_str(), "1"));
     let numbers = CheckIn::parse(&shown).unwrap().telemetry;
-    assert_eq!((numbers.opted_in, numbers.user_count), (true, Some(4)), "one account is no number of its own");
+    assert_eq!(
+        (numbers.opted_in, numbers.user_count),
+        (true, Some(4)),
+        "one account is no number of its own"
+    );
     let newer = json!({ "enabled": true, "schema": 2, "previewSha256": sha256 });
     assert_eq!(post(newer).await.0, StatusCode::CONFLICT, "a schema that nobody was shown");
 
@@ -365,7 +385,8 @@ async fn an_admin_sees_everything_that_leaves_and_nobody_else_does() {
     let past = &history["check_ins"][0];
     assert_eq!(past["result"], "accepted");
     assert_eq!(vendor.checks()[0].request.as_deref(), past["request_sha256"].as_str());
-    until("a request is frozen", async || get("/v2/admin/license/request").await.status() == StatusCode::OK).await;
+    until("a request is frozen", async || get("/v2/admin/license/request").await.status() == StatusCode::OK)
+        .await;
     let next = get("/v2/admin/license/request").await.bytes().await.unwrap();
     assert!(CheckIn::parse(&next).is_ok());
     let user = relay.user().await;
@@ -376,7 +397,8 @@ async fn an_admin_sees_everything_that_leaves_and_nobody_else_does() {
     let reset = relay.admin(Method::POST, "/v2/admin/license/reset-clock").send().await.unwrap();
     assert_eq!(reset.status(), StatusCode::OK);
     assert_eq!(report(&relay).source, LicenseSource::Online);
-    let health: Value = relay.http.get(format!("{}/health", relay.url)).send().await.unwrap().json().await.unwrap();
+    let health: Value =
+        relay.http.get(format!("{}/health", relay.url)).send().await.unwrap().json().await.unwrap();
     assert_eq!((&health["edition"], &health["max_keys"]), (&json!("licensed"), &json!(50)));
 }
 
@@ -464,7 +486,9 @@ async fn a_set_outlives_restarts_but_not_an_edited_row() {
         let c = rusqlite::Connection::open(dir.path().join("data/meta.db")).unwrap();
         assert_eq!(c.execute(sql, []).unwrap(), 1);
     };
-    edit("UPDATE license_replies SET bytes = CAST(replace(CAST(bytes AS TEXT), '\"max_users\":50', '\"max_users\":99') AS BLOB)");
+    edit(
+        "UPDATE license_replies SET bytes = CAST(replace(CAST(bytes AS TEXT), '\"max_users\":50', '\"max_users\":99') AS BLOB)",
+    );
     let relay = relay_over(&vendor, &clock, dir).await;
     assert_eq!(report(&relay).source, LicenseSource::None, "it was edited");
     relay.stop().await;

@@ -251,7 +251,8 @@ async fn a_changed_origin_is_refused_with_both_names() {
     let options = paramant_relay::process::Options {
         data: dir.path().join("data"),
         settings: paramant_relay::settings::SettingsHandle::fixed(settings),
-        public_tls: None, world: Default::default()
+        public_tls: None,
+        world: Default::default(),
     };
     let refused = paramant_relay::process::Running::start(options).await.unwrap_err().to_string();
     assert!(refused.contains("relay.example/log") && refused.contains("other.example/log"), "{refused}");
@@ -271,7 +272,8 @@ async fn a_log_shorter_than_a_signed_tree_head_is_refused() {
     let options = paramant_relay::process::Options {
         data: dir.path().join("data"),
         settings: paramant_relay::settings::SettingsHandle::fixed(crate::relay::settings(dir.path())),
-        public_tls: None, world: Default::default()
+        public_tls: None,
+        world: Default::default(),
     };
     let refused = paramant_relay::process::Running::start(options).await.unwrap_err().to_string();
     assert!(refused.contains("signed a tree head"), "{refused}");

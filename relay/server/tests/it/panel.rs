@@ -58,7 +58,10 @@ impl Person {
         let answer = request.send().await.unwrap();
         if let Some(set) = answer.headers().get(header::SET_COOKIE) {
             let set = set.to_str().unwrap();
-            assert!(set.contains("HttpOnly") && set.contains("SameSite=Strict") && set.contains("Path=/admin"), "{set}");
+            assert!(
+                set.contains("HttpOnly") && set.contains("SameSite=Strict") && set.contains("Path=/admin"),
+                "{set}"
+            );
             self.cookie = Some(set.split(';').next().unwrap().to_owned());
         }
         let text = |name: header::HeaderName| {
@@ -80,7 +83,10 @@ impl Person {
     /// Signs in, setting the second factor up. Answers its secret.
     async fn sign_in(&mut self) -> Vec<u8> {
         let answer = self.post("/admin/sign-in", &[("token", ADMIN)]).await;
-        assert_eq!((answer.status, answer.location.as_str()), (StatusCode::SEE_OTHER, "/admin/second-factor"));
+        assert_eq!(
+            (answer.status, answer.location.as_str()),
+            (StatusCode::SEE_OTHER, "/admin/second-factor")
+        );
         let secret = secret_of(&self.get("/admin/second-factor").await.body);
         let answer = self.press("/admin/second-factor", &[("code", &code(&secret, 0))]).await;
         assert_eq!((answer.status, answer.location.as_str()), (StatusCode::SEE_OTHER, "/admin/license"));
@@ -100,7 +106,9 @@ fn secret_of(page: &str) -> Vec<u8> {
         (0..5).rev().map(move |bit| value >> bit & 1)
     });
     let bits: Vec<usize> = bits.collect();
-    bits.chunks_exact(8).map(|byte| byte.iter().fold(0, |all, bit| all << 1 | u8::try_from(*bit).unwrap())).collect()
+    bits.chunks_exact(8)
+        .map(|byte| byte.iter().fold(0, |all, bit| all << 1 | u8::try_from(*bit).unwrap()))
+        .collect()
 }
 
 /// What an authenticator shows, some steps from now (RFC 6238).
@@ -120,7 +128,11 @@ async fn nobody_gets_in_without_token_and_second_factor() {
     let mut person = Person::new(&relay);
     for path in ["/admin", "/admin/license", "/admin/telemetry", "/admin/calls", "/admin/second-factor"] {
         let answer = person.get(path).await;
-        assert_eq!((answer.status, answer.location.as_str()), (StatusCode::SEE_OTHER, "/admin/sign-in"), "{path}");
+        assert_eq!(
+            (answer.status, answer.location.as_str()),
+            (StatusCode::SEE_OTHER, "/admin/sign-in"),
+            "{path}"
+        );
     }
     let wrong = person.post("/admin/sign-in", &[("token", "wrong")]).await;
     assert_eq!(wrong.status, StatusCode::FORBIDDEN);
@@ -177,12 +189,14 @@ async fn no_form_counts_that_another_site_sent() {
     let relay = licensed(&vendor, &clock).await;
     online(&relay).await;
     let mut person = Person::new(&relay);
-    let elsewhere = person.http.post(format!("{}/admin/sign-in", relay.url)).header("sec-fetch-site", "cross-site");
+    let elsewhere =
+        person.http.post(format!("{}/admin/sign-in", relay.url)).header("sec-fetch-site", "cross-site");
     let elsewhere = elsewhere.body(encoded(&[("token", ADMIN)])).send().await.unwrap();
     assert_eq!(elsewhere.status(), StatusCode::FORBIDDEN);
     person.sign_in().await;
     person.get("/admin/telemetry").await;
-    for (path, form) in [("/admin/telemetry", vec![("enabled", "true")]), ("/admin/license/check-in", vec![])] {
+    for (path, form) in [("/admin/telemetry", vec![("enabled", "true")]), ("/admin/license/check-in", vec![])]
+    {
         assert_eq!(person.post(path, &form).await.status, StatusCode::FORBIDDEN, "{path}");
         let mut forged = form.clone();
         forged.push(("forms", "0000000000000000000000000000000000000000000000000000000000000000"));
@@ -236,7 +250,9 @@ async fn a_browser_shows_the_pages_without_any_script_from_the_relay_alone() {
     assert_eq!(browser.run(ACCESSIBLE).await, json!([]), "sign-in");
     browser.picture("panel-sign-in").await;
     let fill = |name: &str, value: &str| {
-        format!("document.getElementById('{name}').value = '{value}'; document.querySelector('main form').requestSubmit();")
+        format!(
+            "document.getElementById('{name}').value = '{value}'; document.querySelector('main form').requestSubmit();"
+        )
     };
     browser.run(&fill("token", ADMIN)).await;
     let secret = loop {
@@ -250,14 +266,18 @@ async fn a_browser_shows_the_pages_without_any_script_from_the_relay_alone() {
     assert_eq!(browser.run(ACCESSIBLE).await, json!([]), "enrolment");
     browser.picture("panel-enrolment").await;
     browser.run(&fill("code", &code(&secret, 0))).await;
-    for (name, width, scheme) in [("desktop", 1280, "light"), ("dark", 1280, "dark"), ("phone", 390, "light"), ("narrow", 320, "dark")] {
+    for (name, width, scheme) in
+        [("desktop", 1280, "light"), ("dark", 1280, "dark"), ("phone", 390, "light"), ("narrow", 320, "dark")]
+    {
         browser.look(width, scheme).await;
         for path in ["/admin/license", "/admin/telemetry", "/admin/calls"] {
             browser.go(&url(path)).await;
             let here = browser.run("return location.pathname;").await;
             assert_eq!(here, path, "signed in");
             if path == "/admin/license" {
-                browser.run("document.querySelectorAll('details').forEach((it) => { it.open = true; });").await;
+                browser
+                    .run("document.querySelectorAll('details').forEach((it) => { it.open = true; });")
+                    .await;
             }
             assert_eq!(browser.run(ACCESSIBLE).await, json!([]), "{name} {path}");
             assert_eq!(browser.run(OVERFLOWS).await, 0, "{name} {path}");

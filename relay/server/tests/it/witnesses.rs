@@ -368,7 +368,12 @@ mod litewitness {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let dir = TempDir::new().unwrap();
         let (sender, handle) = SettingsHandle::changing(crate::relay::settings(dir.path()));
-        let options = Options { data: dir.path().join("data"), settings: handle, public_tls: None, world: Default::default() };
+        let options = Options {
+            data: dir.path().join("data"),
+            settings: handle,
+            public_tls: None,
+            world: Default::default(),
+        };
         let running = Running::start(options).await.unwrap();
         let url = format!("http://{}", running.addresses.public);
         let relay = Relay { running, url, http: reqwest::Client::new(), dir };

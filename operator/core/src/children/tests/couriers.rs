@@ -225,7 +225,8 @@ fn followed(spec: &paramant_crds::ParamantLicenseSpec) -> License<'_> {
 
 #[test]
 fn a_courier_of_the_licence_exists_only_while_its_online_check_is_switched_on() {
-    let relay = relay(json!({ "image": "registry.example/paramant/relay:3.1.0", "licenseRef": { "name": "acme" } }));
+    let relay =
+        relay(json!({ "image": "registry.example/paramant/relay:3.1.0", "licenseRef": { "name": "acme" } }));
     let yaml = |subject: &Subject<'_>| -> Value {
         serde_saphyr::from_str(&relay_yaml(subject, &StaticSettings::wanted(subject))).unwrap()
     };
@@ -264,7 +265,9 @@ fn a_courier_of_the_licence_exists_only_while_its_online_check_is_switched_on() 
         yaml(&subject)["license"]["online"],
         json!({ "endpoint": "https://authority.example:8443/v1/license/check", "interval": "1h", "caBundle": "ours", "reach": "Courier" })
     );
-    let vendor = license(json!({ "secretRef": { "name": "s" }, "online": { "egress": { "cidrs": ["192.0.2.0/24"] } } }));
+    let vendor = license(
+        json!({ "secretRef": { "name": "s" }, "online": { "egress": { "cidrs": ["192.0.2.0/24"] } } }),
+    );
     let vendor = yaml(&subject.licensed(Some(followed(&vendor))))["license"]["online"].clone();
     assert_eq!(
         vendor,
@@ -273,21 +276,31 @@ fn a_courier_of_the_licence_exists_only_while_its_online_check_is_switched_on() 
     );
     assert!(!intent.to_string().contains("secret"), "a courier mounts no Secret");
     assert_eq!(template_of(&relay, None), {
-        let wishes = PodWishes { image: &DIGEST.parse().unwrap(), licence_secret: None, air_gap: None, restarted_at: None };
+        let wishes = PodWishes {
+            image: &DIGEST.parse().unwrap(),
+            licence_secret: None,
+            air_gap: None,
+            restarted_at: None,
+        };
         pod_template(&subject, wishes)
     });
 }
 
 #[test]
 fn what_is_carried_in_by_hand_is_a_mounted_file_and_needs_no_courier() {
-    let relay = relay(json!({ "image": "registry.example/paramant/relay:3.1.0", "licenseRef": { "name": "acme" } }));
-    let carried = license(json!({ "secretRef": { "name": "s" }, "airGap": { "capabilitySetRef": { "name": "carried" } } }));
+    let relay =
+        relay(json!({ "image": "registry.example/paramant/relay:3.1.0", "licenseRef": { "name": "acme" } }));
+    let carried = license(
+        json!({ "secretRef": { "name": "s" }, "airGap": { "capabilitySetRef": { "name": "carried" } } }),
+    );
     let subject = Subject::of(&relay).unwrap().licensed(Some(followed(&carried)));
     assert!(Courier::wanted(subject).is_empty());
-    let read: Value = serde_saphyr::from_str(&relay_yaml(&subject, &StaticSettings::wanted(&subject))).unwrap();
+    let read: Value =
+        serde_saphyr::from_str(&relay_yaml(&subject, &StaticSettings::wanted(&subject))).unwrap();
     assert_eq!(read["license"]["airGap"], "/etc/paramant/air-gap/capabilities");
     let digest = DIGEST.parse().unwrap();
-    let wishes = PodWishes { image: &digest, licence_secret: Some("s"), air_gap: Some("carried"), restarted_at: None };
+    let wishes =
+        PodWishes { image: &digest, licence_secret: Some("s"), air_gap: Some("carried"), restarted_at: None };
     let template = pod_template(&subject, wishes);
     assert_eq!((licence_secret(&template), air_gap_secret(&template)), (Some("s"), Some("carried")));
     assert!(grants(&template, &subject, wishes));

@@ -5,9 +5,9 @@ use std::path::Path;
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use jiff::Timestamp;
+use paramant_licensing::Verified;
 use paramant_licensing::online::reply::{Reply, accept, unknown_capabilities};
 use paramant_licensing::online::{MAX_REPLY, request};
-use paramant_licensing::Verified;
 use paramant_protocol::control::CourierPurpose;
 use paramant_protocol::entry::body::CheckinResult;
 use paramant_protocol::leaf::sha256;
@@ -28,7 +28,11 @@ struct Failure {
 
 impl CheckIns {
     /// Asks once. `true`: a verified reply came.
-    pub(super) async fn ask(&self, online: &OnlineSettings, mut frozen: Frozen) -> Result<bool, CheckInError> {
+    pub(super) async fn ask(
+        &self,
+        online: &OnlineSettings,
+        mut frozen: Frozen,
+    ) -> Result<bool, CheckInError> {
         let way = match online.reach {
             Reach::Direct => Way::Direct,
             Reach::Courier => Way::Courier(self.0.couriers.clone(), CourierPurpose::License),
@@ -103,7 +107,9 @@ impl CheckIns {
             Err(failure) => {
                 desk.carried = Some(digest);
                 tracing::warn!(reason = failure.sentence, "the reply that was carried in does not count");
-                self.0.licenses.say(vec![format!("the reply that was carried in does not count: {}", failure.sentence)]);
+                self.0
+                    .licenses
+                    .say(vec![format!("the reply that was carried in does not count: {}", failure.sentence)]);
                 Ok(())
             }
         }
@@ -125,7 +131,9 @@ impl CheckIns {
     async fn count(&self, destination: &str, frozen: &Frozen) -> Result<(), CheckInError> {
         let (destination, bytes, salt) = (destination.to_owned(), frozen.bytes.clone(), Digest::random()?);
         let now = Timestamp::now().as_second();
-        let count = move |c: &rusqlite::Connection| call_rows::count(c, Caller::License, &destination, &bytes, now, salt);
+        let count = move |c: &rusqlite::Connection| {
+            call_rows::count(c, Caller::License, &destination, &bytes, now, salt)
+        };
         self.0.meta.write(move |c| Ok::<_, CheckInError>(count(c)?)).await
     }
 
@@ -134,7 +142,10 @@ impl CheckIns {
         let salt = Digest::random()?;
         let unknown = unknown_capabilities(reply.bytes());
         if unknown > 0 {
-            tracing::info!(unknown, "the reply has capabilities that this release does not know; they are ignored");
+            tracing::info!(
+                unknown,
+                "the reply has capabilities that this release does not know; they are ignored"
+            );
         }
         let row = ReplyRow {
             key: Digest(reply.get().key_digest()),

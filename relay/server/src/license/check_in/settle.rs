@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use paramant_licensing::online::reply::{RefusalCause, Reply};
 use paramant_licensing::logged::NotLogged;
+use paramant_licensing::online::reply::{RefusalCause, Reply};
 use paramant_licensing::{Logged, Verified};
 use paramant_protocol::entry::Body;
 use paramant_protocol::entry::body::{
@@ -97,7 +97,10 @@ impl CheckIns {
     async fn give_up(&self, row: &ReplyRow, reason: &str) -> Result<(), CheckInError> {
         tracing::warn!(sequence = row.sequence, reason, "a reply that had no effect yet is given up");
         let (key, sequence) = (row.key, row.sequence);
-        self.0.meta.write(move |c| Ok::<_, CheckInError>(license_rows::give_up(c, key, sequence, moment())?)).await
+        self.0
+            .meta
+            .write(move |c| Ok::<_, CheckInError>(license_rows::give_up(c, key, sequence, moment())?))
+            .await
     }
 
     /// Waits for a checkpoint over an entry.
@@ -127,7 +130,12 @@ impl CheckIns {
             let entry = log.engine().entry(index)?;
             let path = log.engine().inclusion(Tree::Sha256, index, published.head.size)?;
             let extra = entry.map(|entry| entry.bytes);
-            Ok::<_, crate::log_service::ReadError>(TlogProof { extra, index, path, checkpoint: published.note.clone() })
+            Ok::<_, crate::log_service::ReadError>(TlogProof {
+                extra,
+                index,
+                path,
+                checkpoint: published.note.clone(),
+            })
         };
         let proof = tokio::task::spawn_blocking(proof).await.map_err(|error| now(&error))?;
         let proof = proof.map_err(|error| now(&error))?;
@@ -137,7 +145,12 @@ impl CheckIns {
         })
     }
 
-    async fn apply(&self, row: ReplyRow, index: u64, reply: Logged<Verified<Reply>>) -> Result<(), CheckInError> {
+    async fn apply(
+        &self,
+        row: ReplyRow,
+        index: u64,
+        reply: Logged<Verified<Reply>>,
+    ) -> Result<(), CheckInError> {
         let revoked = matches!(reply.get().get(), Reply::Refusal(it) if it.error == RefusalCause::Revoked);
         let (issued, refused) = (reply.get().get().issued_at(), reply.get().get().set().is_none());
         // A reply that was under way for long, or that says no, moves the clock in one direction only.
@@ -151,13 +164,15 @@ impl CheckIns {
             && !self.0.licenses.grants_same(set)
         {
             let document = leaf::commit(Purpose::License, &row.salt.0, &row.bytes);
-            let changed = LicenseChanged { source: LicenseOrigin::Online, document: Some(body::Digest(document)) };
+            let changed =
+                LicenseChanged { source: LicenseOrigin::Online, document: Some(body::Digest(document)) };
             self.0.log.record(Body::LicenseChanged(changed)).await?;
         }
         let over = self.over(&row, index, refused).await?;
         let (key, sequence, floor) = (row.key, row.sequence, time.floor().as_millisecond());
-        let apply =
-            move |c: &rusqlite::Connection| license_rows::applied(c, (key, sequence), index, revoked, floor, &over);
+        let apply = move |c: &rusqlite::Connection| {
+            license_rows::applied(c, (key, sequence), index, revoked, floor, &over)
+        };
         self.0.meta.write(move |c| Ok::<_, CheckInError>(apply(c)?)).await?;
         self.0.licenses.set_time(time);
         self.0.licenses.hold(reply, row.by_hand);

@@ -28,13 +28,17 @@ pub enum TelemetryError {
     #[error("there is nothing to preview: the online check is not switched on, or there is no key for it")]
     NoRequest,
     /// Consent to another schema.
-    #[error("this release sends schema {SCHEMA}, and the consent is to schema {0}: look at the preview, and consent to that")]
+    #[error(
+        "this release sends schema {SCHEMA}, and the consent is to schema {0}: look at the preview, and consent to that"
+    )]
     Schema(u32),
     /// Consent to bytes that nobody was shown.
     #[error("no preview with this digest was served: look at the preview first, then consent to its digest")]
     Unseen,
     /// The settings have the switch.
-    #[error("the settings say whether telemetry is on (license.telemetry, or spec.telemetry of the ParamantLicense): change it there")]
+    #[error(
+        "the settings say whether telemetry is on (license.telemetry, or spec.telemetry of the ParamantLicense): change it there"
+    )]
     Elsewhere,
     /// A step could not be taken.
     #[error(transparent)]
@@ -52,7 +56,12 @@ impl CheckIns {
         getrandom::fill(&mut nonce).map_err(CheckInError::from)?;
         let asked = CheckIn::new(&key, &self.0.relay_id, crate::VERSION, nonce, self.numbers());
         let bytes = asked.to_bytes().map_err(|error| CheckInError::Made(error.to_string()))?;
-        let preview = Preview { digest: Digest(sha256(&bytes)), bytes: bytes.clone(), schema: SCHEMA, served_ms: moment() };
+        let preview = Preview {
+            digest: Digest(sha256(&bytes)),
+            bytes: bytes.clone(),
+            schema: SCHEMA,
+            served_ms: moment(),
+        };
         self.0.meta.write(move |c| Ok::<_, CheckInError>(license_rows::served(c, &preview)?)).await?;
         Ok(bytes)
     }
@@ -119,7 +128,8 @@ impl CheckIns {
         if consent.schema != SCHEMA {
             return Err(TelemetryError::Schema(consent.schema));
         }
-        let preview = self.0.meta.read(move |c| Ok::<_, CheckInError>(license_rows::preview(c, consent.preview)?));
+        let preview =
+            self.0.meta.read(move |c| Ok::<_, CheckInError>(license_rows::preview(c, consent.preview)?));
         match preview.await? {
             Some(preview) if preview.schema == consent.schema => Ok(()),
             _ => Err(TelemetryError::Unseen),
@@ -128,7 +138,8 @@ impl CheckIns {
 
     async fn record_switch(&self, switch: Switch, consent: Option<Consent>) -> Result<(), CheckInError> {
         let salt = Digest::random()?;
-        let commit = |preview: Digest| body::Digest(leaf::commit(Purpose::TelemetryPreview, &salt.0, &preview.0));
+        let commit =
+            |preview: Digest| body::Digest(leaf::commit(Purpose::TelemetryPreview, &salt.0, &preview.0));
         let change = TelemetryChanged {
             enabled: consent.is_some(),
             schema: SCHEMA,
@@ -139,7 +150,9 @@ impl CheckIns {
         let index = self.0.log.append(logged(&entry)?).await?.index;
         tracing::info!(enabled = consent.is_some(), index, salt = %salt, "telemetry was switched");
         // The request that is frozen says the other thing: the next one is made anew.
-        let turn = move |c: &rusqlite::Connection| license_rows::turned(c, &Switch { recorded: consent, ..switch }, moment());
+        let turn = move |c: &rusqlite::Connection| {
+            license_rows::turned(c, &Switch { recorded: consent, ..switch }, moment())
+        };
         self.0.meta.write(move |c| Ok::<_, CheckInError>(turn(c)?)).await
     }
 

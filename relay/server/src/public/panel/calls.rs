@@ -64,7 +64,11 @@ pub(super) async fn page(State(app): State<Shared>, Admin(signed): Admin) -> Res
     let mut running = Vec::new();
     for (purpose, caller) in [("Licence check", Caller::License), ("Webhooks of users", Caller::Webhooks)] {
         let sums = app.store.calls(caller).await?;
-        running.extend(sums.into_iter().map(|sum| Sum { purpose, destination: sum.destination, count: sum.count }));
+        running.extend(sums.into_iter().map(|sum| Sum {
+            purpose,
+            destination: sum.destination,
+            count: sum.count,
+        }));
     }
     Ok(show(StatusCode::OK, &Page { here: "calls", forms: signed.forms, purposes, running }))
 }

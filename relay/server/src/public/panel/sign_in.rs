@@ -152,9 +152,7 @@ pub(super) async fn out(
 
 /// Browsers say which site a form came from. Programs say nothing, and have no cookies to be abused.
 fn from_elsewhere(headers: &HeaderMap) -> bool {
-    headers
-        .get("sec-fetch-site")
-        .is_some_and(|site| site != "same-origin" && site != "none")
+    headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none")
 }
 
 fn enrolment(app: &Shared, known: &Known) -> Result<Enrolment, Refused> {

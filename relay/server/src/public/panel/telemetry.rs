@@ -54,9 +54,13 @@ pub(super) async fn switch(
     let form = own_form(&signed, &body.0)?;
     let consent = match field(&form, "enabled") {
         "true" => {
-            let schema = field(&form, "schema").parse().map_err(|_| Refused::bad("the form names no schema"))?;
+            let schema =
+                field(&form, "schema").parse().map_err(|_| Refused::bad("the form names no schema"))?;
             let preview = Digest::parse(field(&form, "preview"));
-            Some(Consent { schema, preview: preview.ok_or_else(|| Refused::bad("the form names no preview"))? })
+            Some(Consent {
+                schema,
+                preview: preview.ok_or_else(|| Refused::bad("the form names no preview"))?,
+            })
         }
         _ => None,
     };
@@ -66,7 +70,8 @@ pub(super) async fn switch(
 
 impl Preview {
     fn of(bytes: &[u8]) -> Self {
-        let telemetry = CheckIn::parse(bytes).ok().and_then(|asked| serde_json::to_value(asked.telemetry).ok());
+        let telemetry =
+            CheckIn::parse(bytes).ok().and_then(|asked| serde_json::to_value(asked.telemetry).ok());
         let fields = telemetry.as_ref().and_then(serde_json::Value::as_object).into_iter().flatten();
         Self {
             sha256: digest(bytes),
