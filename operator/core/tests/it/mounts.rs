@@ -86,12 +86,16 @@ struct Made {
 
 impl Made {
     fn of(spec: Value) -> Self {
+        Self::licensed(spec, json!({ "secretRef": { "name": "acme-license" } }))
+    }
+
+    fn licensed(spec: Value, license: Value) -> Self {
         let mut cluster = Cluster::with(spec);
         if cluster.relay["spec"].get("licenseRef").is_some() {
             cluster.license = Some(json!({
                 "apiVersion": "paramant.app/v1alpha1", "kind": "ParamantLicense",
                 "metadata": { "name": "acme", "namespace": "transfers" },
-                "spec": { "secretRef": { "name": "acme-license" } },
+                "spec": license,
             }));
         }
         let workloads = cluster.pass().apply.into_iter().chain(cluster.pass().apply);
@@ -102,12 +106,14 @@ impl Made {
     }
 
     fn with_everything() -> Self {
-        Self::of(json!({
+        let spec = json!({
             "image": image(1),
             "licenseRef": { "name": "acme" },
             "admin": { "tokenSecretRef": { "name": "health-admin", "key": "token" } },
             "webhooks": { "hosts": ["hooks.acme.example"], "egress": { "cidrs": ["203.0.113.0/24"] } },
-        }))
+        });
+        let carried = json!({ "capabilitySetRef": { "name": "acme-reply" } });
+        Self::licensed(spec, json!({ "secretRef": { "name": "acme-license" }, "airGap": carried }))
     }
 
     fn only(&self, kind: &str) -> Value {
@@ -165,6 +171,14 @@ fn what_somebody_who_took_over_its_account_would_try_does_not() {
             license["secret"].as_object_mut().unwrap().remove("items");
         },
         "only the keys licence and licence-next",
+    );
+    refused(
+        "another key of the Secret with a reply",
+        &|pod| {
+            let carried = volumes(pod).iter_mut().find(|it| it["name"] == "air-gap").unwrap();
+            carried["secret"]["items"][0]["key"] = json!("password");
+        },
+        "only the key capabilities",
     );
     refused(
         "the node's files",

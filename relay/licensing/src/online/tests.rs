@@ -295,6 +295,61 @@ fn what_was_kept_is_verified_again() {
     assert!(Verified::open(&bytes[..bytes.len() / 2], &signer.keys()).is_err());
 }
 
+/// Whether a value is what a rule of the published schema allows; of JSON Schema only the words that it uses.
+fn allowed(rule: &Value, value: &Value) -> bool {
+    let typed = match rule["type"].as_str() {
+        Some("null") => value.is_null(),
+        Some("integer") => value.is_u64(),
+        Some(other) => panic!("the schema has a type that this test does not know: {other}"),
+        None => *value == rule["const"],
+    };
+    let within = |word: &str, fits: fn(u64, u64) -> bool| {
+        rule[word].as_u64().is_none_or(|bound| value.as_u64().is_some_and(|it| fits(it, bound)))
+    };
+    typed && within("minimum", |it, bound| it >= bound) && within("maximum", |it, bound| it <= bound)
+}
+
+/// Whether a value is exactly one of the schema's two forms.
+fn is_published(value: &Value) -> bool {
+    let schema: Value =
+        serde_json::from_str(include_str!("../../../../docs/spec/telemetry.schema.json")).unwrap();
+    let forms = schema["oneOf"].as_array().unwrap();
+    assert_eq!(forms.len(), 2);
+    let fits = forms.iter().filter(|form| {
+        assert_eq!(form["additionalProperties"], false);
+        let rules = form["properties"].as_object().unwrap();
+        let required: Vec<&str> =
+            form["required"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
+        let members = value.as_object().unwrap();
+        assert_eq!(required.len(), rules.len(), "every member is required");
+        required.iter().all(|name| members.contains_key(*name))
+            && members.iter().all(|(name, it)| rules.get(name).is_some_and(|rule| allowed(rule, it)))
+    });
+    fits.count() == 1
+}
+
+#[test]
+fn the_published_schema_refuses_what_is_never_sent() {
+    let on = serde_json::to_value(Telemetry::on(&Measured::default())).unwrap();
+    assert!(is_published(&on));
+    assert!(is_published(&serde_json::to_value(Telemetry::off()).unwrap()));
+    for (member, value) in [
+        ("user_count", json!(3)),
+        ("user_count", json!(null)),
+        ("error_rate_5xx", json!(10_001)),
+        ("uptime_seconds", json!(-1)),
+        ("opted_in", json!(false)),
+        ("hostname", json!("relay.acme.example")),
+    ] {
+        let mut other = on.clone();
+        other[member] = value;
+        assert!(!is_published(&other), "{member}");
+    }
+    let mut named = on;
+    named["hostname"] = json!("relay.acme.example");
+    assert!(serde_json::from_value::<Telemetry>(named).is_err(), "the type refuses it too");
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_the_readers_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
@@ -307,6 +362,7 @@ proptest! {
         let (a, b, c, d, uptime_seconds) = counts;
         let measured = Measured { users, transfers, requests: (a, b), authentications: (c, d), uptime_seconds };
         let value = serde_json::to_value(Telemetry::on(&measured)).unwrap();
+        prop_assert!(is_published(&value));
         for (name, value) in value.as_object().unwrap() {
             prop_assert!(value.is_u64() || name == "opted_in", "{name}: {value}");
         }

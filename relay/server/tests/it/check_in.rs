@@ -81,9 +81,7 @@ impl Vendor {
     }
 
     pub fn world(&self, clock: &Clock) -> World {
-        let offset = clock.0.clone();
-        let wall = move || Timestamp::now() + SignedDuration::from_secs(offset.load(Ordering::SeqCst));
-        World { online: self.pinned.clone(), wall: Arc::new(wall), ..World::default() }
+        World { online: self.pinned.clone(), ..clock.world() }
     }
 
     fn checks(&self) -> Vec<Recorded> {
@@ -91,7 +89,7 @@ impl Vendor {
         all.into_iter().filter(|row| row.what == "check_in").collect()
     }
 
-    fn stand(&self, standing: Standing) {
+    pub fn stand(&self, standing: Standing) {
         self.authority
             .book
             .change(&self.key, "changed", Timestamp::now(), |licence| licence.standing = standing)
@@ -112,8 +110,15 @@ impl Vendor {
 pub struct Clock(Arc<AtomicI64>);
 
 impl Clock {
-    fn set(&self, seconds: i64) {
+    pub fn set(&self, seconds: i64) {
         self.0.store(seconds, Ordering::SeqCst);
+    }
+
+    /// The release's world by this clock.
+    pub fn world(&self) -> World {
+        let offset = self.0.clone();
+        let wall = move || Timestamp::now() + SignedDuration::from_secs(offset.load(Ordering::SeqCst));
+        World { wall: Arc::new(wall), ..World::default() }
     }
 }
 

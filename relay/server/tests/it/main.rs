@@ -28,6 +28,7 @@ mod drain;
 mod fence;
 mod frames;
 mod full_disk;
+mod gates;
 mod gossip;
 mod history;
 mod large;
