@@ -33,6 +33,8 @@ const BROKEN: [(&str, &str, &str); 3] = [
 ];
 /// What only a rehearsed relay has in it.
 const REHEARSED: &str = "PARAMANT_REHEARSAL";
+/// What the relay of the test world has in it, among its symbols and its strings, and no other relay.
+const OF_TESTWORLD: &str = "testworld";
 /// What a rehearsed relay is made of beside what every relay is.
 const REHEARSAL: [&str; 2] =
     ["relay/server/src/rehearsal.rs", "relay/server/src/store/migrations/rehearsal.rs"];
@@ -107,14 +109,21 @@ pub(crate) fn strip(from: &Path, to: &Path) -> Result<()> {
     Run::new("strip").args(["--strip-debug", "-o"]).arg(to).arg(from).done()
 }
 
-/// Sees to it that no release can be told to fail, and that one which is to fail can be.
+/// Sees to it that no release can be told to fail or believes test keys, and that one which is to fail can be.
 pub(crate) fn is_rehearsed(relay: &Path, expected: bool) -> Result<()> {
-    let found = Run::new("grep").args(["-q", "-a", "-F", REHEARSED]).arg(relay).succeeds();
-    match (found, expected) {
+    if holds(relay, OF_TESTWORLD) {
+        return fail(format!("{} holds something of the test world", relay.display()));
+    }
+    match (holds(relay, REHEARSED), expected) {
         (true, false) => fail(format!("{} was built with the feature rehearsal", relay.display())),
         (false, true) => fail(format!("{} was built without the feature rehearsal", relay.display())),
         _ => Ok(()),
     }
+}
+
+/// Whether a program has a symbol or string with a word in it.
+fn holds(program: &Path, word: &str) -> bool {
+    Run::new("grep").args(["-q", "-a", "-F", word]).arg(program).succeeds()
 }
 
 /// A program under the name it has in the image.
@@ -178,6 +187,9 @@ impl Images<'_> {
         let log = self.cache.log("compile-images");
         let folder = build.programs(self.cache.checkout(), &self.cache.target(), &log, &[TESTWORLD])?;
         strip(&TESTWORLD.path(&folder), &to)?;
+        if !holds(&to, OF_TESTWORLD) {
+            return fail(format!("what tells the test world from a release is not in {}", to.display()));
+        }
         let version = build.version.as_deref().unwrap_or(env!("CARGO_PKG_VERSION"));
         // A tag of its own: nobody shall pull it for the relay.
         let image = program_image("paramant-relay", &to, &format!("{version}-testworld"));

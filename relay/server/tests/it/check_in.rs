@@ -39,7 +39,7 @@ pub struct Vendor {
     ca_pem: String,
     pinned: LicensingKeys,
     server: JoinHandle<()>,
-    _data: TempDir,
+    data: TempDir,
 }
 
 impl Drop for Vendor {
@@ -60,15 +60,7 @@ impl Vendor {
         let address = socket.local_addr().unwrap();
         let (tls, ca_pem) = loopback_tls();
         let server = tokio::spawn(serve::on(socket, authority.clone(), tls));
-        Self {
-            authority,
-            key,
-            address,
-            ca_pem,
-            pinned: LicensingKeys::of([signer.public]),
-            server,
-            _data: data,
-        }
+        Self { authority, key, address, ca_pem, pinned: LicensingKeys::of([signer.public]), server, data }
     }
 
     pub fn online(&self, reach: Reach) -> OnlineSettings {
@@ -82,6 +74,18 @@ impl Vendor {
 
     pub fn world(&self, clock: &Clock) -> World {
         World { online: self.pinned.clone(), ..clock.world() }
+    }
+
+    /// All that it keeps, as bytes.
+    pub fn files(&self) -> Vec<u8> {
+        let mut all = Vec::new();
+        for entry in std::fs::read_dir(self.data.path()).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                all.extend(std::fs::read(path).unwrap());
+            }
+        }
+        all
     }
 
     fn checks(&self) -> Vec<Recorded> {

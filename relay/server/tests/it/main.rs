@@ -14,6 +14,7 @@ mod boundless;
 mod browser;
 mod burned_keys;
 mod caching;
+mod canary;
 mod check_in;
 mod control;
 mod courier;

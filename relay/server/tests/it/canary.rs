@@ -1,0 +1,177 @@
+//! What users write is in nothing that leaves: not in a check-in, nor at the vendor, in the log, the metrics, the report for the
+//! operator or the relay's own log lines. Searched for in the spellings below; each search is first shown what it must find.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use base64::Engine as _;
+use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
+use paramant_licensing::online::request;
+use reqwest::Method;
+use serde_json::json;
+use sha2::{Digest, Sha256, Sha512};
+use tracing::Level;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::check_in::{self, Clock, Vendor};
+use crate::relay::{Relay, hash, noise, until};
+
+/// One for each field that a user or an admin fills, named after it.
+const CANARIES: &[&str] = &[
+    "canary-label-5f0c1d",
+    "canary.email.83b2aa@acme.example",
+    "canary-plan-0d91f4",
+    "canary-agent-71e6b0",
+    "canary-query-c9d2e8",
+    "canary-payload-4417ab",
+    "canary-device-9be3f1",
+    "canary-request-id-2c40d7",
+];
+
+/// How bytes may be spelt.
+fn spellings(of: &[u8]) -> Vec<Vec<u8>> {
+    let mut all = vec![of.to_vec(), hex::encode(of).into_bytes(), hex::encode_upper(of).into_bytes()];
+    // In base64 the first and last letters depend on the neighbours: the middle is the same for each of three offsets.
+    for offset in 0..3 {
+        let shifted = [vec![0; offset], of.to_vec()].concat();
+        for text in [BASE64_STANDARD_NO_PAD.encode(&shifted), BASE64_URL_SAFE_NO_PAD.encode(&shifted)] {
+            all.push(text.as_bytes()[(offset * 8).div_ceil(6)..text.len() - 1].to_vec());
+        }
+    }
+    all.push(of.iter().flat_map(|byte| format!("%{byte:02X}").into_bytes()).collect());
+    all.push(of.iter().flat_map(|byte| format!("%{byte:02x}").into_bytes()).collect());
+    all.push(of.iter().flat_map(|byte| [*byte, 0]).collect());
+    all.push(of.iter().flat_map(|byte| [0, *byte]).collect());
+    // Cut to eight bytes a digest is found whole too.
+    for digest in [Sha256::digest(of).to_vec(), Sha512::digest(of).to_vec()] {
+        let cut = &digest[..8];
+        all.extend([cut.to_vec(), hex::encode(cut).into_bytes(), hex::encode_upper(cut).into_bytes()]);
+        all.push(BASE64_STANDARD_NO_PAD.encode(cut).as_bytes()[..10].to_vec());
+        all.push(BASE64_URL_SAFE_NO_PAD.encode(cut).as_bytes()[..10].to_vec());
+    }
+    all
+}
+
+/// The canaries in a place, in whatever spelling.
+fn found_in(place: &[u8]) -> Vec<&'static str> {
+    let holds = |canary: &&&str| {
+        spellings(canary.as_bytes()).iter().any(|spelling| memchr::memmem::find(place, spelling).is_some())
+    };
+    CANARIES.iter().filter(holds).copied().collect()
+}
+
+/// Log lines of this thread.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+#[test]
+fn each_spelling_is_found_where_it_is_planted() {
+    for canary in CANARIES {
+        for spelling in spellings(canary.as_bytes()) {
+            let place = [noise(1, 1000), spelling, noise(2, 1000)].concat();
+            assert_eq!(found_in(&place), [*canary]);
+        }
+        for before in ["", "x", "xy"] {
+            let text = BASE64_STANDARD_NO_PAD.encode(format!("{before}{canary} and more"));
+            assert_eq!(found_in(text.as_bytes()), [*canary], "after {before:?}");
+        }
+    }
+    assert!(found_in(&noise(3, 100_000)).is_empty());
+}
+
+/// Everything a user can fill is filled.
+async fn fill(relay: &Relay) {
+    let [label, email, plan, agent, query, payload, device, request_id] = CANARIES else { unreachable!() };
+    let user = relay.user_with(json!({ "label": label, "email": email, "plan": plan })).await;
+    let sent = user.upload(payload.as_bytes(), json!({})).await;
+    assert!(sent.status().is_success());
+    let path = format!("/v2/outbound/{}?why={query}", hash(payload.as_bytes()));
+    let asked =
+        user.request(Method::GET, &path).header("User-Agent", *agent).header("X-Request-Id", *request_id);
+    assert!(asked.send().await.unwrap().status().is_success());
+    for path in [format!("/v2/pubkey/{device}"), format!("/v2/{query}"), format!("/v2/outbound/{query}")] {
+        user.request(Method::GET, &path).header("X-Api-Key", *agent).send().await.unwrap();
+    }
+    let body = json!({ "device_id": device, "label": label, "ecdh_pub": payload, "kyber_pub": payload });
+    user.request(Method::POST, "/v2/pubkey").body(body.to_string()).send().await.unwrap();
+    relay
+        .admin(Method::POST, "/v2/admin/keys")
+        .body(format!("{{\"label\":\"{label}\","))
+        .send()
+        .await
+        .unwrap();
+}
+
+/// One thread: what it says is caught.
+#[tokio::test]
+async fn what_users_write_is_in_nothing_that_leaves() {
+    let lines = Lines::default();
+    let ours = Targets::new().with_target("paramant", Level::TRACE).with_target("planted", Level::TRACE);
+    let written = tracing_subscriber::fmt::layer().with_writer(lines.clone());
+    let _caught = tracing_subscriber::registry().with(written.with_filter(ours)).set_default();
+    tracing::info!(target: "planted", "{}", CANARIES[0]);
+    assert_eq!(found_in(&lines.0.lock().unwrap().split_off(0)), [CANARIES[0]], "a planted line is caught");
+
+    let (vendor, clock) = (Vendor::start().await, Clock::default());
+    let relay = check_in::relay(&vendor, &clock).await;
+    check_in::online(&relay).await;
+    fill(&relay).await;
+    let shown =
+        relay.admin(Method::GET, "/v2/admin/telemetry/preview").send().await.unwrap().bytes().await.unwrap();
+    let consent = json!({ "enabled": true, "schema": 1, "previewSha256": request::digest(&shown) });
+    let agreed =
+        relay.admin(Method::POST, "/v2/admin/telemetry").body(consent.to_string()).send().await.unwrap();
+    assert!(agreed.status().is_success());
+    fill(&relay).await;
+    let before = vendor.authority.book.record().unwrap().len();
+    relay.running.app.store.check_ins.ask_now().await.unwrap();
+    until("it checked in", async || vendor.authority.book.record().unwrap().len() > before).await;
+    let over = async || relay.running.app.store.check_ins.history(10).await.unwrap().len() >= 2;
+    until("the check-in is over", over).await;
+
+    let store = &relay.running.app.store;
+    let sent = store.check_ins.history(10).await.unwrap();
+    let sent: Vec<u8> = sent.into_iter().flat_map(|it| it.request).chain(shown).collect();
+    let log = &relay.running.app.core.log;
+    let entries = (0..log.head().size).flat_map(|index| log.engine().entry(index).unwrap().unwrap().bytes);
+    let probes = format!("http://{}/metrics", relay.running.addresses.probes);
+    let metrics = relay.http.get(probes).send().await.unwrap().bytes().await.unwrap();
+    let report = serde_json::to_vec(&store.license_report()).unwrap();
+    let places: [(&str, Vec<u8>); 6] = [
+        ("a check-in", sent),
+        ("the vendor's files", vendor.files()),
+        ("the log", entries.collect()),
+        ("the metrics", metrics.to_vec()),
+        ("the report", report),
+        ("the relay's own lines", lines.0.lock().unwrap().clone()),
+    ];
+    for (name, mut place) in places {
+        assert!(place.len() > 100, "{name} is nearly empty: {} bytes", place.len());
+        assert_eq!(found_in(&place), [""; 0], "in {name}");
+        place.extend(CANARIES[1].as_bytes());
+        assert_eq!(found_in(&place), [CANARIES[1]], "a planted one is found in {name}");
+    }
+}
