@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use paramant_licensing::clock::EffectiveTime;
 use paramant_licensing::offline::PREFIX;
 use paramant_licensing::online::keys::LicensingKeys;
-use paramant_licensing::online::reply::{CapabilitySet, Reply};
+use paramant_licensing::online::reply::{CapabilitySet, RefusalCause, Reply};
 use paramant_licensing::state::Grant;
 use paramant_licensing::{AcceptedKeys, Evidence, Logged, OfflineLicense, OnlineKey, State, Verified, state};
 
@@ -107,6 +107,9 @@ impl Licenses {
             problems.push(
                 "a key for the online check was found, but the online check is not switched on".to_owned(),
             );
+        }
+        if let Some(Reply::Refusal(refusal)) = held.evidence.newest() {
+            problems.extend(told(refusal.error).map(str::to_owned));
         }
         problems.extend(held.online.iter().chain(&held.telemetry).cloned());
         if now.regressed() {
@@ -219,6 +222,19 @@ impl Licenses {
             held.read = Some(Instant::now());
         }
         held
+    }
+}
+
+/// What an admin is told of a signed refusal, which a restart does not end; of a revocation the online check tells.
+fn told(refusal: RefusalCause) -> Option<&'static str> {
+    match refusal {
+        RefusalCause::PaymentFailed => Some(
+            "the licence server answered that a payment is missing: the online licence ends with the last set that it gave",
+        ),
+        RefusalCause::UnknownKey => Some(
+            "the licence server does not know this licence key: compare it with the one that was sold; the online licence ends with the last set that it gave",
+        ),
+        RefusalCause::Revoked => None,
     }
 }
 

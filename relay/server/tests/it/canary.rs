@@ -105,7 +105,7 @@ fn each_spelling_is_found_where_it_is_planted() {
 /// Everything a user can fill is filled.
 async fn fill(relay: &Relay) {
     let [label, email, plan, agent, query, payload, device, request_id] = CANARIES else { unreachable!() };
-    let user = relay.user_with(json!({ "label": label, "email": email, "plan": plan })).await;
+    let user = relay.user_with(json!({ "label": label, "email": email })).await;
     let sent = user.upload(payload.as_bytes(), json!({})).await;
     assert!(sent.status().is_success());
     let path = format!("/v2/outbound/{}?why={query}", hash(payload.as_bytes()));
@@ -117,12 +117,9 @@ async fn fill(relay: &Relay) {
     }
     let body = json!({ "device_id": device, "label": label, "ecdh_pub": payload, "kyber_pub": payload });
     user.request(Method::POST, "/v2/pubkey").body(body.to_string()).send().await.unwrap();
-    relay
-        .admin(Method::POST, "/v2/admin/keys")
-        .body(format!("{{\"label\":\"{label}\","))
-        .send()
-        .await
-        .unwrap();
+    for body in [format!("{{\"label\":\"{label}\","), json!({ "plan": plan }).to_string()] {
+        relay.admin(Method::POST, "/v2/admin/keys").body(body).send().await.unwrap();
+    }
 }
 
 /// One thread: what it says is caught.
