@@ -159,7 +159,7 @@ impl Authority {
 /// From 30 days before its end the key that signs names the one that follows (protocol §3.6).
 fn announce_next(reply: &mut Reply, keys: &[SigningKey], signer: &SigningKey, now: Timestamp) {
     let soon = signer.public.not_after.duration_since(now) <= jiff::SignedDuration::from_hours(30 * 24);
-    let next = keys.iter().filter(|key| key.public.not_after > signer.public.not_after).last();
+    let next = keys.iter().rfind(|key| key.public.not_after > signer.public.not_after);
     if let (Reply::Set(set), true, Some(next)) = (reply, soon, next) {
         set.next_pubkey_hash = Some(next.public.hash());
     }

@@ -131,7 +131,7 @@ pub fn usual(tier: Tier) -> Sold {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::panic)]
     use paramant_licensing::OnlineKey;
     use paramant_licensing::online::telemetry::{Measured, Telemetry};
     use proptest::prelude::*;

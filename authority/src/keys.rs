@@ -2,7 +2,7 @@
 //!
 //! A key is added long before it signs: relays pin keys at build, so a reply by a key that no release knows is an outage to all.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 use jiff::Timestamp;
@@ -75,7 +75,7 @@ pub fn current(keys: &[SigningKey], now: Timestamp) -> Option<&SigningKey> {
     keys.iter().find(|key| key.from <= now && now <= key.public.not_after)
 }
 
-fn load(path: &PathBuf) -> anyhow::Result<Option<SigningKey>> {
+fn load(path: &Path) -> anyhow::Result<Option<SigningKey>> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let times = name.strip_suffix(".seed").and_then(|name| name.split_once('-'));
     let instant = |text: &str| text.parse().ok().and_then(|at| Timestamp::from_second(at).ok());
