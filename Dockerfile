@@ -1,7 +1,8 @@
 # The release images: one static program each on an empty base, nothing else.
 #
-#   docker build --target relay    -t paramant-relay .
-#   docker build --target operator -t paramant-operator .
+#   docker build --target relay     -t paramant-relay .
+#   docker build --target operator  -t paramant-operator .
+#   docker build --target authority -t paramant-authority .
 #
 # Two builds of one commit give one binary: places are replaced by fixed names, the lock file and the toolchain are pinned.
 # `cargo xtask reproduce` proves it without Docker; for one digest here too, pass
@@ -21,9 +22,10 @@ ENV RUSTFLAGS="-Ctarget-feature=+crt-static --remap-path-prefix=/usr/local/cargo
 RUN export CARGO_TARGET_DIR=/target ${VERSION:+PARAMANT_VERSION="$VERSION"}; \
     cargo build --release --locked --target x86_64-unknown-linux-gnu \
         -p paramant-operator --bin paramant-operator -p paramant-relay --bin paramant-relay \
-    && test "$(/target/x86_64-unknown-linux-gnu/release/paramant-relay data-schema)" = '{"schema":12,"minReader":1}' \
+        -p paramant-authority --bin paramant-authority \
+    && test "$(/target/x86_64-unknown-linux-gnu/release/paramant-relay data-schema)" = '{"schema":13,"minReader":1}' \
     && mkdir /programs \
-    && cp /target/x86_64-unknown-linux-gnu/release/paramant-operator /target/x86_64-unknown-linux-gnu/release/paramant-relay /programs/
+    && cd /target/x86_64-unknown-linux-gnu/release && cp paramant-operator paramant-relay paramant-authority /programs/
 
 FROM scratch AS operator
 LABEL org.opencontainers.image.title="paramant-operator" org.opencontainers.image.licenses="Apache-2.0"
@@ -31,10 +33,16 @@ COPY --from=build --chmod=0755 /programs/paramant-operator /paramant-operator
 USER 65532:65532
 ENTRYPOINT ["/paramant-operator"]
 
+FROM scratch AS authority
+LABEL org.opencontainers.image.title="paramant-authority" org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=build --chmod=0755 /programs/paramant-authority /paramant-authority
+USER 65532:65532
+ENTRYPOINT ["/paramant-authority"]
+
 FROM scratch AS relay
 LABEL org.opencontainers.image.title="paramant-relay" org.opencontainers.image.licenses="Apache-2.0"
 # What the program says of itself (checked above), for an operator that looks before it runs the image.
-LABEL app.paramant.data.schema="12" app.paramant.data.min-reader="1"
+LABEL app.paramant.data.schema="13" app.paramant.data.min-reader="1"
 COPY --from=build --chmod=0755 /programs/paramant-relay /paramant-relay
 USER 65532:65532
 ENTRYPOINT ["/paramant-relay"]

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use paramant_licensing::online::keys::LicensingKey;
 use paramant_tlog::keys::{MlDsa65Key, Signer as _};
 
-use crate::seed;
+use crate::seed::{self, Seed};
 
 /// Documents carry no key name.
 const DOCUMENTS: &str = "paramant-authority";
@@ -44,11 +44,33 @@ impl SigningKey {
 /// # Errors
 /// When it cannot be written, or would never sign.
 pub fn add(directory: &Path, from: Timestamp, not_after: Timestamp) -> anyhow::Result<SigningKey> {
+    put(directory, from, not_after, |path| seed::create(path).map(drop))
+}
+
+/// The same of a seed that was made elsewhere.
+///
+/// # Errors
+/// As [`add`].
+pub fn take(
+    directory: &Path,
+    from: Timestamp,
+    not_after: Timestamp,
+    seed: &Seed,
+) -> anyhow::Result<SigningKey> {
+    put(directory, from, not_after, |path| seed::write(path, seed))
+}
+
+fn put(
+    directory: &Path,
+    from: Timestamp,
+    not_after: Timestamp,
+    write: impl FnOnce(&Path) -> anyhow::Result<()>,
+) -> anyhow::Result<SigningKey> {
     ensure!(not_after > from, "a key that ends at {not_after} would never sign: it begins at {from}");
     std::fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
     // The name is the time, so that the order of files is the order of keys.
     let path = directory.join(format!("{}-{}.seed", from.as_second(), not_after.as_second()));
-    seed::create(&path)?;
+    write(&path)?;
     load(&path)?.context("the key just made cannot be read")
 }
 
@@ -109,5 +131,11 @@ mod tests {
             [None, Some(first), Some(second.clone()), Some(second), None]
         );
         assert!(add(directory.path(), day(1), day(1)).is_err());
+        let elsewhere = take(directory.path(), day(60), day(300), &Seed::new([7; 32])).unwrap();
+        assert_eq!(current(&all(directory.path()).unwrap(), day(70)).unwrap().public, elsewhere.public);
+        assert!(
+            take(directory.path(), day(60), day(300), &Seed::new([8; 32])).is_err(),
+            "a key was replaced"
+        );
     }
 }

@@ -18,6 +18,7 @@ use paramant_authority::keys::{self, SigningKey};
 use paramant_authority::{create_seed, issue, offline_key, read_seed, serve};
 use paramant_licensing::online::capability::Tier;
 use paramant_licensing::{OnlineKey, UserCap};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Issues licences, and answers the check-ins of relays.
 #[derive(Parser)]
@@ -121,6 +122,9 @@ enum KeyCommand {
         /// Days from then on
         #[arg(long, value_name = "N", default_value_t = 425)]
         days: u32,
+        /// The seed of a key that was made elsewhere, 64 hex digits; `/dev/stdin` reads it from a pipe. A new one when left out
+        #[arg(long, value_name = "FILE")]
+        seed_file: Option<PathBuf>,
     },
     /// Print the public keys, with their last days, as relays pin them
     List {
@@ -200,7 +204,14 @@ fn main() -> anyhow::Result<()> {
         Command::Serve { data, listen, tls_cert, tls_key } => {
             let (authority, tls) = (Arc::new(data.open()?), serve::tls(&tls_cert, &tls_key)?);
             let runtime = tokio::runtime::Runtime::new().context("no runtime")?;
-            runtime.block_on(serve::serve(authority, listen, tls))?;
+            runtime.block_on(async {
+                let mut terminate = signal(SignalKind::terminate()).context("no signals")?;
+                tokio::select! {
+                    served = serve::serve(authority, listen, tls) => served,
+                    // The first process of a container ends by no signal of its own accord. What was answered is on disk.
+                    _ = terminate.recv() => Ok(()),
+                }
+            })?;
         }
         Command::Key(command) => key(command)?,
         Command::License(command) => license(command)?,
@@ -238,10 +249,14 @@ impl Data {
 
 fn key(command: KeyCommand) -> anyhow::Result<()> {
     match command {
-        KeyCommand::Add { data, from, days } => {
+        KeyCommand::Add { data, from, days, seed_file } => {
             let from = from.unwrap_or_else(Timestamp::now);
             let not_after = from.checked_add(SignedDuration::from_hours(24 * i64::from(days)))?;
-            print_key(&keys::add(&data.open()?.keys(), from, not_after)?);
+            let directory = data.open()?.keys();
+            print_key(&match seed_file {
+                Some(file) => keys::take(&directory, from, not_after, &read_seed(&file)?)?,
+                None => keys::add(&directory, from, not_after)?,
+            });
         }
         KeyCommand::List { data } => keys::all(&data.open()?.keys())?.iter().for_each(print_key),
     }

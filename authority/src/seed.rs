@@ -17,6 +17,12 @@ pub fn create(path: &Path) -> anyhow::Result<Seed> {
     let mut seed = Zeroizing::new([0u8; 32]);
     getrandom::fill(seed.as_mut_slice())
         .map_err(|error| anyhow::anyhow!("the system gave no randomness: {error}"))?;
+    write(path, &seed)?;
+    Ok(seed)
+}
+
+/// Writes a seed durably; refuses to replace a file.
+pub(crate) fn write(path: &Path, seed: &Seed) -> anyhow::Result<()> {
     let text = Zeroizing::new(hex::encode(seed.as_slice()) + "\n");
     let mut file = OpenOptions::new()
         .write(true)
@@ -28,8 +34,7 @@ pub fn create(path: &Path) -> anyhow::Result<Seed> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(directory)
         .and_then(|directory| directory.sync_all())
-        .context("cannot sync the seed's directory")?;
-    Ok(seed)
+        .context("cannot sync the seed's directory")
 }
 
 /// Reads a seed; refuses a file that others can read.

@@ -6,6 +6,7 @@
 
 mod baseline;
 mod claims;
+mod courier;
 mod download;
 mod large;
 mod line;
@@ -27,7 +28,8 @@ use anyhow::{Result, bail};
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// transfer-upload, transfer-raw, transfer-download, transfer-memory, transfer-claims, transfer-start, transfer-scale,
-    /// transfer-large, log-http, log-relay; on a cluster operator-scale, operator-drain or operator-failover.
+    /// transfer-large, log-http, log-relay; on a cluster operator-scale, operator-drain, operator-failover or
+    /// courier-memory.
     name: String,
     /// The relay to measure.
     #[arg(long, env = "PARAMANT_RELAY_BINARY")]
@@ -44,7 +46,7 @@ pub(crate) struct Arguments {
     /// Seconds per figure: 10, log-http 60.
     #[arg(long)]
     seconds: Option<u64>,
-    /// Rounds of transfer-claims: 10,000; toggles of operator-drain: 100; ends of operator-failover: 10.
+    /// Rounds of transfer-claims: 10,000; check-ins of courier-memory: 100; toggles of operator-drain: 100; ends of operator-failover: 10.
     #[arg(long)]
     rounds: Option<u64>,
     /// Entries of the log that log-relay and transfer-start make: 1,000,000.
@@ -73,7 +75,7 @@ impl Arguments {
 
 /// Measures what was named.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    if arguments.name.starts_with("operator-") {
+    if arguments.name.starts_with("operator-") || arguments.name == "courier-memory" {
         return operator::run(arguments);
     }
     line::refuse_memory(&arguments.directory)?;

@@ -111,8 +111,8 @@ pub(crate) fn run(bed: &Bed) -> Result<()> {
     Ok(())
 }
 
-/// Where a scenario lets an authority listen, on the node.
-pub(crate) const LICENSE_PORT: u16 = 7844;
+/// The port of the node behind which a scenario lets an authority listen.
+pub(crate) const LICENSE_PORT: u16 = 30_844;
 
 /// The certificate of that authority and its key: kept beside the key that signs the images, for every install names it.
 pub(crate) fn license_server(bed: &Bed) -> Result<(PathBuf, PathBuf)> {

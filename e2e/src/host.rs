@@ -30,6 +30,17 @@ pub(crate) fn operator_in(pod: &str) -> Result<String> {
     })
 }
 
+/// The process of the one courier that runs.
+pub(crate) fn courier() -> Result<String> {
+    wait_for("the courier's process", Duration::from_secs(60), || {
+        let found = find(|command| command.starts_with("/paramant-relay\0courier"));
+        Ok(match found.as_slice() {
+            [pid] => Ok(pid.clone()),
+            other => Err(format!("{} couriers run", other.len())),
+        })
+    })
+}
+
 /// A process of the test bed's control plane, by the name it was started with.
 pub(crate) fn component_pid(name: &str) -> Result<String> {
     find(|command| {

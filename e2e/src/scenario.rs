@@ -22,7 +22,7 @@ mod growth;
 mod interop;
 mod kill;
 mod killed_between_steps;
-mod license;
+pub(crate) mod license;
 mod machine_steps;
 mod manifests;
 mod namespaced;

@@ -8,6 +8,7 @@ use crate::arguments::Arguments;
 use crate::build::{Build, Program, RELAY, program};
 use crate::cache::{Cache, make_directory};
 use crate::failure::{Doing, Result, fail};
+use crate::images::Beside;
 use crate::run::Run;
 use crate::scenarios::{self, For};
 use crate::step::step;
@@ -24,6 +25,7 @@ struct Bench {
 }
 
 const LOG: Program = Program { package: "paramant-log", binary: "log_bench", example: true };
+const CHECK_IN: Program = Program { package: "paramant-licensing", binary: "check_in_bench", example: true };
 const AUDIT: Program = Program { package: "paramant-client", binary: "audit_bench", example: true };
 const TRANSFER: Program = program("paramant-e2e");
 
@@ -43,8 +45,11 @@ const LARGE: &str = "transfer-large";
 /// A thousand relays are made, measured under each fault, and taken down well within this.
 const LIMIT: Duration = Duration::from_secs(60 * 60);
 
-/// Of the operator, on the cluster: none of `all`.
-const OPERATOR: &[&str] = &["operator-scale", "operator-drain", "operator-failover"];
+/// Of what carries check-ins.
+const COURIER: &str = "courier-memory";
+
+/// On the cluster: none of `all`.
+const ON_CLUSTER: &[&str] = &["operator-scale", "operator-drain", "operator-failover", COURIER];
 
 /// A benchmark of the log's engine.
 const fn log(name: &'static str, arguments: &'static [&'static str]) -> Bench {
@@ -61,6 +66,7 @@ const BENCHES: &[Bench] = &[
     log("log-latency", &["log-latency"]),
     log("log-proof", &["log-proof"]),
     log("log-restart", &["log-restart"]),
+    Bench { name: "check-in", program: CHECK_IN, folder: "--dir", arguments: &[] },
     Bench { name: "log-audit", program: AUDIT, folder: "--dir", arguments: &[] },
     transfer(LOG_HTTP, &["bench", LOG_HTTP]),
     transfer(LOG_RELAY, &["bench", LOG_RELAY]),
@@ -77,14 +83,14 @@ const BENCHES: &[Bench] = &[
 /// `cargo xtask bench NAME|all [arguments of the benchmark]`.
 pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<()> {
     let names = || {
-        let all = BENCHES.iter().map(|bench| bench.name).chain(OPERATOR.iter().copied());
+        let all = BENCHES.iter().map(|bench| bench.name).chain(ON_CLUSTER.iter().copied());
         all.collect::<Vec<_>>().join(", ")
     };
     let Some(wanted) = arguments.word() else {
         return fail(format!("which benchmark? There are: {}, all", names()));
     };
-    if OPERATOR.contains(&wanted.as_str()) {
-        return operator(cache, &wanted, arguments);
+    if ON_CLUSTER.contains(&wanted.as_str()) {
+        return on_cluster(cache, &wanted, arguments);
     }
     let chosen: Vec<&Bench> = BENCHES
         .iter()
@@ -126,14 +132,15 @@ pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<()> {
     fs::remove_dir_all(&data).doing(|| format!("delete {}", data.display()))
 }
 
-/// On our own cluster, whose audit log is the witness. `--dev` measures a development build, for work on the benchmark itself.
-fn operator(cache: &Cache, name: &str, mut arguments: Arguments) -> Result<()> {
+/// On our own cluster, whose processes and audit log are at hand. `--dev` measures a development build, for work on the benchmark itself.
+fn on_cluster(cache: &Cache, name: &str, mut arguments: Arguments) -> Result<()> {
     let release = !arguments.flag("--dev");
     let choice = cluster::choose(&mut arguments)?;
     if !choice.is_own() {
-        return fail(format!("{name} reads the audit log of our own cluster: leave out --context"));
+        return fail(format!("{name} looks into the machine of our own cluster: leave out --context"));
     }
-    let ready = scenarios::prepare(cache, choice, For::Bench { release })?;
+    let beside = if name == COURIER { Beside::Licensing } else { Beside::Nothing };
+    let ready = scenarios::prepare(cache, choice, For::Bench { release, beside })?;
     println!("{name}");
     ready
         .scenarios(cache, Some(LIMIT))

@@ -84,6 +84,7 @@ pub(crate) const fn program(name: &'static str) -> Program {
 pub(crate) const OPERATOR: Program = program("paramant-operator");
 pub(crate) const RELAY: Program = program("paramant-relay");
 pub(crate) const TESTWORLD: Program = program("paramant-relay-testworld");
+pub(crate) const AUTHORITY: Program = program("paramant-authority");
 
 /// Where Cargo puts what it builds in the profile that tests share.
 pub(crate) fn debug_folder(cache: &Cache) -> PathBuf {

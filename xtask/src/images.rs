@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use self::layer::{File, Image};
 use self::signing::{Form, Signer};
 use crate::arguments::Arguments;
-use crate::build::{Build, OPERATOR, RELAY, TESTWORLD};
+use crate::build::{AUTHORITY, Build, OPERATOR, Program, RELAY, TESTWORLD};
 use crate::cache::{Cache, make_directory};
 use crate::cluster::{self, Cluster};
 use crate::failure::{Doing, Failure, Result, fail};
@@ -46,11 +46,11 @@ pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<()> {
         version: arguments.option("--version")?,
         rehearsal: false,
     };
-    let variants = arguments.flag("--variants");
+    let beside = if arguments.flag("--variants") { Beside::Variants } else { Beside::Nothing };
     let choice = cluster::choose(&mut arguments)?;
     arguments.end()?;
     let cluster = cluster::ensure(cache, choice)?;
-    push(cache, &cluster, &build, variants).map(drop)
+    push(cache, &cluster, &build, beside).map(drop)
 }
 
 /// Where the names and digests of the pushed images are.
@@ -58,16 +58,29 @@ pub(crate) fn list(cache: &Cache) -> PathBuf {
     cache.root().join("images.json")
 }
 
-/// Builds and pushes the images, and the test's variants if asked; returns where their digests are written.
-pub(crate) fn push(cache: &Cache, cluster: &Cluster, build: &Build, variants: bool) -> Result<PathBuf> {
+/// What is pushed beside operator and relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Beside {
+    /// Nothing.
+    Nothing,
+    /// Both ends of licensing: a relay that believes test keys, and an authority.
+    Licensing,
+    /// That, and all that tests need.
+    Variants,
+}
+
+/// Builds and pushes the images; returns where their digests are written.
+pub(crate) fn push(cache: &Cache, cluster: &Cluster, build: &Build, beside: Beside) -> Result<PathBuf> {
     packages::ensure(cache)?;
     let mut images = Images { cache, cluster, signer: Signer::new(cache)?, pushed: BTreeMap::new() };
     let programs = compile(cache, build, "compile operator and relay")?;
     let version = build.version.clone().unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned());
     images.program("paramant-operator", &programs.operator, &version)?;
     images.program("paramant-relay", &programs.relay, &version)?;
-    if variants {
-        images.variants(build, &programs)?;
+    match beside {
+        Beside::Nothing => {}
+        Beside::Licensing => images.licensing(build)?,
+        Beside::Variants => images.variants(build, &programs)?,
     }
     let path = list(cache);
     fs::write(&path, images.json()).doing(|| format!("write {}", path.display()))?;
@@ -159,7 +172,7 @@ impl Images<'_> {
         };
         self.push("crash", "crash", crash, Some(Form::Classic))?;
         self.unsigned(current, build)?;
-        self.testworld(build)?;
+        self.licensing(build)?;
         // Really built as another version: what an operator compiles in must not reach a relay's template.
         let mut key = format!("{} {}", self.content(&current.operator)?, self.content(&current.relay)?);
         for source in REHEARSAL {
@@ -181,19 +194,25 @@ impl Images<'_> {
         self.program_as("paramant-operator-next", "paramant-operator", &next.operator, NEXT, Form::Bundle)
     }
 
-    /// The relay that believes test keys, under the name that a pod starts.
-    fn testworld(&mut self, build: &Build) -> Result<()> {
-        let to = self.cache.root().join("stripped").join(TESTWORLD.binary);
-        let log = self.cache.log("compile-images");
-        let folder = build.programs(self.cache.checkout(), &self.cache.target(), &log, &[TESTWORLD])?;
-        strip(&TESTWORLD.path(&folder), &to)?;
-        if !holds(&to, OF_TESTWORLD) {
-            return fail(format!("what tells the test world from a release is not in {}", to.display()));
+    /// The relay that believes test keys, under the name that a pod starts, and the authority that has them.
+    fn licensing(&mut self, build: &Build) -> Result<()> {
+        let (relay, authority) = (self.stripped(build, TESTWORLD)?, self.stripped(build, AUTHORITY)?);
+        if !holds(&relay, OF_TESTWORLD) {
+            return fail(format!("what tells the test world from a release is not in {}", relay.display()));
         }
         let version = build.version.as_deref().unwrap_or(env!("CARGO_PKG_VERSION"));
         // A tag of its own: nobody shall pull it for the relay.
-        let image = program_image("paramant-relay", &to, &format!("{version}-testworld"));
-        self.push("paramant-relay-testworld", "paramant-relay", image, Some(Form::Classic))
+        let image = program_image("paramant-relay", &relay, &format!("{version}-testworld"));
+        self.push("paramant-relay-testworld", "paramant-relay", image, Some(Form::Classic))?;
+        self.program("paramant-authority", &authority, version)
+    }
+
+    fn stripped(&self, build: &Build, program: Program) -> Result<PathBuf> {
+        let to = self.cache.root().join("stripped").join(program.binary);
+        let log = self.cache.log("compile-images");
+        let folder = build.programs(self.cache.checkout(), &self.cache.target(), &log, &[program])?;
+        strip(&program.path(&folder), &to)?;
+        Ok(to)
     }
 
     /// The relay once more, with another digest and nobody's signature.

@@ -8,6 +8,7 @@ use crate::build::{Build, program};
 use crate::cache::Cache;
 use crate::cluster::{self, Choice, Cluster};
 use crate::failure::Result;
+use crate::images::Beside;
 use crate::run::Run;
 use crate::step::step;
 use crate::{images, packages, sdk, tools};
@@ -27,6 +28,8 @@ pub(crate) enum For {
     Bench {
         /// Which.
         release: bool,
+        /// What is measured beside operator and relay.
+        beside: Beside,
     },
 }
 
@@ -41,7 +44,12 @@ pub(crate) struct Ready {
 
 /// Makes everything ready.
 pub(crate) fn prepare(cache: &Cache, choice: Choice, purpose: For) -> Result<Ready> {
-    let build = Build { release: purpose == For::Bench { release: true }, ..Build::default() };
+    let (release, beside) = match purpose {
+        For::Demo => (false, Beside::Nothing),
+        For::Tests => (false, Beside::Variants),
+        For::Bench { release, beside } => (release, beside),
+    };
+    let build = Build { release, ..Build::default() };
     packages::ensure(cache)?;
     let cluster = cluster::ensure(cache, choice)?;
     tools::helm(cache)?;
@@ -56,7 +64,7 @@ pub(crate) fn prepare(cache: &Cache, choice: Choice, purpose: For) -> Result<Rea
     }
     tools::judges(cache)?;
     let python = sdk::python(cache)?;
-    let images = images::push(cache, &cluster, &build, purpose == For::Tests)?;
+    let images = images::push(cache, &cluster, &build, beside)?;
     // Last, because the variants above leave programs of another version behind.
     let programs = step("compile the programs that scenarios run", |_| {
         let names: Vec<_> = PROGRAMS.iter().map(|name| program(name)).collect();

@@ -1,4 +1,4 @@
-// Command vectors makes the test vectors of docs/spec/log.md and docs/spec/transfer.md.
+// Command vectors makes the test vectors of docs/spec/log.md, docs/spec/transfer.md and docs/spec/licensing.md.
 //
 //	vectors -dir docs/spec/vectors            write them
 //	vectors -dir docs/spec/vectors -check     exit 1 when what lies there is not what would be written
@@ -79,6 +79,8 @@ func all() ([]file, error) {
 		listFile,
 		largeFile,
 		dropFile,
+		licenceFile,
+		checkInFile,
 	}
 	var files []file
 	for _, make := range makers {

@@ -18,7 +18,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 
-use super::Arguments;
+use super::{Arguments, courier};
 use crate::{bed::Bed, scenario::operator};
 
 /// MiB resident with a thousand relays and their children.
@@ -42,6 +42,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     match arguments.name.as_str() {
         "operator-scale" => runtime.block_on(scale::run(&bed, arguments)),
         "operator-drain" => drain::run(&bed, arguments),
+        "courier-memory" => courier::run(&bed, arguments),
         "operator-failover" => failover::run(&bed, arguments),
         other => bail!("no benchmark named {other}"),
     }

@@ -1,22 +1,21 @@
-//! A licence from its first day to an outage of a week and back: Community, offline, online through the courier, grace, Community
-//! again, recovery. Each is mirrored in status, the relay works in all of them, and the relay pod originates no packet. The authority
-//! is the reference one, a process on the node outside the cluster; the relay believes test keys, and its licence clock can be moved.
+//! A licence from its first day to an outage of a week and back: Community, offline, online through the courier, everything switched on,
+//! grace, Community again, recovery. Each is mirrored in status, the relay works in all of them, and the relay pod originates no
+//! packet. The authority is the reference one in a Deployment of its own; the relay believes test keys, and its licence clock can be moved.
 
-use std::{
-    net::TcpStream,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+mod canaries;
+mod lists;
+pub(crate) mod vendor;
 
-use anyhow::{Context, Result, bail};
-use base64::{Engine as _, prelude::BASE64_STANDARD};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use jiff::SignedDuration;
 use serde_json::Value;
 
-use super::{auditors, fixture::Fixture, network::Counter};
+use self::vendor::Vendor;
+use super::{auditors, fixture::Fixture, network::Counter, webhooks, witnesses};
 use crate::{
     bed::Bed,
-    demo::{self, LICENSE_PORT},
     process::{self, wait_for},
     relay::{self, Relay},
     steps::{Seen, seen},
@@ -33,61 +32,56 @@ const COURIER: &[&str] = &[
     "serviceaccount/health-courier-license",
     "service/health-control-license",
 ];
-/// The seeds of the keys that `paramant-relay-testworld` believes.
-const OFFLINE_SEED: &str = "0000000000000000000000000000000000000000000000000000000000000001";
-const ONLINE_SEED: &str = "2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a";
-const ONLINE_KEY: &str = "0-4102444800.seed";
+/// Where the test world's relay reads by how many seconds its licence clock is off.
+const CLOCK: &str = "testworld-clock";
 const DAY: f64 = 24.0 * 3600.0;
 
 pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     let fixture = Fixture::new(bed, "license")?;
-    let directory = tempfile::tempdir()?;
-    let mut vendor = Vendor::prepare(bed, directory.path())?;
-    let image = bed.image("paramant-relay-testworld")?.to_owned();
-    license(&fixture, "")?;
-    bed.apply(&fixture.manifest("health", &image, "  licenseRef: { name: acme }\n"))?;
-    fixture.ready("health")?;
-    let relay = fixture.connect("health")?;
+    let vendor = Vendor::install(bed)?;
+    let all = Everything::new(&fixture, "")?;
     let pod = fixture.field("pod/health-0", "/metadata/uid")?;
     let address = fixture.field("pod/health-0", "/status/podIP")?;
     let address = address.as_str().context("the pod has no address")?.to_owned();
     let counter = Counter::new(&address)?;
     let planted = counter.plant(&address)?;
-    let all = Everything { fixture: &fixture, relay: &relay };
 
     all.mirrored("None", "Community", TAKEN_UP)?;
-    secret(&fixture, &vendor.offline()?)?;
-    all.mirrored("Offline", "Licensed", TAKEN_UP)?;
-    for what in COURIER {
-        if fixture.exists(what)? {
-            bail!("there is {what}, though nothing was switched on");
-        }
-    }
+    let offline = offline(&all, &vendor)?;
 
     let key = vendor.sell()?;
-    vendor.serve()?;
     secret(&fixture, &key)?;
-    license(&fixture, &vendor.online()?)?;
+    license(&fixture, &vendor.online())?;
     all.mirrored("Online", "Pro", TAKEN_UP)?;
-    agree(&fixture, &relay, &vendor)?;
+    lists::agree(&fixture, &all.relay, &vendor, &[])?;
 
+    let everything = Switched::on(&all, &vendor)?;
+    canaries::write(&fixture, &all.relay)?;
+    let (previews, telemetry) = telemetry(&all, &vendor)?;
+    let answered = lists::agree(&fixture, &all.relay, &vendor, &previews)?;
+    let secrets = [key.clone(), offline, fixture.token.clone(), all.relay.key.clone()];
+    let searched = canaries::search(&fixture, &all.relay, &vendor, &secrets)?;
+    shown_by_the_plugin(bed, &fixture)?;
+    license(&fixture, &vendor.online())?;
+
+    let mirrored = latency(&all, &vendor, &key)?;
     vendor.fault("status-503")?;
-    let clock = fixture.data_folder("health")?.join("testworld-clock");
     for (days, source, tier) in [(0.0, "Online", "Pro"), (6.99, "Cache", "Pro"), (7.01, "None", "Community")]
     {
-        std::fs::write(&clock, ((days * DAY) as i64).to_string())?;
+        all.clock((days * DAY) as i64)?;
         all.mirrored(source, tier, MIRRORED)?;
     }
-    std::fs::write(&clock, "0")?;
+    all.clock(0)?;
     vendor.fault("none")?;
-    check_in(&fixture, &relay)?;
+    check_in(&fixture, &all.relay)?;
     all.mirrored("Online", "Pro", TAKEN_UP)?;
-    let answered = agree(&fixture, &relay, &vendor)?;
+    lists::agree(&fixture, &all.relay, &vendor, &previews)?;
+    everything.off(&all)?;
 
     license(&fixture, "")?;
     fixture.wait_gone(COURIER)?;
     wait_for("the relay to have taken it up", TAKEN_UP, || {
-        let report = admin(&fixture, &relay, "/v2/admin/license")?;
+        let report = admin(&fixture, &all.relay, "/v2/admin/license")?;
         Ok(if report["checkIn"].is_null() { Ok(()) } else { Err(report.to_string()) })
     })?;
     let before = vendor.record()?.len();
@@ -95,8 +89,8 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     if vendor.record()?.len() != before {
         bail!("the relay checked in, though the online check was switched off");
     }
-    relay.roundtrip(20_000)?;
-    auditors::paramant_audit(bed, &relay.url)?;
+    all.relay.roundtrip(20_000)?;
+    auditors::paramant_audit(bed, &all.relay.url)?;
     if fixture.field("pod/health-0", "/metadata/uid")? != pod {
         bail!("the relay was restarted for its licence");
     }
@@ -107,26 +101,97 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     seen(
         (),
         format!(
-            "Community, offline, online, grace at 6.99 days, Community at 7.01, online again; {answered} check-ins in all four lists; \
-         planted datagram counted ({planted}), then 0 new flows"
+            "Community, offline with 4 warnings, online, grace at 6.99 days, Community at 7.01, online again; {answered} check-ins in all four lists, \
+         {telemetry} with telemetry; canaries planted and found in {searched} places, else in none; mirrored in status after {mirrored} ms; \
+         planted datagram counted ({planted}), then 0 new flows with licence, witnesses, webhooks and telemetry on"
         ),
     )
 }
 
-/// The relay, and what its resource says of it.
-struct Everything<'a> {
-    fixture: &'a Fixture<'a>,
-    relay: &'a Relay,
+/// Offline licences: each warning is a condition and an Event, the last end too. Answers a licence that counted.
+fn offline(all: &Everything<'_>, vendor: &Vendor<'_>) -> Result<String> {
+    let (fixture, days) = (all.fixture, |days: i64| SignedDuration::from_hours(24 * days));
+    let licence = vendor.offline(days(60))?;
+    secret(fixture, &licence)?;
+    all.mirrored("Offline", "Licensed", TAKEN_UP)?;
+    for what in COURIER {
+        if fixture.exists(what)? {
+            bail!("there is {what}, though nothing was switched on");
+        }
+    }
+    ensure!(all.seconds_until_expiry()?.is_some_and(|left| left > 0), "the metric does not say when it ends");
+    for (left, reason) in [
+        (days(29), "WithinThirtyDays"),
+        (days(13), "WithinFourteenDays"),
+        (days(6), "WithinSevenDays"),
+        (SignedDuration::from_hours(20), "WithinOneDay"),
+    ] {
+        secret(fixture, &vendor.offline(left)?)?;
+        wait_for(&format!("an Event {reason}"), TAKEN_UP, || {
+            let events = fixture.bed.get(&fixture.namespace, "events")?;
+            let events = events["items"].as_array().cloned().unwrap_or_default();
+            let of_the_licence = |event: &&Value| {
+                event["regarding"]["kind"] == "ParamantLicense"
+                    || event["involvedObject"]["kind"] == "ParamantLicense"
+            };
+            let reasons: Vec<String> =
+                events.iter().filter(of_the_licence).map(|it| it["reason"].to_string()).collect();
+            Ok(if reasons.iter().any(|it| it.contains(reason)) {
+                Ok(())
+            } else {
+                Err(format!("there are {reasons:?}"))
+            })
+        })?;
+    }
+    // A day later it has ended; who has an account goes on.
+    all.clock(DAY as i64)?;
+    all.mirrored("None", "Community", MIRRORED)?;
+    ensure!(
+        all.seconds_until_expiry()?.is_some_and(|left| left < 0),
+        "the metric does not say that it has ended"
+    );
+    all.clock(0)?;
+    all.mirrored("Offline", "Licensed", MIRRORED)?;
+    Ok(licence)
 }
 
-impl Everything<'_> {
+/// The relay, and what its resource says of it.
+pub(crate) struct Everything<'a> {
+    fixture: &'a Fixture<'a>,
+    image: String,
+    pub(crate) relay: Relay,
+}
+
+impl<'a> Everything<'a> {
+    /// A relay of the test world that names the licence `acme`.
+    pub(crate) fn new(fixture: &'a Fixture<'a>, online: &str) -> Result<Self> {
+        let image = fixture.bed.image("paramant-relay-testworld")?.to_owned();
+        license(fixture, online)?;
+        fixture.bed.apply(&fixture.manifest("health", &image, "  licenseRef: { name: acme }\n"))?;
+        fixture.ready("health")?;
+        let relay = fixture.connect("health")?;
+        Ok(Self { fixture, image, relay })
+    }
+
+    /// Moves the licence clock.
+    fn clock(&self, seconds: i64) -> Result<()> {
+        let clock = self.fixture.data_folder("health")?.join(CLOCK);
+        Ok(std::fs::write(clock, seconds.to_string())?)
+    }
+
+    /// What the relay's metric says, if it says anything.
+    fn seconds_until_expiry(&self) -> Result<Option<i64>> {
+        let metrics =
+            format!("/api/v1/namespaces/{}/pods/health-0:9090/proxy/metrics", self.fixture.namespace);
+        let text = self.fixture.bed.kubectl(&["get", "--raw", &metrics])?;
+        let mut lines = text.lines();
+        let value = lines.find_map(|line| line.strip_prefix("paramant_license_seconds_until_expiry "));
+        value.map(|value| value.parse().context("the metric is no number")).transpose()
+    }
+
     /// Waits until relay and licence show a state, and sees that transfers, the log and drain work in it.
     fn mirrored(&self, source: &str, tier: &str, patience: Duration) -> Result<()> {
-        wait_for(&format!("status to say {source} {tier}"), patience, || {
-            let seen = self.fixture.field("prelay/health", "/status/license")?;
-            let fits = seen["source"] == source && seen["tier"] == tier;
-            Ok(if fits { Ok(()) } else { Err(seen.to_string()) })
-        })?;
+        self.shown(source, tier, patience)?;
         let state = if source == "None" {
             "Community"
         } else if source == "Cache" {
@@ -143,94 +208,166 @@ impl Everything<'_> {
         if ready.0 != "True" {
             bail!("in {source} the relay is not ready: {ready:?}");
         }
+        self.drains(source)?;
         self.relay.public("/log/checkpoint").map(drop)
     }
+
+    /// Waits until the relay's status says where its licence comes from.
+    pub(crate) fn shown(&self, source: &str, tier: &str, patience: Duration) -> Result<()> {
+        wait_for(&format!("status to say {source} {tier}"), patience, || {
+            let seen = self.fixture.field("prelay/health", "/status/license")?;
+            let fits = seen["source"] == source && seen["tier"] == tier;
+            Ok(if fits { Ok(()) } else { Err(seen.to_string()) })
+        })
+    }
+
+    /// A drain refuses uploads and is taken back, whatever the licence.
+    fn drains(&self, source: &str) -> Result<()> {
+        let (bed, namespace) = (self.fixture.bed, &self.fixture.namespace);
+        crate::demo::patch_drain(bed, namespace, "health", "true")?;
+        self.relay.wait_refusing(MIRRORED).with_context(|| format!("a drain in {source}"))?;
+        crate::demo::patch_drain(bed, namespace, "health", "null")?;
+        wait_for(&format!("uploads after a drain in {source}"), MIRRORED, || {
+            let (bytes, digest) = relay::random_blob(2000)?;
+            let (status, body) = self.relay.upload(&bytes, &digest)?;
+            Ok(if status == 200 { Ok(()) } else { Err(format!("{status}: {body}")) })
+        })
+    }
+
+    /// Applies the relay once more, with further lines of its spec.
+    fn apply(&self, more: &str) -> Result<()> {
+        let spec = format!("  licenseRef: {{ name: acme }}\n{more}");
+        self.fixture.bed.apply(&self.fixture.manifest("health", &self.image, &spec))?;
+        Ok(())
+    }
 }
 
-/// What the authority recorded, what the admin is shown, what the log commits to, and what status says is next, agree. Answers how
-/// many check-ins that were.
-fn agree(fixture: &Fixture<'_>, relay: &Relay, vendor: &Vendor<'_>) -> Result<usize> {
-    let history = wait_for("the check-in to be over", MIRRORED, || {
-        let history = admin(fixture, relay, "/v2/admin/license/history?limit=100")?;
-        let over = history["check_ins"].as_array().cloned().unwrap_or_default();
-        Ok(if over.is_empty() { Err("no check-in is over".to_owned()) } else { Ok(over) })
-    })?;
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let mut shown: Vec<(String, String)> =
-        history.iter().map(|it| (text(&it["request_sha256"]), text(&it["reply_sha256"]))).collect();
-    let mut answered: Vec<(String, String)> = vendor
-        .record()?
-        .into_iter()
-        .filter(|line| line.status == "200" && !line.request.is_empty())
-        .map(|line| (line.request, line.reply))
-        .collect();
-    // While the authority failed on purpose it recorded answers that never left it; of those the last was repeated and counts.
-    answered.retain(|it| shown.contains(it) || !shown.iter().any(|(request, _)| *request == it.0));
-    shown.sort();
-    answered.sort();
-    answered.dedup();
-    if shown.is_empty() || shown != answered {
-        bail!("the relay shows check-ins {shown:?}, the authority recorded {answered:?}");
+/// Everything else that may leave, beside the licence.
+struct Switched {
+    _receiver: webhooks::Receiver,
+    _witness: witnesses::Lite,
+    _directory: tempfile::TempDir,
+}
+
+impl Switched {
+    /// Witnesses and webhooks, each seen to be carried.
+    fn on(all: &Everything<'_>, vendor: &Vendor<'_>) -> Result<Self> {
+        let (bed, directory) = (all.fixture.bed, tempfile::tempdir()?);
+        let node = bed.node_address()?;
+        let mut receiver = webhooks::Receiver::start(bed, directory.path())?;
+        let witness =
+            witnesses::Lite::start(bed, directory.path(), &node, 1, &witnesses::Log::of(&all.relay)?)?;
+        all.apply(&format!("{}{}", receiver.spec()?, witnesses::spec(&node, &[&witness])?))?;
+        witnesses::said(all.fixture, "True", "Quorum", "")?;
+        witnesses::witnessed(&all.relay, witnesses::upload(&all.relay)?, 1)?;
+        wait_for("webhooks to be taken", TAKEN_UP, || {
+            let (status, answer) = webhooks::register(&all.relay, "phone", "/told", webhooks::SECRET)?;
+            Ok(if status == 200 { Ok(()) } else { Err(format!("{status}: {answer}")) })
+        })?;
+        let told = receiver.told(&webhooks::upload(&all.relay, "phone")?)?;
+        ensure!(told["signed"] == true, "the call was {told}");
+        // Turned on beside them, the licence goes on.
+        let before = vendor.record()?.len();
+        check_in(all.fixture, &all.relay)?;
+        wait_for("a check-in beside the others", TAKEN_UP, || {
+            let now = vendor.record()?.len();
+            Ok(if now > before { Ok(()) } else { Err(format!("still {now}")) })
+        })?;
+        Ok(Self { _receiver: receiver, _witness: witness, _directory: directory })
     }
-    for it in &history {
-        for (index, purpose, salt, bytes) in [
-            ("request_index", "license-request", "request_salt", "request"),
-            ("reply_index", "license-reply", "reply_salt", "reply"),
-        ] {
-            let entry = entry(relay, it[index].as_u64().context("a check-in without its place in the log")?)?;
-            let commitment = commitment(purpose, &text(&it[salt]), text(&it[bytes]).as_bytes())?;
-            if !entry.contains(&commitment) || !entry.contains("\"k\":\"license_checkin\"") {
-                bail!("the log's entry does not commit to the {purpose}: {entry}");
-            }
+
+    fn off(self, all: &Everything<'_>) -> Result<()> {
+        all.apply("")?;
+        all.fixture.wait_gone(&["deployment/health-courier-witness", "deployment/health-courier-webhook"])
+    }
+}
+
+/// Telemetry as a Git pipeline switches it on: a preview is shown, its digest is agreed to, and those bytes are sent. Answers the digests
+/// agreed to, and how many check-ins carried numbers.
+fn telemetry(all: &Everything<'_>, vendor: &Vendor<'_>) -> Result<(Vec<String>, usize)> {
+    let fixture = all.fixture;
+    let with = || -> Result<usize> {
+        Ok(vendor.record()?.iter().filter(|it| it.telemetry.contains("true")).count())
+    };
+    ensure!(with()? == 0, "telemetry was sent before anybody agreed to it");
+    let preview = lists::sha256(&admin_bytes(fixture, &all.relay, "/v2/admin/telemetry/preview")?);
+    let consent =
+        serde_json::json!({ "enabled": true, "consent": { "schema": 1, "previewSha256": preview } });
+    license(fixture, &format!("{}  telemetry: {consent}\n", vendor.online()))?;
+    wait_for("the consent to count", TAKEN_UP, || {
+        let conditions = fixture.field("plic/acme", "/status/conditions")?;
+        let consented =
+            conditions.as_array().into_iter().flatten().find(|it| it["type"] == "TelemetryConsented");
+        Ok(match consented {
+            Some(it) if it["status"] == "True" => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+    })?;
+    check_in(fixture, &all.relay)?;
+    wait_for("telemetry at the authority", TAKEN_UP, || {
+        let with = with()?;
+        Ok(if with > 0 { Ok(()) } else { Err("no check-in carried any".to_owned()) })
+    })?;
+    all.mirrored("Online", "Pro", MIRRORED)?;
+    Ok((vec![preview], with()?))
+}
+
+/// `kubectl paramant license` shows what counts and what is sent next.
+fn shown_by_the_plugin(bed: &Bed, fixture: &Fixture<'_>) -> Result<()> {
+    let next = fixture.field("plic/acme", "/status/relays/0/nextRequestSha256")?;
+    let next = next.as_str().context("no next request")?.to_owned();
+    for (arguments, expected) in [
+        (&["license"][..], ["acme", "Pro", "Online"]),
+        (&["license", "acme"][..], ["health", "Active", next.as_str()]),
+    ] {
+        let mut command = std::process::Command::new(bed.binary("kubectl-paramant"));
+        command.args(arguments).args(["-n", &fixture.namespace]).env("KUBECONFIG", bed.kubeconfig());
+        let text =
+            process::run(&mut command, None, Duration::from_secs(30))?.success("kubectl paramant license")?;
+        for word in expected {
+            ensure!(text.contains(word), "kubectl paramant {arguments:?} does not show {word}:\n{text}");
         }
     }
-    let next = wait_for("status to name the next request", MIRRORED, || {
-        let status = fixture.field("plic/acme", "/status/relays/0/nextRequestSha256")?;
-        let frozen = admin_bytes(fixture, relay, "/v2/admin/license/request")?;
-        let digest = sha256(&frozen);
-        Ok(if status == digest.as_str() { Ok(digest) } else { Err(format!("{status}, not {digest}")) })
-    })?;
-    if shown.iter().any(|(request, _)| *request == next) {
-        bail!("the next request is one that was sent already");
+    Ok(())
+}
+
+/// Milliseconds from the first look at which the relay grants another number of users to the first at which status shows it; the
+/// longest of three.
+pub(crate) fn latency(all: &Everything<'_>, vendor: &Vendor<'_>, key: &str) -> Result<u128> {
+    let mut longest = 0;
+    for users in [61, 62, 63] {
+        vendor.resell(key, users)?;
+        check_in(all.fixture, &all.relay)?;
+        wait_for("the relay to grant it", TAKEN_UP, || {
+            let report = admin(all.fixture, &all.relay, "/v2/admin/license")?;
+            Ok(if report["maxUsers"] == users { Ok(()) } else { Err(report.to_string()) })
+        })?;
+        let changed = Instant::now();
+        wait_for("status to show it", TAKEN_UP, || {
+            let seen = all.fixture.field("prelay/health", "/status/license/maxUsers")?;
+            Ok(if seen == users { Ok(()) } else { Err(seen.to_string()) })
+        })?;
+        longest = longest.max(changed.elapsed().as_millis());
     }
-    Ok(shown.len())
-}
-
-/// The entry of an index, as its proof holds it.
-fn entry(relay: &Relay, index: u64) -> Result<String> {
-    let proof = relay.public(&format!("/log/proof/{index}"))?;
-    let extra =
-        proof.lines().find_map(|line| line.strip_prefix("extra ")).context("a proof without its entry")?;
-    Ok(String::from_utf8(BASE64_STANDARD.decode(extra)?)?)
-}
-
-/// SHA-256(label ‖ salt ‖ value) as docs/spec/log.md has it.
-fn commitment(purpose: &str, salt: &str, value: &[u8]) -> Result<String> {
-    let label = format!("paramant/{purpose}/v1\0");
-    Ok(sha256(&[label.as_bytes(), &hex::decode(salt)?, value].concat()))
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    use sha2::Digest as _;
-    hex::encode(sha2::Sha256::digest(bytes))
+    Ok(longest)
 }
 
 fn admin(fixture: &Fixture<'_>, relay: &Relay, path: &str) -> Result<Value> {
     Ok(serde_json::from_slice(&admin_bytes(fixture, relay, path)?)?)
 }
 
-fn admin_bytes(fixture: &Fixture<'_>, relay: &Relay, path: &str) -> Result<Vec<u8>> {
+pub(crate) fn admin_bytes(fixture: &Fixture<'_>, relay: &Relay, path: &str) -> Result<Vec<u8>> {
     let asked = relay::client()?.get(format!("{}{path}", relay.url)).header("X-Admin-Token", &fixture.token);
     Ok(asked.send()?.error_for_status()?.bytes()?.to_vec())
 }
 
-fn check_in(fixture: &Fixture<'_>, relay: &Relay) -> Result<()> {
+pub(crate) fn check_in(fixture: &Fixture<'_>, relay: &Relay) -> Result<()> {
     let url = format!("{}/v2/admin/license/check-in", relay.url);
     relay::client()?.post(url).header("X-Admin-Token", &fixture.token).send()?.error_for_status()?;
     Ok(())
 }
 
-fn license(fixture: &Fixture<'_>, online: &str) -> Result<()> {
+pub(crate) fn license(fixture: &Fixture<'_>, online: &str) -> Result<()> {
     fixture.bed.apply(&format!(
         "apiVersion: paramant.app/v1alpha1\nkind: ParamantLicense\nmetadata: {{ name: acme, namespace: {} }}\nspec:\n  secretRef: {{ name: acme-license }}\n{online}",
         fixture.namespace
@@ -238,131 +375,10 @@ fn license(fixture: &Fixture<'_>, online: &str) -> Result<()> {
     Ok(())
 }
 
-fn secret(fixture: &Fixture<'_>, licence: &str) -> Result<()> {
+pub(crate) fn secret(fixture: &Fixture<'_>, licence: &str) -> Result<()> {
     fixture.bed.apply(&format!(
         "apiVersion: v1\nkind: Secret\nmetadata: {{ name: acme-license, namespace: {} }}\nstringData: {{ licence: {licence} }}\n",
         fixture.namespace
     ))?;
     Ok(())
-}
-
-/// The reference authority, as a process on the node.
-struct Vendor<'a> {
-    bed: &'a Bed,
-    data: PathBuf,
-    node: String,
-    certificate: PathBuf,
-    private: PathBuf,
-    server: Option<Child>,
-}
-
-/// One check-in of its record.
-struct Recorded {
-    status: String,
-    request: String,
-    reply: String,
-}
-
-impl<'a> Vendor<'a> {
-    fn prepare(bed: &'a Bed, directory: &Path) -> Result<Self> {
-        let node = bed.node_address()?;
-        // The chart was installed with it: whoever edits a licence cannot say by whom its server is believed.
-        let (certificate, private) = demo::license_server(bed)?;
-        let data = directory.join("authority");
-        std::fs::create_dir_all(data.join("licensing-keys"))?;
-        let vendor = Self { bed, data, node, certificate, private, server: None };
-        own(&vendor.data.join("licensing-keys").join(ONLINE_KEY), ONLINE_SEED)?;
-        own(&vendor.data.join("offline.seed"), OFFLINE_SEED)?;
-        Ok(vendor)
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(self.bed.binary("paramant-authority"));
-        command.args(arguments);
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Result<String> {
-        process::run(&mut self.command(arguments), None, Duration::from_secs(30))?
-            .success("paramant-authority")
-    }
-
-    /// An offline licence for the next weeks.
-    fn offline(&self) -> Result<String> {
-        let seed = self.data.join("offline.seed").display().to_string();
-        let expires = (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * 60)).to_string();
-        let arguments = [
-            "issue",
-            "--seed-file",
-            &seed,
-            "--max-users",
-            "25",
-            "--expires",
-            &expires,
-            "--issued-to",
-            "Acme",
-        ];
-        Ok(self.run(&arguments)?.trim().to_owned())
-    }
-
-    /// A key for the online check.
-    fn sell(&self) -> Result<String> {
-        let data = self.data.display().to_string();
-        let arguments = ["license", "sell", "--data", &data, "--customer", "Acme", "--tier", "pro"];
-        Ok(self.run(&arguments)?.trim().to_owned())
-    }
-
-    fn fault(&self, fault: &str) -> Result<()> {
-        self.run(&["fault", "--data", &self.data.display().to_string(), fault]).map(drop)
-    }
-
-    fn serve(&mut self) -> Result<()> {
-        let listen = format!("{}:{LICENSE_PORT}", self.node);
-        let mut command = self.command(&["serve", "--listen", &listen, "--data"]);
-        command.arg(&self.data).arg("--tls-cert").arg(&self.certificate).arg("--tls-key").arg(&self.private);
-        self.server = Some(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?);
-        wait_for("the authority to listen", Duration::from_secs(20), || {
-            Ok(TcpStream::connect(&listen).map(drop).map_err(|error| error.to_string()))
-        })
-    }
-
-    /// `spec.online` of the licence.
-    fn online(&self) -> Result<String> {
-        let online = serde_json::json!({
-            "endpoint": format!("https://{}:{LICENSE_PORT}/v1/license/check", self.node),
-            "interval": "15m",
-            "egress": { "cidrs": [format!("{}/32", self.node)] },
-        });
-        Ok(format!("  online: {online}\n"))
-    }
-
-    fn record(&self) -> Result<Vec<Recorded>> {
-        let text = self.run(&["record", "--data", &self.data.display().to_string()])?;
-        let checks = text.lines().filter(|line| line.contains(" check_in "));
-        Ok(checks
-            .map(|line| {
-                let after = |word: &str| {
-                    let mut words = line.split(' ').skip_while(|it| *it != word);
-                    words.nth(1).unwrap_or_default().to_owned()
-                };
-                Recorded { status: after("status"), request: after("request"), reply: after("reply") }
-            })
-            .collect())
-    }
-}
-
-impl Drop for Vendor<'_> {
-    fn drop(&mut self) {
-        if let Some(server) = &mut self.server {
-            server.kill().ok();
-            server.wait().ok();
-        }
-    }
-}
-
-/// A file that only its owner reads.
-fn own(path: &Path, text: &str) -> Result<()> {
-    use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
-    let mut file = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(path)?;
-    Ok(file.write_all(text.as_bytes())?)
 }

@@ -16,7 +16,7 @@ use super::{auditors, fixture::Fixture, network::Counter};
 use crate::{bed::Bed, process::wait_for, relay::Relay, relay::random_blob, steps::Seen, steps::seen};
 
 const HOST: &str = "hooks.example";
-const SECRET: &str = "known to the sender and to the receiver";
+pub(super) const SECRET: &str = "known to the sender and to the receiver";
 /// The kubelet brings a changed ConfigMap within a minute and a half; then the courier starts.
 const TAKEN_UP: Duration = Duration::from_secs(240);
 const COURIER: &[&str] = &[
@@ -116,13 +116,13 @@ fn without_courier(fixture: &Fixture<'_>, relay: &Relay, receiver: &mut Receiver
     Ok(())
 }
 
-fn register(relay: &Relay, device: &str, path: &str, secret: &str) -> Result<(u16, Value)> {
+pub(super) fn register(relay: &Relay, device: &str, path: &str, secret: &str) -> Result<(u16, Value)> {
     let url = format!("https://{HOST}{path}");
     relay.post("/v2/webhook", &json!({ "device_id": device, "url": url, "secret": secret }))
 }
 
 /// One upload for a device; answers its hash.
-fn upload(relay: &Relay, device: &str) -> Result<String> {
+pub(super) fn upload(relay: &Relay, device: &str) -> Result<String> {
     let (bytes, digest) = random_blob(2000)?;
     let (status, body) = relay.upload_for(device, &bytes, &digest)?;
     ensure!(status == 200, "upload answered {status}: {body}");
@@ -130,7 +130,7 @@ fn upload(relay: &Relay, device: &str) -> Result<String> {
 }
 
 /// `e2e/webhooks/receiver.py` on this machine.
-struct Receiver {
+pub(super) struct Receiver {
     child: Child,
     lines: mpsc::Receiver<Value>,
     proxy: String,
@@ -140,7 +140,7 @@ struct Receiver {
 }
 
 impl Receiver {
-    fn start(bed: &Bed, directory: &Path) -> Result<Self> {
+    pub(super) fn start(bed: &Bed, directory: &Path) -> Result<Self> {
         let identity = rcgen::generate_simple_self_signed([HOST.to_owned()])?;
         let (certificate, key) = (directory.join("certificate.pem"), directory.join("key.pem"));
         std::fs::write(&certificate, identity.cert.pem())?;
@@ -167,14 +167,14 @@ impl Receiver {
     }
 
     /// The lines of the relay's spec that let webhooks lead here.
-    fn spec(&self) -> Result<String> {
+    pub(super) fn spec(&self) -> Result<String> {
         let webhooks = json!({ "hosts": [HOST], "caBundle": self.ca, "egress": { "proxy": self.proxy } });
         // JSON is YAML.
         Ok(format!("  webhooks: {}\n", serde_json::to_string(&webhooks)?))
     }
 
     /// The next call that is no repetition; it must be of this upload.
-    fn told(&mut self, hash: &str) -> Result<Value> {
+    pub(super) fn told(&mut self, hash: &str) -> Result<Value> {
         loop {
             let call = self.lines.recv_timeout(TAKEN_UP);
             let call = call.with_context(|| format!("no call for {hash} in {} s", TAKEN_UP.as_secs()))?;

@@ -91,13 +91,13 @@ fn alone(fixture: &Fixture<'_>, relay: &Relay) -> Result<()> {
 }
 
 /// The log, as witnesses are told of it.
-struct Log {
+pub(super) struct Log {
     origin: String,
     vkey: String,
 }
 
 impl Log {
-    fn of(relay: &Relay) -> Result<Self> {
+    pub(super) fn of(relay: &Relay) -> Result<Self> {
         let checkpoint = relay.public("/log/checkpoint")?;
         let origin = checkpoint.lines().next().context("the checkpoint is empty")?.to_owned();
         Ok(Self { origin, vkey: auditors::ed25519(&auditors::vkeys(&relay.url)?)? })
@@ -105,7 +105,7 @@ impl Log {
 }
 
 /// A litewitness on this machine, behind TLS.
-struct Lite {
+pub(super) struct Lite {
     child: Child,
     vkey: String,
     url: String,
@@ -114,7 +114,7 @@ struct Lite {
 }
 
 impl Lite {
-    fn start(bed: &Bed, directory: &Path, node: &str, number: usize, log: &Log) -> Result<Self> {
+    pub(super) fn start(bed: &Bed, directory: &Path, node: &str, number: usize, log: &Log) -> Result<Self> {
         let name = if number == 1 { "one" } else { "two" };
         let own = directory.join(name);
         std::fs::create_dir_all(&own)?;
@@ -158,7 +158,7 @@ impl Drop for Lite {
 }
 
 /// The lines of the relay's spec that name these witnesses.
-fn spec(node: &str, witnesses: &[&Lite]) -> Result<String> {
+pub(super) fn spec(node: &str, witnesses: &[&Lite]) -> Result<String> {
     let bundle: String = witnesses.iter().map(|witness| witness.ca.as_str()).collect();
     let members: Vec<Value> = witnesses
         .iter()
@@ -175,7 +175,7 @@ fn spec(node: &str, witnesses: &[&Lite]) -> Result<String> {
 }
 
 /// Waits for what the condition LogWitnessed says.
-fn said(fixture: &Fixture<'_>, status: &str, reason: &str, words: &str) -> Result<()> {
+pub(super) fn said(fixture: &Fixture<'_>, status: &str, reason: &str, words: &str) -> Result<()> {
     wait_for(&format!("LogWitnessed to be {status} ({reason})"), TAKEN_UP, || {
         let found = fixture.condition("health", "LogWitnessed")?;
         let (is, why, message) = found.unwrap_or_default();
@@ -185,7 +185,7 @@ fn said(fixture: &Fixture<'_>, status: &str, reason: &str, words: &str) -> Resul
 }
 
 /// One upload; answers a size of the log that covers it.
-fn upload(relay: &Relay) -> Result<u64> {
+pub(super) fn upload(relay: &Relay) -> Result<u64> {
     let before = size_of(&relay.public("/log/checkpoint")?)?;
     let (bytes, digest) = random_blob(2000)?;
     let (status, body) = relay.upload(&bytes, &digest)?;
@@ -203,7 +203,7 @@ fn size_of(note: &str) -> Result<u64> {
 }
 
 /// Waits until a checkpoint of at least this size carries so many lines of witnesses.
-fn witnessed(relay: &Relay, size: u64, lines: usize) -> Result<()> {
+pub(super) fn witnessed(relay: &Relay, size: u64, lines: usize) -> Result<()> {
     wait_for("the quorum to cosign", TAKEN_UP, || {
         let note = relay.public("/log/checkpoint.witnessed")?;
         let found = note.matches("— witness.example/").count();

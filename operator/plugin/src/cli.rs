@@ -23,7 +23,7 @@ pub(crate) struct Global {
     /// The namespace; the context's own when absent.
     #[arg(short, long, global = true, value_parser = named::object)]
     pub(crate) namespace: Option<String>,
-    /// All namespaces (with `status`).
+    /// All namespaces (with `status` and `license`).
     #[arg(short = 'A', long, global = true)]
     pub(crate) all_namespaces: bool,
     /// The kubeconfig context.
@@ -155,6 +155,15 @@ pub(crate) enum Command {
         #[arg(long, value_parser = named::digest)]
         digest: Option<Digest>,
     },
+    /// What a licence grants, when it ends, and how the check-ins of its relays went; a table of all without a name.
+    License {
+        /// The ParamantLicense.
+        #[arg(value_parser = named::object)]
+        license: Option<String>,
+        /// How it is written.
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
+    },
     /// End a vendor's support key for good.
     RevokeSupportKey {
         #[command(flatten)]
@@ -208,6 +217,7 @@ impl Command {
         !matches!(
             self,
             Self::Status { .. }
+                | Self::License { .. }
                 | Self::Verify { .. }
                 | Self::Report(_)
                 | Self::Completion { .. }
@@ -219,10 +229,13 @@ impl Command {
 impl Cli {
     /// Why this makes no sense, if it does not.
     pub(crate) fn contradiction(&self) -> Option<&'static str> {
-        let lists = matches!(self.command, Command::Status { name: None, .. });
+        let lists = matches!(
+            self.command,
+            Command::Status { name: None, .. } | Command::License { license: None, .. }
+        );
         if self.global.all_namespaces && !lists {
             return Some(
-                "--all-namespaces goes with `status` without a name; name the relay's namespace with --namespace",
+                "--all-namespaces goes with `status` and `license` without a name; name the namespace with --namespace",
             );
         }
         if self.global.dry_run.is_some() && !self.command.changes() {
@@ -253,6 +266,8 @@ mod tests {
             "x drain health -A",
             "x resume health -A --explain",
             "x report -A",
+            "x license acme -A",
+            "x license --dry-run=server",
             "x status --dry-run=server",
             "x verify health --dry-run server",
         ] {
@@ -260,6 +275,7 @@ mod tests {
         }
         for line in [
             "x -A status",
+            "x license -A",
             "x status health",
             "x status -A --explain",
             "x drain health -n t",

@@ -67,6 +67,9 @@ pub(crate) fn lines(cli: &Cli, namespace: &str) -> Vec<String> {
             );
             words.read_and_patch("prelay", &relay.name, &now)
         }
+        Command::License { license, output } => {
+            words.license(license.as_deref(), *output, cli.global.all_namespaces)
+        }
         Command::RevokeSupportKey { relay, key } => words.revoke(&relay.name, key),
         Command::Verify { relay } => words.verify(&relay.name, namespace),
         Command::Report(report) => words.report(report, namespace),
@@ -121,6 +124,18 @@ impl Words {
         ]
     }
 
+    fn license(&self, name: Option<&str>, output: Output, everywhere: bool) -> Vec<String> {
+        let all = if everywhere { " --all-namespaces" } else { "" };
+        match (name, output) {
+            (Some(name), Output::Table | Output::Wide) => vec![
+                self.say(&format!("describe plic {name}")),
+                self.say("get prelay -o custom-columns=NAME:.metadata.name,LICENSE:.spec.licenseRef.name,STATUS:.status.license"),
+            ],
+            (Some(name), _) => vec![self.say(&format!("get plic {name}{}", stored(output)))],
+            (None, _) => vec![self.say(&format!("get plic{all}{}", stored(output)))],
+        }
+    }
+
     fn status(
         &self,
         name: Option<&str>,
@@ -139,11 +154,7 @@ impl Words {
             (None, _) if everywhere => "get prelay --all-namespaces".to_owned(),
             (None, _) => "get prelay".to_owned(),
         };
-        what.push_str(match output {
-            Output::Table | Output::Wide => " -o wide",
-            Output::Json => " -o json",
-            Output::Yaml => " -o yaml",
-        });
+        what.push_str(stored(output));
         if watch {
             what.push_str(" --watch");
         }
@@ -211,6 +222,15 @@ fn quoted(word: &str) -> String {
         word.to_owned()
     } else {
         format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+/// How kubectl is told to write what is stored.
+fn stored(output: Output) -> &'static str {
+    match output {
+        Output::Table | Output::Wide => " -o wide",
+        Output::Json => " -o json",
+        Output::Yaml => " -o yaml",
     }
 }
 

@@ -26,7 +26,7 @@ use crate::change::Change;
 use crate::cli::{Cli, Command, Global};
 use crate::cluster::Cluster;
 use crate::verb::status::Whose;
-use crate::verb::{complete, report as bundle, status, steer, support, updates, verify};
+use crate::verb::{complete, license, report as bundle, status, steer, support, updates, verify};
 
 fn main() -> ExitCode {
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
@@ -100,6 +100,14 @@ async fn run(cluster: &Cluster, cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Retry { relay, digest } => updates::retry(cluster, &relay.name, digest.as_ref()).await?,
         Command::UpdateNow { relay, digest } => {
             updates::update_now(cluster, &relay.name, digest.as_ref()).await?
+        }
+        Command::License { license, output } => {
+            let whose = match license {
+                Some(name) => Whose::Of(name),
+                None if cli.global.all_namespaces => Whose::Everywhere,
+                None => Whose::Namespace,
+            };
+            print!("{}", license::text(cluster, &whose, *output).await?);
         }
         Command::RevokeSupportKey { relay, key } => support::revoke(cluster, &relay.name, key).await?,
         Command::Verify { relay } => return verify::run(cluster, &relay.name).await,

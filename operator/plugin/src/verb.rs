@@ -1,6 +1,7 @@
 //! The verbs, one file for each group of them.
 
 pub(crate) mod complete;
+pub(crate) mod license;
 pub(crate) mod report;
 pub(crate) mod status;
 pub(crate) mod steer;
@@ -10,6 +11,7 @@ pub(crate) mod verify;
 
 use anyhow::Context as _;
 use paramant_crds::ParamantRelay;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::change::Change;
@@ -41,9 +43,9 @@ impl Seen {
 }
 
 /// Reads what is stored as this release knows it.
-pub(crate) fn typed(stored: &Value) -> anyhow::Result<ParamantRelay> {
+pub(crate) fn typed<T: DeserializeOwned>(stored: &Value) -> anyhow::Result<T> {
     serde_json::from_value(stored.clone())
-        .context("this relay holds what this release of kubectl-paramant cannot read; take a newer one")
+        .context("this object holds what this release of kubectl-paramant cannot read; take a newer one")
 }
 
 pub(crate) async fn patch(cluster: &Cluster, name: &str, patch: &Value) -> Result<Value, Refusal> {

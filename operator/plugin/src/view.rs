@@ -2,14 +2,17 @@
 //!
 //! Everything shown is in the resource; nothing is computed that `kubectl describe` would not show too.
 
+mod license;
 mod table;
 
 use std::fmt::Write as _;
 
 use kube::ResourceExt as _;
 use paramant_crds::ParamantRelay;
+use paramant_crds::condition::Condition;
 use paramant_crds::relay::{DrainSource, DrainState};
 
+pub(crate) use self::license::{license, licenses};
 pub(crate) use self::table::{Table, relays};
 use crate::change::Change;
 
@@ -54,12 +57,24 @@ pub(crate) fn one(relay: &ParamantRelay) -> String {
         let line = format!("{} ({}, {:?}, until {})", key.key_id, key.role, key.state, key.expires_at.0);
         lines.push(("Support", line));
     }
-    let mut text = String::new();
-    for (name, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
-        let _ = writeln!(text, "{name:<9} {value}");
-    }
-    text.push_str("Conditions\n");
-    for condition in &status.conditions {
+    let mut text = lines_of(&lines);
+    text.push_str(&conditions(&status.conditions));
+    text
+}
+
+/// A line for each name that has a value.
+fn lines_of(lines: &[(&str, String)]) -> String {
+    let lines: Vec<_> = lines.iter().filter(|(_, value)| !value.is_empty()).collect();
+    let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0).max(9);
+    lines.iter().fold(String::new(), |mut text, (name, value)| {
+        let _ = writeln!(text, "{name:<width$} {value}");
+        text
+    })
+}
+
+fn conditions(conditions: &[Condition]) -> String {
+    let mut text = "Conditions\n".to_owned();
+    for condition in conditions {
         let _ = writeln!(
             text,
             "  {:<20} {:<8} {:<22} {}",

@@ -82,6 +82,22 @@ impl Evidence {
         self.in_order().pop().map(|(reply, _)| reply)
     }
 
+    /// The last instant at which any of it counts.
+    pub fn end(&self) -> Option<Timestamp> {
+        let sets = self.sets().into_iter().map(|(_, until, _)| until);
+        self.offline.iter().map(OfflineLicense::until).chain(sets).max()
+    }
+
+    /// The sets given to the key, the newest first, each with the last instant at which it serves and whether it was carried in.
+    fn sets(&self) -> Vec<(&CapabilitySet, Timestamp, bool)> {
+        let newest_first = self.in_order().into_iter().rev().enumerate();
+        let sets = newest_first.filter_map(|(place, (reply, by_hand))| {
+            let set: &CapabilitySet = reply.set()?;
+            Some((set, if place == 0 { set.serves_until() } else { set.expires_at }, by_hand))
+        });
+        sets.collect()
+    }
+
     /// The replies to the key, the newest last.
     fn in_order(&self) -> Vec<(&Reply, bool)> {
         let Some(key) = &self.online_key else { return Vec::new() };
@@ -196,14 +212,7 @@ pub fn state(evidence: &Evidence, at: EffectiveTime) -> State {
 
 /// The sets that serve at an instant, weighed together.
 fn online(evidence: &Evidence, offline: Option<UserCap>, at: Timestamp) -> Option<InSet> {
-    let replies = evidence.in_order();
-    let newest = replies.len().checked_sub(1)?;
-    let serving = replies.iter().enumerate().rev().filter_map(|(place, (reply, by_hand))| {
-        let set: &CapabilitySet = reply.set()?;
-        let until = if place == newest { set.serves_until() } else { set.expires_at };
-        (at <= until).then_some((set, until, *by_hand))
-    });
-    let mut serving = serving.peekable();
+    let mut serving = evidence.sets().into_iter().filter(|(_, until, _)| at <= *until).peekable();
     let &(first, _, by_hand) = serving.peek()?;
     let (mut tier, mut all, mut expires, mut until) =
         (first.tier, first.capabilities.clone(), first.expires_at, Timestamp::MIN);

@@ -64,6 +64,8 @@ pub struct License {
     pub problems: Vec<String>,
     /// The days of a warning that has been reached.
     pub warning: Option<i64>,
+    /// Seconds until what counts ends without newer word; below 0 once it has ended, absent where nothing ever counted.
+    pub left: Option<i64>,
 }
 
 /// What a file held.
@@ -116,7 +118,9 @@ impl Licenses {
             problems.push("the clock of this machine is behind what the relay knows has passed".into());
         }
         let state = state(&held.evidence, now);
-        License { warning: state.warning(now), state, problems }
+        let end = state.until().or_else(|| held.evidence.end());
+        let left = end.map(|end| end.duration_since(now.at()).as_secs());
+        License { warning: state.warning(now), left, state, problems }
     }
 
     /// The instant that licences are judged by.

@@ -49,6 +49,7 @@ pub struct Metrics {
     tree_heads: IntGauge,
     gossip: IntCounterVec,
     contradictions: IntGauge,
+    license: IntGaugeVec,
     settings_refused: IntGauge,
     uptime: IntGauge,
     /// About witnesses.
@@ -153,6 +154,11 @@ impl Metrics {
                 "What the log engine did since it was opened; entries over batches is the batch size",
                 &["kind"],
             )?,
+            license: new.gauges(
+                "paramant_license_seconds_until_expiry",
+                "Until what the licence grants ends without newer word; negative once it has, no series without a licence",
+                &[],
+            )?,
             settings_refused: new.gauge(
                 "paramant_settings_refused",
                 "1 while the settings file as it is now is refused and older settings are in force",
@@ -203,6 +209,14 @@ impl Metrics {
     /// How many heads are known that contradict the log.
     pub fn contradictions(&self, count: i64) {
         self.contradictions.set(count);
+    }
+
+    /// How long what the licence grants goes on, in seconds.
+    pub fn license_ends_in(&self, left: Option<i64>) {
+        self.license.reset();
+        if let Some(left) = left {
+            self.license.with_label_values::<&str>(&[]).set(left);
+        }
     }
 
     /// The text that Prometheus reads, with everything brought up to date first.

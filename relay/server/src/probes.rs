@@ -65,6 +65,7 @@ async fn readyz(State(app): State<Shared>) -> Response {
 }
 
 async fn metrics(State(app): State<Shared>) -> Response {
+    app.core.metrics.license_ends_in(app.store.licenses.current().left);
     match app.core.metrics.render(&app.core) {
         Ok(text) => {
             ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()

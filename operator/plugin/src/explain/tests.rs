@@ -15,6 +15,8 @@ fn each_verb_that_is_one_line_has_its_plain_equivalent() {
     let patch = "patch prelay health --type=merge --field-manager=paramant-admin";
     let annotate = "annotate prelay health --field-manager=paramant-admin --overwrite";
     let rows = [
+        ("x license -A -o json".to_owned(), "kubectl get plic --all-namespaces -o json".to_owned()),
+        ("x license acme -o yaml".to_owned(), "kubectl get plic acme -o yaml".to_owned()),
         ("x status".to_owned(), "kubectl get prelay -o wide".to_owned()),
         ("x status -A".into(), "kubectl get prelay --all-namespaces -o wide".into()),
         ("x status health -o json".into(), "kubectl get prelay health -o json".into()),

@@ -7,7 +7,7 @@ use clap::CommandFactory as _;
 use clap_complete::aot;
 
 use crate::cli::{Cli, Global, Shell};
-use crate::cluster::{Cluster, Place, RELAYS, text};
+use crate::cluster::{Cluster, Kind, LICENSES, Place, RELAYS, text};
 
 /// For kubectl: `kubectl_complete-paramant`.
 const KUBECTL: &str = "#!/bin/sh\nexec kubectl paramant __complete -- \"$@\"\n";
@@ -35,8 +35,8 @@ pub(crate) async fn candidates(words: &[String]) {
     for candidate in &wanted.fixed {
         println!("{candidate}");
     }
-    if wanted.relays {
-        for name in relays(words).await.unwrap_or_default() {
+    if let Some(kind) = wanted.names_of {
+        for name in objects(words, kind).await.unwrap_or_default() {
             println!("{name}");
         }
     }
@@ -47,7 +47,7 @@ pub(crate) async fn candidates(words: &[String]) {
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Wanted {
     fixed: Vec<String>,
-    relays: bool,
+    names_of: Option<Kind>,
     files: bool,
 }
 
@@ -88,7 +88,7 @@ fn wanted(words: &[String]) -> Wanted {
         return Wanted {
             files: is_a_path && values.is_empty(),
             fixed: starting(values, last),
-            relays: false,
+            names_of: None,
         };
     }
     if last.starts_with('-') {
@@ -104,7 +104,12 @@ fn wanted(words: &[String]) -> Wanted {
     };
     let Some(argument) = verb.get_positionals().nth(positionals) else { return Wanted::default() };
     let values = argument.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect();
-    Wanted { fixed: starting(values, last), relays: argument.get_id() == "name", files: false }
+    let names_of = match argument.get_id().as_str() {
+        "name" => Some(RELAYS),
+        "license" => Some(LICENSES),
+        _ => None,
+    };
+    Wanted { fixed: starting(values, last), names_of, files: false }
 }
 
 fn is(argument: &clap::Arg, word: &str) -> bool {
@@ -120,8 +125,8 @@ fn starting(mut candidates: Vec<String>, with: &str) -> Vec<String> {
     candidates
 }
 
-/// The relays of the namespace that the words name, if this user may list them; silence otherwise.
-async fn relays(words: &[String]) -> anyhow::Result<Vec<String>> {
+/// The objects of the namespace that the words name, if this user may list them; silence otherwise.
+async fn objects(words: &[String], kind: Kind) -> anyhow::Result<Vec<String>> {
     let after = |flags: [&str; 2]| {
         let at = words.iter().position(|word| flags.contains(&word.as_str()))?;
         words.get(at + 1).cloned()
@@ -132,13 +137,13 @@ async fn relays(words: &[String]) -> anyhow::Result<Vec<String>> {
         ..Global::default()
     };
     let cluster = crate::connect(&global).await?;
-    let found = names(&cluster).await?;
+    let found = names(&cluster, kind).await?;
     let last = words.last().map(String::as_str).unwrap_or_default();
     Ok(starting(found, last))
 }
 
-async fn names(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
-    let found = cluster.list(&Place::list(RELAYS, Some(&cluster.namespace))).await?;
+async fn names(cluster: &Cluster, kind: Kind) -> anyhow::Result<Vec<String>> {
+    let found = cluster.list(&Place::list(kind, Some(&cluster.namespace))).await?;
     Ok(found.iter().map(|relay| text(relay, "/metadata/name").to_owned()).collect())
 }
 
@@ -154,14 +159,15 @@ mod tests {
     fn words_complete_to_what_may_stand_there() {
         let (dr, health) = (after("dr"), after("drain h"));
         assert_eq!(dr.fixed, ["drain"]);
-        assert!(health.relays && health.fixed.is_empty() && !health.files);
+        assert!(health.names_of == Some(RELAYS) && health.fixed.is_empty() && !health.files);
         assert_eq!(after("status -o y").fixed, ["yaml"]);
         assert_eq!(after("-n t approve health --dig").fixed, ["--digest"]);
         assert_eq!(after("completion ").fixed, ["bash", "zsh", "fish", "kubectl"]);
         assert!(after("").fixed.contains(&"update-now".to_owned()));
         assert!(!after("").fixed.contains(&"__complete".to_owned()));
         assert!(after("report --output ").files && after("--kubeconfig ").files);
-        assert!(!after("revoke-support-key health k").relays);
+        assert_eq!(after("revoke-support-key health k").names_of, None);
+        assert_eq!(after("license a").names_of, Some(LICENSES));
     }
 
     #[test]

@@ -55,7 +55,9 @@ fn world(missing: Option<String>) -> FakeApi {
             "status": { "containerStatuses": [{ "name": "relay", "restartCount": 1 }] },
         });
         let policy = json!({ "metadata": { "name": "production", "resourceVersion": "7" }, "spec": {} });
+        let license = json!({ "metadata": { "name": "acme", "namespace": "transfers" }, "spec": { "secretRef": { "name": "s" } } });
         match path.rsplit('/').next().unwrap() {
+            "acme" => (200, license.to_string().into_bytes()),
             "production" => (200, policy.to_string().into_bytes()),
             "pods" => list(json!([pod])),
             "log" | "state" | "readyz" | "metrics" => (200, b"text".to_vec()),
@@ -70,6 +72,8 @@ fn world(missing: Option<String>) -> FakeApi {
 fn line(command: &str, folder: &str) -> String {
     let rest = match command {
         "status" | "completion" => String::new(),
+        "license" => String::new(),
+        "license NAME" => return "x license acme".to_owned(),
         "status NAME" => return "x status health".to_owned(),
         "report" => format!(" -o {folder}"),
         "report NAME" => return format!("x report health -o {folder}"),

@@ -14,9 +14,9 @@ use crate::{counters, view};
 /// How often `--watch` looks: a drain or a roll takes seconds, and a read of one relay costs the API server little.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// Whose status.
+/// Whose status: one object's, or that of all of its kind.
 pub(crate) enum Whose<'a> {
-    /// One relay of the namespace.
+    /// One of the namespace.
     Of(&'a str),
     /// All of the namespace.
     Namespace,
@@ -61,11 +61,7 @@ pub(crate) async fn text(cluster: &Cluster, whose: &Whose<'_>, output: Output) -
             let everywhere = matches!(whose, Whose::Everywhere);
             let place = Place::list(RELAYS, (!everywhere).then_some(namespace));
             let mut items = cluster.list(&place).await?;
-            for item in &mut items {
-                name_the_type(item);
-            }
-            let list = json!({ "apiVersion": "v1", "kind": "List", "metadata": {}, "items": items });
-            if let Some(text) = document(&list, output)? {
+            if let Some(text) = documents(&mut items, "ParamantRelay", output)? {
                 return Ok(text);
             }
             let relays = items.iter().map(typed).collect::<Result<Vec<_>, _>>()?;
@@ -77,8 +73,17 @@ pub(crate) async fn text(cluster: &Cluster, whose: &Whose<'_>, output: Output) -
     }
 }
 
+/// A list as stored; its items come without their type.
+pub(crate) fn documents(items: &mut [Value], kind: &str, output: Output) -> anyhow::Result<Option<String>> {
+    for fields in items.iter_mut().filter_map(Value::as_object_mut) {
+        fields.insert("apiVersion".to_owned(), json!("paramant.app/v1alpha1"));
+        fields.insert("kind".to_owned(), json!(kind));
+    }
+    document(&json!({ "apiVersion": "v1", "kind": "List", "metadata": {}, "items": items }), output)
+}
+
 /// As stored, without the bookkeeping of field managers, which kubectl hides too.
-fn document(stored: &Value, output: Output) -> anyhow::Result<Option<String>> {
+pub(crate) fn document(stored: &Value, output: Output) -> anyhow::Result<Option<String>> {
     let mut shown = stored.clone();
     forget_managers(&mut shown);
     if let Some(Value::Array(items)) = shown.get_mut("items") {
@@ -98,14 +103,6 @@ fn document(stored: &Value, output: Output) -> anyhow::Result<Option<String>> {
 fn forget_managers(object: &mut Value) {
     if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
         metadata.remove("managedFields");
-    }
-}
-
-/// Items of a list come without them.
-fn name_the_type(item: &mut Value) {
-    if let Some(fields) = item.as_object_mut() {
-        fields.insert("apiVersion".to_owned(), json!("paramant.app/v1alpha1"));
-        fields.insert("kind".to_owned(), json!("ParamantRelay"));
     }
 }
 

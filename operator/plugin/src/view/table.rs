@@ -82,7 +82,7 @@ fn row(relay: &ParamantRelay, wide: bool, now: Timestamp) -> Vec<String> {
 }
 
 /// As kubectl shortens ages.
-fn age(since: Timestamp, now: Timestamp) -> String {
+pub(super) fn age(since: Timestamp, now: Timestamp) -> String {
     let seconds = (now.as_second() - since.as_second()).max(0);
     match seconds {
         0..120 => format!("{seconds}s"),

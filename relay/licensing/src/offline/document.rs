@@ -136,7 +136,7 @@ fn text(fields: &Map<String, Value>, name: &str) -> Result<String, String> {
 }
 
 /// RFC 3339 with `T` and an offset or `Z`, or `YYYY-MM-DD` for the first instant of that day in UTC. Nothing looser.
-fn instant(text: &str) -> Option<Timestamp> {
+pub(crate) fn instant(text: &str) -> Option<Timestamp> {
     let shape =
         |at: usize, expected: &[u8]| text.as_bytes().get(at).is_some_and(|byte| expected.contains(byte));
     if !(shape(4, b"-") && shape(7, b"-")) {

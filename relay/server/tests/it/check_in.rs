@@ -88,7 +88,7 @@ impl Vendor {
         all
     }
 
-    fn checks(&self) -> Vec<Recorded> {
+    pub fn checks(&self) -> Vec<Recorded> {
         let all = self.authority.book.record().unwrap();
         all.into_iter().filter(|row| row.what == "check_in").collect()
     }
@@ -128,12 +128,12 @@ impl Clock {
 
 const DAY: i64 = 24 * 3600;
 
-fn licence_directory(dir: &TempDir) -> PathBuf {
+pub fn licence_directory(dir: &TempDir) -> PathBuf {
     dir.path().join("licence")
 }
 
 /// Settings of a relay that asks this vendor.
-fn asking(vendor: &Vendor, settings: &mut Settings, directory: PathBuf) {
+pub fn asking(vendor: &Vendor, settings: &mut Settings, directory: PathBuf) {
     std::fs::create_dir_all(&directory).unwrap();
     std::fs::write(directory.join("licence"), vendor.key.expose()).unwrap();
     settings.license_directory = Some(directory);
@@ -149,11 +149,11 @@ pub async fn relay(vendor: &Vendor, clock: &Clock) -> Relay {
     relay_over(vendor, clock, TempDir::new().unwrap()).await
 }
 
-fn report(relay: &Relay) -> LicenseReport {
+pub fn report(relay: &Relay) -> LicenseReport {
     relay.running.app.store.license_report()
 }
 
-async fn ask(relay: &Relay) {
+pub async fn ask(relay: &Relay) {
     relay.running.app.store.check_ins.ask_now().await.unwrap();
 }
 
@@ -175,7 +175,7 @@ fn entries(relay: &Relay) -> Vec<entry::Entry> {
     all.map(|entry| entry::Entry::parse(&entry.bytes).unwrap()).collect()
 }
 
-fn check_ins(relay: &Relay) -> Vec<(CheckinResult, Digest, Option<Digest>)> {
+pub fn check_ins(relay: &Relay) -> Vec<(CheckinResult, Digest, Option<Digest>)> {
     let all = entries(relay).into_iter();
     all.filter_map(|entry| match entry.body()? {
         Body::LicenseCheckin(body) => Some((body.result, body.request, body.reply)),

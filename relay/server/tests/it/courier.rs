@@ -31,23 +31,23 @@ use crate::webhooks::Receiver;
 use crate::witness::{FakeWitness, settings};
 
 /// The cluster: signs tokens, and publishes its key.
-struct Cluster {
+pub struct Cluster {
     key: EcdsaKeyPair,
 }
 
 impl Cluster {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self { key: EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap() }
     }
 
-    fn key_set(&self) -> String {
+    pub fn key_set(&self) -> String {
         let point = self.key.public_key().as_ref();
         let b64 = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
         json!({ "keys": [{ "kty": "EC", "crv": "P-256", "kid": "k", "x": b64(&point[1..33]), "y": b64(&point[33..]) }] })
             .to_string()
     }
 
-    fn token(&self, claims: &Value) -> String {
+    pub fn token(&self, claims: &Value) -> String {
         let b64 = |text: String| BASE64_URL_SAFE_NO_PAD.encode(text);
         let signed =
             format!("{}.{}", b64(json!({ "alg": "ES256", "kid": "k" }).to_string()), b64(claims.to_string()));
@@ -56,7 +56,7 @@ impl Cluster {
     }
 }
 
-fn claims() -> Value {
+pub fn claims() -> Value {
     let now = Timestamp::now().as_second();
     json!({
         "aud": [CONTROL_AUDIENCE], "exp": now + 3600, "nbf": now,
@@ -101,7 +101,7 @@ fn port_that_nobody_is_given() -> u16 {
 }
 
 /// The courier's process, ended with its owner.
-struct Courier(Child);
+pub struct Courier(Child);
 
 impl Drop for Courier {
     fn drop(&mut self) {
@@ -114,7 +114,7 @@ fn courier(relay: &Relay, key: &str, token: &Path, destinations: &[SocketAddr], 
     courier_for("witness", relay, key, token, destinations, more)
 }
 
-fn courier_for(
+pub fn courier_for(
     purpose: &str,
     relay: &Relay,
     key: &str,
@@ -132,7 +132,7 @@ fn courier_for(
     Courier(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
 }
 
-fn key(relay: &Relay) -> String {
+pub fn key(relay: &Relay) -> String {
     relay.running.app.core.control_key.spki_sha256().to_owned()
 }
 

@@ -192,6 +192,21 @@ impl Stage {
         assert_eq!(health.status(), StatusCode::OK, "{state:?}");
     }
 
+    /// The metric that alerts are made of: above 0 while something counts, below once it has ended, absent without a licence.
+    async fn tells_its_end(&self, state: State) {
+        let address = self.relay.running.addresses.probes;
+        let text = reqwest::get(format!("http://{address}/metrics")).await.unwrap().text().await.unwrap();
+        let mut lines = text.lines();
+        let left = lines.find_map(|line| line.strip_prefix("paramant_license_seconds_until_expiry "));
+        let left = left.map(|left| left.parse::<i64>().unwrap());
+        let ended = matches!(state, State::Expired | State::Outage | State::Unpaid | State::Revoked);
+        assert_eq!(
+            left.map(|left| left < 0),
+            (state != State::Community).then_some(ended),
+            "{state:?}: {left:?}"
+        );
+    }
+
     /// The status of every route, each asked with all credentials there are.
     async fn walk(&self, routes: &[(Method, String)]) -> Vec<StatusCode> {
         let mut all = Vec::new();
@@ -256,6 +271,7 @@ async fn no_state_of_a_licence_gates_anything_but_one_more_account() {
         let stage = Stage::set(state).await;
         stage.goes_on(state).await;
         let one_more = stage.relay.admin(Method::POST, "/v2/admin/keys").body("{}").send().await.unwrap();
+        stage.tells_its_end(state).await;
         let wanted = if state.admits() { StatusCode::OK } else { StatusCode::PAYMENT_REQUIRED };
         assert_eq!(one_more.status(), wanted, "{state:?}");
         answers.insert(state, stage.walk(&routes).await);

@@ -33,6 +33,7 @@ mod gates;
 mod gossip;
 mod history;
 mod large;
+mod license_courier;
 mod limits;
 mod links;
 mod listener;
