@@ -160,9 +160,9 @@ mod tests {
         .unwrap();
         let text = license(&acme(), &[relay]);
         for expected in [
-            "Licence    transfers/acme\n",
-            "Check-in   with the vendor's server, every 1h\n",
-            "Telemetry  off\n",
+            "Licence   transfers/acme\n",
+            "Check-in  with the vendor's server, every 1h\n",
+            "Telemetry off\n",
             "CheckInFailed",
             "health: nobody answers\n",
         ] {
