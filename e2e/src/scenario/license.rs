@@ -59,8 +59,8 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     canaries::write(&fixture, &all.relay)?;
     let (previews, telemetry) = telemetry(&all, &vendor)?;
     let answered = lists::agree(&fixture, &all.relay, &vendor, &previews)?;
-    let secrets = [key.clone(), offline, fixture.token.clone(), all.relay.key.clone()];
-    let searched = canaries::search(&fixture, &all.relay, &vendor, &secrets)?;
+    let secrets = [offline.as_str(), &fixture.token, &all.relay.key];
+    let searched = canaries::search(&fixture, &all.relay, &vendor, &key, &secrets)?;
     shown_by_the_plugin(bed, &fixture)?;
     license(&fixture, &vendor.online())?;
 

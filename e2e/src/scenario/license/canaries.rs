@@ -42,37 +42,43 @@ pub(super) fn write(fixture: &Fixture<'_>, relay: &Relay) -> Result<()> {
     Ok(())
 }
 
-/// Searches for them, and for `secrets`; answers how many places were looked at.
+/// Searches for them, for the licence key and for other secrets; answers how many places were looked at.
 pub(super) fn search(
     fixture: &Fixture<'_>,
     relay: &Relay,
     vendor: &Vendor<'_>,
-    secrets: &[String],
+    key: &str,
+    secrets: &[&str],
 ) -> Result<usize> {
-    let canaries: Vec<&str> = WRITTEN.into_iter().chain(secrets.iter().map(String::as_str)).collect();
-    let secret: Vec<&str> = secrets.iter().map(String::as_str).collect();
-    let places = places(fixture.bed, &fixture.namespace, relay, vendor)?;
-    let number = places.len();
+    let (none, mut kept) = (WRITTEN.iter().chain(secrets).copied().collect::<Vec<_>>(), vendor.kept()?);
+    // The authority knows a licence by the SHA-256 of its key, and by nothing else of it.
+    ensure!(found_in(&[key], &kept) == [key], "the authority does not know the licence");
+    ensure!(!String::from_utf8_lossy(&kept).contains(key), "the authority keeps the licence key itself");
+    empty("what the authority keeps", &none, &mut kept)?;
+    let all = [&none[..], &[key]].concat();
+    let places = places(fixture.bed, &fixture.namespace, relay)?;
+    let number = places.len() + 1;
     for (name, mut place) in places {
-        ensure!(place.len() > 40, "{name} is nearly empty: {}", String::from_utf8_lossy(&place));
-        let found = found_in(&canaries, &place);
-        ensure!(found.is_empty(), "in {name} there is {found:?}");
-        // A search that finds nothing is first believed when it finds this.
-        let planted = secret.first().copied().unwrap_or(WRITTEN[0]);
-        place.extend(hex::encode(planted).into_bytes());
-        ensure!(found_in(&canaries, &place) == [planted], "one that was planted in {name} was not found");
+        empty(&name, &all, &mut place)?;
     }
     // Seen to be there at all: the history shows the admin whole requests, and a request holds the licence key.
     let history = super::admin_bytes(fixture, relay, "/v2/admin/license/history?limit=100")?;
-    ensure!(
-        !found_in(&secret, &history).is_empty(),
-        "no check-in that the admin is shown holds the licence key"
-    );
+    ensure!(found_in(&all, &history) == [key], "the admin is not shown the requests, or they hold more");
     Ok(number)
 }
 
-fn places(bed: &Bed, namespace: &str, relay: &Relay, vendor: &Vendor<'_>) -> Result<Vec<(String, Vec<u8>)>> {
-    let mut places = vec![("what the authority keeps".to_owned(), vendor.kept()?)];
+/// None of the canaries is there, and one that is planted is found.
+fn empty(name: &str, canaries: &[&str], place: &mut Vec<u8>) -> Result<()> {
+    ensure!(place.len() > 40, "{name} is nearly empty: {}", String::from_utf8_lossy(place));
+    let found = found_in(canaries, place);
+    ensure!(found.is_empty(), "in {name} there is {found:?}");
+    place.extend(hex::encode(WRITTEN[0]).into_bytes());
+    ensure!(found_in(canaries, place) == [WRITTEN[0]], "one that was planted in {name} was not found");
+    Ok(())
+}
+
+fn places(bed: &Bed, namespace: &str, relay: &Relay) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut places = Vec::new();
     // Field managers say who set which field, and no value; Secrets are where the keys are.
     for what in
         ["prelay", "ppol,plic,prelay", "events", "configmap,deployment,statefulset,service,networkpolicy,pod"]
