@@ -34,12 +34,14 @@ const COURIER: &[&str] = &[
 ];
 /// Where the test world's relay reads by how many seconds its licence clock is off.
 const CLOCK: &str = "testworld-clock";
+/// Accounts that the licence admits, beside the first: more than Community Edition has.
+const USERS: usize = 8;
 const DAY: f64 = 24.0 * 3600.0;
 
 pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     let fixture = Fixture::new(bed, "license")?;
     let vendor = Vendor::install(bed)?;
-    let all = Everything::new(&fixture, "")?;
+    let mut all = Everything::new(&fixture, "")?;
     let pod = fixture.field("pod/health-0", "/metadata/uid")?;
     let address = fixture.field("pod/health-0", "/status/podIP")?;
     let address = address.as_str().context("the pod has no address")?.to_owned();
@@ -54,6 +56,7 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     license(&fixture, &vendor.online())?;
     all.mirrored("Online", "Pro", TAKEN_UP)?;
     lists::agree(&fixture, &all.relay, &vendor, &[])?;
+    all.admit(USERS)?;
 
     let everything = Switched::on(&all, &vendor)?;
     canaries::write(&fixture, &all.relay)?;
@@ -98,11 +101,12 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     if counted != planted {
         bail!("the relay pod originated {} new flows", counted - planted);
     }
+    air_gap(&all, &vendor)?;
     seen(
         (),
         format!(
             "Community, offline with 4 warnings, online, grace at 6.99 days, Community at 7.01, online again; {answered} check-ins in all four lists, \
-         {telemetry} with telemetry; canaries planted and found in {searched} places, else in none; mirrored in status after {mirrored} ms; \
+         {telemetry} with telemetry; canaries planted and found in {searched} places, else in none; mirrored in status after {mirrored} ms; a reply carried in by hand; \
          planted datagram counted ({planted}), then 0 new flows with licence, witnesses, webhooks and telemetry on"
         ),
     )
@@ -155,11 +159,32 @@ fn offline(all: &Everything<'_>, vendor: &Vendor<'_>) -> Result<String> {
     Ok(licence)
 }
 
+/// Without a way out: a request is carried to the authority and its reply back, as docs/license.md says.
+fn air_gap(all: &Everything<'_>, vendor: &Vendor<'_>) -> Result<()> {
+    let fixture = all.fixture;
+    license(fixture, "  airGap: { capabilitySetRef: { name: acme-capabilities } }\n")?;
+    let path = "/v2/admin/license/request";
+    let request = wait_for("a request to carry", TAKEN_UP, || {
+        Ok(admin_bytes(fixture, &all.relay, path).map_err(|error| format!("{error:#}")))
+    })?;
+    let reply = vendor.answer(&String::from_utf8(request)?)?;
+    let reply = serde_json::to_string(&serde_json::json!({ "capabilities": reply }))?;
+    let name = format!("{{ name: acme-capabilities, namespace: {} }}", fixture.namespace);
+    fixture.bed.apply(&format!("apiVersion: v1\nkind: Secret\nmetadata: {name}\nstringData: {reply}\n"))?;
+    all.mirrored("AirGap", "Pro", TAKEN_UP)?;
+    for what in COURIER {
+        ensure!(!fixture.exists(what)?, "there is {what}, though nothing may leave");
+    }
+    Ok(())
+}
+
 /// The relay, and what its resource says of it.
 pub(crate) struct Everything<'a> {
     fixture: &'a Fixture<'a>,
     image: String,
     pub(crate) relay: Relay,
+    /// Further accounts.
+    users: Vec<Relay>,
 }
 
 impl<'a> Everything<'a> {
@@ -170,7 +195,29 @@ impl<'a> Everything<'a> {
         fixture.bed.apply(&fixture.manifest("health", &image, "  licenseRef: { name: acme }\n"))?;
         fixture.ready("health")?;
         let relay = fixture.connect("health")?;
-        Ok(Self { fixture, image, relay })
+        Ok(Self { fixture, image, relay, users: Vec::new() })
+    }
+
+    /// Makes accounts while there is a licence for them.
+    fn admit(&mut self, users: usize) -> Result<()> {
+        for number in 0..users {
+            let label = format!("e2e-user-{number}");
+            self.users.push(Relay::with_new_key(&self.relay.url, &self.fixture.token, &label)?);
+        }
+        Ok(())
+    }
+
+    /// Nobody who has an account is cut off; one more is admitted, or refused in so many words.
+    fn users_go_on(&self, source: &str) -> Result<()> {
+        for user in &self.users {
+            user.roundtrip(2000).with_context(|| format!("an account in {source}"))?;
+        }
+        if source == "None" && !self.users.is_empty() {
+            let refused = Relay::with_new_key(&self.relay.url, &self.fixture.token, "e2e-one-more");
+            let why = refused.err().map(|error| format!("{error:#}")).unwrap_or_default();
+            ensure!(why.contains("402"), "one more account beyond Community Edition: {why:?}");
+        }
+        Ok(())
     }
 
     /// Moves the licence clock.
@@ -204,6 +251,7 @@ impl<'a> Everything<'a> {
             Ok(if seen == state { Ok(()) } else { Err(seen.to_string()) })
         })?;
         self.relay.roundtrip(20_000)?;
+        self.users_go_on(source)?;
         let ready = self.fixture.condition("health", "Ready")?.unwrap_or_default();
         if ready.0 != "True" {
             bail!("in {source} the relay is not ready: {ready:?}");

@@ -98,6 +98,12 @@ impl<'a> Vendor<'a> {
         self.run(&[&changed[..], &["--max-users", &users]].concat(), Some(key)).map(drop)
     }
 
+    /// Answers a request that somebody carried here.
+    pub(crate) fn answer(&self, request: &str) -> Result<String> {
+        let answer = ["answer", "--data", "/data", "--request", "/dev/stdin", "--out", "/dev/stdout"];
+        self.run(&answer, Some(request))
+    }
+
     pub(crate) fn fault(&self, fault: &str) -> Result<()> {
         self.run(&["fault", "--data", "/data", fault], None).map(drop)
     }

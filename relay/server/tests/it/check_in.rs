@@ -491,15 +491,48 @@ async fn a_set_outlives_restarts_but_not_an_edited_row() {
     let relay = relay_over(&vendor, &clock, dir).await;
     assert_eq!(report(&relay).source, LicenseSource::Online, "from the start, before anybody was asked");
     let dir = relay.stop().await;
-    let edit = |sql: &str| {
+    let mut dir = dir;
+    let kept: Vec<u8> = {
         let c = rusqlite::Connection::open(dir.path().join("data/meta.db")).unwrap();
-        assert_eq!(c.execute(sql, []).unwrap(), 1);
+        c.query_row("SELECT bytes FROM license_replies", [], |row| row.get(0)).unwrap()
     };
-    edit(
-        "UPDATE license_replies SET bytes = CAST(replace(CAST(bytes AS TEXT), '\"max_users\":50', '\"max_users\":99') AS BLOB)",
-    );
+    let more = String::from_utf8(kept.clone()).unwrap().replace("\"max_users\":50", "\"max_users\":99");
+    for (what, bytes) in
+        [("edited", more.into_bytes()), ("cut off", kept[..100].to_vec()), ("emptied", Vec::new())]
+    {
+        assert_ne!(bytes, kept, "{what}");
+        let c = rusqlite::Connection::open(dir.path().join("data/meta.db")).unwrap();
+        assert_eq!(c.execute("UPDATE license_replies SET bytes = ?1", [&bytes]).unwrap(), 1, "{what}");
+        drop(c);
+        let relay = relay_over(&vendor, &clock, dir).await;
+        assert_eq!(report(&relay).source, LicenseSource::None, "it was {what}");
+        dir = relay.stop().await;
+    }
+    vendor.authority.book.set_fault(None).unwrap();
     let relay = relay_over(&vendor, &clock, dir).await;
-    assert_eq!(report(&relay).source, LicenseSource::None, "it was edited");
+    online(&relay).await;
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_is_missing_or_emptied_is_community_and_back_it_counts_again() {
+    let (vendor, clock) = (Vendor::start().await, Clock::default());
+    let relay = relay(&vendor, &clock).await;
+    online(&relay).await;
+    let (there, away) = (licence_directory(&relay.dir), relay.dir.path().join("away"));
+    let says = async |source: LicenseSource| {
+        until(&format!("{source:?}"), async || report(&relay).source == source).await;
+    };
+    std::fs::rename(&there, &away).unwrap();
+    says(LicenseSource::None).await;
+    assert!(report(&relay).problems.iter().any(|it| it.contains("no key for it was found")), "no word of it");
+    std::fs::rename(&away, &there).unwrap();
+    says(LicenseSource::Online).await;
+    std::fs::write(there.join("licence"), "").unwrap();
+    says(LicenseSource::None).await;
+    std::fs::write(there.join("licence"), vendor.key.expose()).unwrap();
+    says(LicenseSource::Online).await;
+    until("nothing is wrong", async || report(&relay).problems.is_empty()).await;
     relay.stop().await;
 }
 
