@@ -21,11 +21,11 @@ ENV RUSTFLAGS="-Ctarget-feature=+crt-static --remap-path-prefix=/usr/local/cargo
     SOURCE_DATE_EPOCH=0
 RUN export CARGO_TARGET_DIR=/target ${VERSION:+PARAMANT_VERSION="$VERSION"}; \
     cargo build --release --locked --target x86_64-unknown-linux-gnu \
-        -p paramant-operator --bin paramant-operator -p paramant-relay --bin paramant-relay \
+        -p paramant-operator --bin paramant-operator -p paramant-relay --bin paramant-relay --bin paramant-courier \
         -p paramant-authority --bin paramant-authority \
     && test "$(/target/x86_64-unknown-linux-gnu/release/paramant-relay data-schema)" = '{"schema":13,"minReader":1}' \
     && mkdir /programs \
-    && cd /target/x86_64-unknown-linux-gnu/release && cp paramant-operator paramant-relay paramant-authority /programs/
+    && cd /target/x86_64-unknown-linux-gnu/release && cp paramant-operator paramant-relay paramant-courier paramant-authority /programs/
 
 FROM scratch AS operator
 LABEL org.opencontainers.image.title="paramant-operator" org.opencontainers.image.licenses="Apache-2.0"
@@ -43,6 +43,7 @@ FROM scratch AS relay
 LABEL org.opencontainers.image.title="paramant-relay" org.opencontainers.image.licenses="Apache-2.0"
 # What the program says of itself (checked above), for an operator that looks before it runs the image.
 LABEL app.paramant.data.schema="13" app.paramant.data.min-reader="1"
-COPY --from=build --chmod=0755 /programs/paramant-relay /paramant-relay
+# What the relay becomes in the pods of couriers.
+COPY --from=build --chmod=0755 /programs/paramant-relay /programs/paramant-courier /
 USER 65532:65532
 ENTRYPOINT ["/paramant-relay"]

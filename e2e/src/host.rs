@@ -33,7 +33,7 @@ pub(crate) fn operator_in(pod: &str) -> Result<String> {
 /// The process of the one courier that runs.
 pub(crate) fn courier() -> Result<String> {
     wait_for("the courier's process", Duration::from_secs(60), || {
-        let found = find(|command| command.starts_with("/paramant-relay\0courier"));
+        let found = find(|command| command.starts_with("/paramant-courier\0"));
         Ok(match found.as_slice() {
             [pid] => Ok(pid.clone()),
             other => Err(format!("{} couriers run", other.len())),

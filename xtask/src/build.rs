@@ -83,6 +83,9 @@ pub(crate) const fn program(name: &'static str) -> Program {
 
 pub(crate) const OPERATOR: Program = program("paramant-operator");
 pub(crate) const RELAY: Program = program("paramant-relay");
+/// What the relay's program becomes in the pods of couriers: it lies beside it.
+pub(crate) const COURIER: Program =
+    Program { package: "paramant-relay", binary: "paramant-courier", example: false };
 pub(crate) const TESTWORLD: Program = program("paramant-relay-testworld");
 pub(crate) const AUTHORITY: Program = program("paramant-authority");
 

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use self::layer::{File, Image};
 use self::signing::{Form, Signer};
 use crate::arguments::Arguments;
-use crate::build::{AUTHORITY, Build, OPERATOR, Program, RELAY, TESTWORLD};
+use crate::build::{AUTHORITY, Build, COURIER, OPERATOR, Program, RELAY, TESTWORLD};
 use crate::cache::{Cache, make_directory};
 use crate::cluster::{self, Cluster};
 use crate::failure::{Doing, Failure, Result, fail};
@@ -98,12 +98,12 @@ fn compile(cache: &Cache, build: &Build, name: &str) -> Result<Programs> {
     step(name, |evidence| {
         let log = cache.log("compile-images");
         let _ = fs::remove_file(&log);
-        let folder = build.programs(cache.checkout(), &cache.target(), &log, &[OPERATOR, RELAY])?;
+        let folder = build.programs(cache.checkout(), &cache.target(), &log, &[OPERATOR, RELAY, COURIER])?;
         let version = build.version.as_deref().unwrap_or("current");
         let stripped = cache.root().join("stripped").join(version);
         make_directory(&stripped)?;
         let mut sizes = Vec::new();
-        for program in [OPERATOR, RELAY] {
+        for program in [OPERATOR, RELAY, COURIER] {
             let to = stripped.join(program.binary);
             strip(&folder.join(program.binary), &to)?;
             if program.binary == RELAY.binary {
@@ -139,12 +139,17 @@ fn holds(program: &Path, word: &str) -> bool {
     Run::new("grep").args(["-q", "-a", "-F", word]).arg(program).succeeds()
 }
 
-/// A program under the name it has in the image.
-fn program_image(name: &'static str, from: &Path, version: &str) -> Image {
+/// A program under the name it has in the image; the relay with its courier.
+pub(crate) fn program_image(name: &'static str, from: &Path, version: &str) -> Image {
+    let mut files = vec![File { from: from.to_path_buf(), to: format!("/{name}") }];
+    if name == RELAY.binary {
+        let courier = from.with_file_name(COURIER.binary);
+        files.push(File { from: courier, to: format!("/{}", COURIER.binary) });
+    }
     Image {
         name,
         title: name,
-        files: vec![File { from: from.to_path_buf(), to: format!("/{name}") }],
+        files,
         entrypoint: format!("/{name}"),
         version: version.to_owned(),
         labels: labels::of(from),
@@ -175,6 +180,7 @@ impl Images<'_> {
         self.licensing(build)?;
         // Really built as another version: what an operator compiles in must not reach a relay's template.
         let mut key = format!("{} {}", self.content(&current.operator)?, self.content(&current.relay)?);
+        key.push_str(&format!(" {}", self.content(&current.relay.with_file_name(COURIER.binary))?));
         for source in REHEARSAL {
             key.push_str(&format!(" {}", self.content(&self.cache.checkout().join(source))?));
         }
@@ -197,6 +203,7 @@ impl Images<'_> {
     /// The relay that believes test keys, under the name that a pod starts, and the authority that has them.
     fn licensing(&mut self, build: &Build) -> Result<()> {
         let (relay, authority) = (self.stripped(build, TESTWORLD)?, self.stripped(build, AUTHORITY)?);
+        self.stripped(build, COURIER)?;
         if !holds(&relay, OF_TESTWORLD) {
             return fail(format!("what tells the test world from a release is not in {}", relay.display()));
         }

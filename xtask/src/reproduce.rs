@@ -5,12 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::arguments::Arguments;
-use crate::build::{Build, OPERATOR, Program, RELAY};
+use crate::build::{Build, COURIER, OPERATOR, Program, RELAY};
 use crate::cache::{Cache, make_directory};
 use crate::failure::{Doing, Result, fail};
-use crate::images::is_rehearsed;
-use crate::images::labels;
-use crate::images::layer::{File, Image};
+use crate::images::{is_rehearsed, program_image};
 use crate::packages;
 use crate::run::Run;
 use crate::step::step;
@@ -72,7 +70,8 @@ fn build(cache: &Cache, source: &Path, target: &Path, programs: &[Program]) -> R
     step(&format!("release build in {}", source.display()), |evidence| {
         let log = cache.log("reproduce");
         let _ = fs::remove_file(&log);
-        let folder = Build { release: true, ..Build::default() }.programs(source, target, &log, programs)?;
+        let built = [programs, &[COURIER]].concat();
+        let folder = Build { release: true, ..Build::default() }.programs(source, target, &log, &built)?;
         let digests = programs
             .iter()
             .map(|program| digest(cache, &folder, target, program))
@@ -88,15 +87,7 @@ fn digest(cache: &Cache, folder: &Path, target: &Path, program: &Program) -> Res
     if relay {
         is_rehearsed(&from, false)?;
     }
-    let image = Image {
-        name: program.binary,
-        title: program.binary,
-        files: vec![File { from: from.clone(), to: format!("/{}", program.binary) }],
-        entrypoint: format!("/{}", program.binary),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        labels: labels::of(&from),
-        environment: Vec::new(),
-    };
+    let image = program_image(program.binary, &from, env!("CARGO_PKG_VERSION"));
     let to = target.join(format!("{}.image", program.binary));
     image.push(cache, &format!("oci:{}", to.display()), true)
 }

@@ -1,5 +1,8 @@
 //! `paramant-relay courier`: the small process beside a relay that carries what leaves, and nothing else.
 //!
+//! It is a program of its own, `paramant-courier`, which the relay's becomes: a courier's memory is mostly the program it is read
+//! from, and the relay's is five times as large.
+//!
 //! It dials its relay's control port, known by the key the operator pinned, proves itself by its bound ServiceAccount token, and
 //! offers byte tunnels to the destinations it was started for. The relay speaks TLS through them, so the courier can neither read
 //! nor alter. It listens nowhere, keeps no state, and decides nothing but whether a destination is on its list.
@@ -7,8 +10,11 @@
 mod relay;
 mod tunnel;
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,9 +22,15 @@ use clap::{Parser, ValueEnum};
 use paramant_protocol::control::CourierPurpose;
 use tokio::time::Instant;
 
+use crate::logging;
 use crate::outbound::{Proxy, PublicOnly};
 use crate::settings::{LogFormat, Network};
+use crate::shutdown::Signals;
 
+/// How the relay's program is told to be a courier.
+pub const COMMAND: &str = "courier";
+/// The program that it becomes, in the same folder.
+const PROGRAM: &str = "paramant-courier";
 /// The first wait after a connection broke; a relay starts in a fraction of a second.
 const RETRY_MIN: Duration = Duration::from_millis(200);
 /// The longest.
@@ -28,7 +40,7 @@ const STEADY: Duration = Duration::from_secs(10);
 
 /// Carries what a relay sends out, to the destinations named here and no others.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "paramant-relay courier", bin_name = "paramant-relay courier", version = crate::VERSION)]
+#[command(name = "paramant-courier", version = crate::VERSION)]
 pub struct CourierLine {
     /// What it carries
     #[arg(long, value_enum)]
@@ -90,6 +102,49 @@ fn authority(text: &str) -> Result<String, String> {
         Ok(port) if port != 0 && plain => Ok(format!("{}:{port}", host.to_ascii_lowercase())),
         _ => Err("expected host:port".to_owned()),
     }
+}
+
+/// `paramant-relay courier`: becomes the program beside it. Returns only if that cannot be.
+pub fn beside_relay(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let beside = std::env::current_exe().map(|relay| relay.with_file_name(PROGRAM));
+    let error = match beside {
+        Ok(program) => Command::new(&program).args(arguments).exec(),
+        Err(error) => error,
+    };
+    eprintln!("paramant-relay courier: cannot run {PROGRAM}, which belongs into the relay's folder: {error}");
+    ExitCode::FAILURE
+}
+
+/// `paramant-courier`. One thread is plenty: it copies bytes.
+#[must_use]
+pub fn main() -> ExitCode {
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        eprintln!("{PROGRAM}: another TLS provider was installed first");
+        return ExitCode::FAILURE;
+    }
+    let line = CourierLine::parse();
+    logging::start(line.log_format);
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("{PROGRAM}: no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    runtime.block_on(async {
+        let mut signals = match Signals::new() {
+            Ok(signals) => signals,
+            Err(error) => {
+                eprintln!("{PROGRAM}: signals: {error}");
+                return ExitCode::FAILURE;
+            }
+        };
+        tokio::select! {
+            () = run(line) => {}
+            () = signals.next() => {}
+        }
+        ExitCode::SUCCESS
+    })
 }
 
 /// Serves the relay until the process is told to end.

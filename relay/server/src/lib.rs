@@ -29,6 +29,7 @@ pub mod log_command;
 mod log_copy;
 mod log_search;
 pub mod log_service;
+mod logging;
 pub mod metrics;
 pub mod outbound;
 pub mod panel_sessions;

@@ -7,13 +7,13 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use tracing_subscriber::EnvFilter;
 
 use crate::app::OpenError;
 use crate::backup_command::{BACKUP_COMMANDS, BackupCommand};
 use crate::control::public_tls;
-use crate::courier::{self, CourierLine};
+use crate::courier;
 use crate::log_command::{LOG_COMMAND, LogCommand};
+use crate::logging;
 use crate::process::{Options, Running, StartError, allow_many_files};
 use crate::settings::{CommandLine, LogFormat, Source};
 use crate::shutdown::{self, Signals};
@@ -28,6 +28,9 @@ const DATA_SCHEMA_COMMAND: &str = "data-schema";
 /// Runs the command in a world.
 #[must_use]
 pub fn main(world: World) -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|word| word == courier::COMMAND) {
+        return courier::beside_relay(std::env::args_os().skip(2));
+    }
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         eprintln!("paramant-relay: another TLS provider was installed first");
         return ExitCode::FAILURE;
@@ -42,11 +45,8 @@ pub fn main(world: World) -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|word| BACKUP_COMMANDS.iter().any(|command| word == *command)) {
         return about_backups();
     }
-    if std::env::args_os().nth(1).is_some_and(|first| first == "courier") {
-        return run_courier(CourierLine::parse_from(std::env::args_os().skip(1)));
-    }
     let flags = CommandLine::parse();
-    start_logging(flags.log_format);
+    logging::start(flags.log_format);
     allow_many_files();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
@@ -75,7 +75,7 @@ pub fn main(world: World) -> ExitCode {
 /// `paramant-relay log …`: for a person at the data directory; no listener, no runtime.
 fn about_the_log() -> ExitCode {
     let command = LogCommand::parse_from(std::env::args_os().skip(1));
-    start_logging(LogFormat::Text);
+    logging::start(LogFormat::Text);
     match command.run() {
         Ok(text) => {
             print!("{text}");
@@ -90,7 +90,7 @@ fn about_the_log() -> ExitCode {
 
 /// `paramant-relay backup` and `restore`. What is told goes to standard error: standard output may be the backup.
 fn about_backups() -> ExitCode {
-    start_logging(LogFormat::Text);
+    logging::start(LogFormat::Text);
     match BackupCommand::parse().run() {
         Ok(text) => {
             eprint!("{text}");
@@ -101,32 +101,6 @@ fn about_backups() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// One thread is plenty: it copies bytes.
-fn run_courier(line: CourierLine) -> ExitCode {
-    start_logging(line.log_format);
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("paramant-relay courier: no runtime: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    runtime.block_on(async {
-        let mut signals = match Signals::new() {
-            Ok(signals) => signals,
-            Err(error) => {
-                eprintln!("paramant-relay courier: signals: {error}");
-                return ExitCode::FAILURE;
-            }
-        };
-        tokio::select! {
-            () = courier::run(line) => {}
-            () = signals.next() => {}
-        }
-        ExitCode::SUCCESS
-    })
 }
 
 async fn run(flags: CommandLine, world: World) -> anyhow::Result<u8> {
@@ -161,16 +135,5 @@ fn welcome(flags: &CommandLine, relay: &Running, scheme: &str) {
     if relay.app.store.admin.awaits_setup() {
         println!("  admin      redeem the set-up code from the log below, once:");
         println!("             curl -d '{{\"code\":\"…\"}}' {scheme}://{}/v3/setup", addresses.public);
-    }
-}
-
-fn start_logging(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("PARAMANT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match format {
-        LogFormat::Json => {
-            builder.json().flatten_event(true).with_current_span(true).with_span_list(false).init()
-        }
-        LogFormat::Text => builder.init(),
     }
 }

@@ -20,6 +20,7 @@ use serde_json::json;
 
 use super::credentials::Anyone;
 use super::errors::Refused;
+use super::pages::unkept;
 use super::transfer::reading;
 use crate::app::Shared;
 use crate::passwords::Password;
@@ -27,7 +28,6 @@ use crate::store::blob_rows::Asked;
 use crate::store::{Digest, now_ms};
 use crate::transfer::{Linked, Wanted};
 
-const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// A style sheet and an icon from here, a form that goes here, and nothing else; no script at all.
 const POLICY: HeaderValue = HeaderValue::from_static(
@@ -304,17 +304,7 @@ fn busy() -> Refused {
 }
 
 fn html(status: StatusCode, page: &Page<'_>) -> Response {
-    match page.render() {
-        Ok(html) => {
-            let headers = [
-                (header::CONTENT_TYPE, HTML),
-                (header::CACHE_CONTROL, NO_STORE),
-                (header::CONTENT_SECURITY_POLICY, POLICY),
-            ];
-            (status, headers, html).into_response()
-        }
-        Err(error) => Refused::internal(error).into_response(),
-    }
+    unkept(status, POLICY, page)
 }
 
 #[cfg(test)]

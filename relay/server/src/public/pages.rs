@@ -16,6 +16,7 @@ use axum::routing::get;
 use rust_embed::RustEmbed;
 
 use super::conditions::Conditions;
+use super::errors::Refused;
 use super::log_tiles::{number, vkeys_text};
 use super::representation::{Keep, NO_STORE, Representation, absent, unreadable};
 use crate::app::Shared;
@@ -103,18 +104,22 @@ fn page(template: &impl Template, conditions: &Conditions) -> Response {
     }
 }
 
-/// A page that nothing may keep.
 fn refusal(status: StatusCode, template: &impl Template) -> Response {
+    unkept(status, POLICY, template)
+}
+
+/// A page that nothing may keep.
+pub(super) fn unkept(status: StatusCode, policy: HeaderValue, template: &impl Template) -> Response {
     match template.render() {
         Ok(html) => {
             let headers = [
                 (header::CONTENT_TYPE, HTML),
                 (header::CACHE_CONTROL, NO_STORE),
-                (header::CONTENT_SECURITY_POLICY, POLICY),
+                (header::CONTENT_SECURITY_POLICY, policy),
             ];
             (status, headers, html).into_response()
         }
-        Err(error) => unreadable(&error),
+        Err(error) => Refused::internal(error).into_response(),
     }
 }
 

@@ -18,11 +18,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use super::errors::Refused;
+use super::pages::unkept;
 use crate::app::Shared;
 use crate::panel_sessions::Signed;
 
-const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
-const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// A style sheet and an icon from here, forms that go here, and nothing else; no script at all.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -126,15 +125,5 @@ fn see(path: &'static str) -> Response {
 }
 
 fn show(status: StatusCode, page: &impl Template) -> Response {
-    match page.render() {
-        Ok(html) => {
-            let headers = [
-                (header::CONTENT_TYPE, HTML),
-                (header::CACHE_CONTROL, NO_STORE),
-                (header::CONTENT_SECURITY_POLICY, POLICY),
-            ];
-            (status, headers, html).into_response()
-        }
-        Err(error) => Refused::internal(error).into_response(),
-    }
+    unkept(status, POLICY, page)
 }

@@ -1,0 +1,7 @@
+//! `paramant-courier`: see `paramant_relay::courier`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    paramant_relay::courier::main()
+}
