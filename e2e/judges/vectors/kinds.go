@@ -53,7 +53,7 @@ var words = map[string][]string{
 	"purpose":         {"license", "witness", "webhook"},
 	"role":            {"owner", "support"},
 	"drain source":    {"Spec", "Policy", "Vendor", "Update", "Shutdown"},
-	"refusal":         {"unknown_action", "not_recorded", "not_allowed", "wrong_relay", "stale"},
+	"refusal":         {"unknown_action", "not_recorded", "not_allowed", "wrong_relay", "stale", "gap", "fork", "expired"},
 	"admin change":    {"set_up", "token", "second_factor", "key_created", "key_revoked", "key_changed"},
 	"clock authority": {"reply", "admin", "machine"},
 	"close":           {"deleted", "adopted"},

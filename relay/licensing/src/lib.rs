@@ -6,6 +6,7 @@
 //!
 //! Nothing of the online check counts before the relay's own log holds it: [`state::Evidence`] takes [`logged::Logged`] only.
 
+pub mod actions;
 pub mod clock;
 pub mod logged;
 pub mod offline;

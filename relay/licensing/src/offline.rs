@@ -12,7 +12,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use jiff::Timestamp;
 
-pub(crate) use document::instant;
+pub(crate) use document::utc;
 pub use document::{Terms, UserCap};
 
 /// The licence key that upstream publishes (raw 32 bytes).

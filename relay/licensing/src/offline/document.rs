@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use paramant_protocol::{canonical, strict};
+use serde::{Deserialize as _, Deserializer};
 use serde_json::{Map, Value, json};
 
 use super::OfflineError;
@@ -135,8 +136,15 @@ fn text(fields: &Map<String, Value>, name: &str) -> Result<String, String> {
     }
 }
 
+/// RFC 3339 with `T` and `Z`, for fields of signed documents. Nothing looser: two readers must not see two times.
+pub(crate) fn utc<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let at = instant(&text).filter(|_| text.ends_with('Z'));
+    at.ok_or_else(|| serde::de::Error::custom("not RFC 3339 in UTC"))
+}
+
 /// RFC 3339 with `T` and an offset or `Z`, or `YYYY-MM-DD` for the first instant of that day in UTC. Nothing looser.
-pub(crate) fn instant(text: &str) -> Option<Timestamp> {
+fn instant(text: &str) -> Option<Timestamp> {
     let shape =
         |at: usize, expected: &[u8]| text.as_bytes().get(at).is_some_and(|byte| expected.contains(byte));
     if !(shape(4, b"-") && shape(7, b"-")) {

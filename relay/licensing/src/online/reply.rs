@@ -10,14 +10,14 @@ use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
 use paramant_protocol::leaf::{Hash, sha256};
 use paramant_protocol::{canonical, strict};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::capability::{CAPABILITIES, Capabilities, Tier};
 use super::keys::LicensingKeys;
 use super::request::{self, CheckIn};
 use super::{MAX_REPLY, OnlineKey};
-use crate::offline::instant;
+use crate::offline::utc;
 use crate::verified::Verified;
 
 /// The last verified set goes on for so long after it was issued (trust page L7).
@@ -285,13 +285,6 @@ pub fn accept(
         return Err(Rejected::Sequence);
     }
     Ok(verified)
-}
-
-/// RFC 3339 with `T` and `Z`. Nothing looser: two readers must not see two times.
-fn utc<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let at = instant(&text).filter(|_| text.ends_with('Z'));
-    at.ok_or_else(|| serde::de::Error::custom("not RFC 3339 in UTC"))
 }
 
 fn read(document: Value) -> Result<Reply, Rejected> {

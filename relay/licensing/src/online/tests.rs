@@ -41,7 +41,7 @@ impl Signer {
         LicensingKeys::of([self.key("2030-01-01T00:00:00Z")])
     }
 
-    fn sign(&self, message: &[u8]) -> Vec<u8> {
+    pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
         let mut signature = vec![0; 3309];
         self.0.sign(message, &mut signature).unwrap();
         signature
@@ -52,7 +52,7 @@ impl Signer {
     }
 
     /// Any object, signed as replies are.
-    fn object(&self, mut value: Value) -> Vec<u8> {
+    pub(crate) fn object(&self, mut value: Value) -> Vec<u8> {
         use base64::Engine as _;
         let signature = self.sign(&paramant_protocol::canonical::value_to_vec(&value).unwrap());
         value["signature"] = base64::prelude::BASE64_STANDARD.encode(signature).into();

@@ -416,6 +416,12 @@ closed_words! {
         WrongRelay,
         /// Too old or seen before.
         Stale,
+        /// A request before it is missing.
+        Gap,
+        /// It does not follow from the requests before.
+        Fork,
+        /// Its time is over.
+        Expired,
     }
     /// What changed for admins.
     AdminChange {

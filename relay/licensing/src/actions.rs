@@ -1,0 +1,17 @@
+//! Remote actions: what a vendor may ask of a relay, as signed requests in a reply or an air-gap file. There are exactly four kinds.
+//!
+//! A request alone says everything: which relay, its place in that relay's chain, who asks in which role, why, until when. [`judge`]
+//! decides whether it may be acted upon at all; what the policy then says, and any effect, comes only after this relay's log holds
+//! it ([`crate::logged`]). Nothing here knows an admin, a policy or a clock.
+
+pub mod actor;
+mod chain;
+mod request;
+mod silence;
+
+pub use self::chain::{Chain, Judged, judge};
+pub use self::request::{Ask, Offer, Request, Role, Unverifiable, Why};
+pub use self::silence::Silence;
+
+#[cfg(test)]
+mod tests;
