@@ -1,4 +1,5 @@
-// Command vectors makes the test vectors of docs/spec/log.md, docs/spec/transfer.md and docs/spec/licensing.md.
+// Command vectors makes the test vectors of docs/spec/log.md, docs/spec/transfer.md, docs/spec/licensing.md and
+// docs/spec/remote-actions.md.
 //
 //	vectors -dir docs/spec/vectors            write them
 //	vectors -dir docs/spec/vectors -check     exit 1 when what lies there is not what would be written
@@ -81,6 +82,7 @@ func all() ([]file, error) {
 		dropFile,
 		licenceFile,
 		checkInFile,
+		actionFile,
 	}
 	var files []file
 	for _, make := range makers {

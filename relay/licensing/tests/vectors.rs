@@ -1,12 +1,13 @@
-//! Licences and check-ins against the vectors of `docs/spec/vectors`, which another program made from the specification.
+//! Licences, check-ins and remote actions against the vectors of `docs/spec/vectors`, which another program made from the specification.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use jiff::Timestamp;
+use paramant_licensing::actions::{Chain, Judged, Silence, actor, judge};
 use paramant_licensing::online::keys::{LicensingKey, LicensingKeys};
 use paramant_licensing::online::reply::{Rejected, Reply, accept};
 use paramant_licensing::online::request::{CheckIn, digest};
-use paramant_licensing::{AcceptedKeys, OfflineError, OfflineLicense, UserCap};
+use paramant_licensing::{AcceptedKeys, OfflineError, OfflineLicense, UserCap, Verified};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -154,5 +155,83 @@ fn replies_that_do_not() {
         let taken =
             accept(it.reply.as_bytes(), Some(it.status), file.request.as_bytes(), &keys, it.last_sequence);
         assert!(taken.is_err(), "{} was accepted", it.name);
+    }
+}
+
+#[derive(Deserialize)]
+struct Actions {
+    pinned: Pinned,
+    relay_id: String,
+    chain: Vec<String>,
+    hashes: Vec<String>,
+    silence: String,
+    actors: Vec<Actor>,
+    vectors: Vec<Action>,
+}
+
+#[derive(Deserialize)]
+struct Actor {
+    relay_id: String,
+    id: String,
+    actor: String,
+    salt: String,
+    commitment: String,
+}
+
+#[derive(Deserialize)]
+struct Action {
+    name: String,
+    seen: usize,
+    now: Timestamp,
+    request: String,
+    verdict: String,
+}
+
+fn hash(text: &str) -> [u8; 32] {
+    hex::decode(text).unwrap().try_into().unwrap()
+}
+
+/// The word of the specification.
+fn verdict(judged: &Judged) -> String {
+    match judged {
+        Judged::Unverifiable(_) => "unverifiable".to_owned(),
+        Judged::Known => "known".to_owned(),
+        Judged::Admitted(_) => "admitted".to_owned(),
+        Judged::Refused { reason, .. } => serde_json::to_value(reason).unwrap().as_str().unwrap().to_owned(),
+    }
+}
+
+#[test]
+fn remote_actions() {
+    let file: Actions = read("actions.json");
+    let key = LicensingKey {
+        public: hex::decode(&file.pinned.public_key).unwrap(),
+        not_after: file.pinned.not_after,
+    };
+    let keys = LicensingKeys::of([key]);
+    let chain = |seen: usize| Chain::of(file.hashes[..seen].iter().map(|it| hash(it)));
+    for (place, (text, expected)) in file.chain.iter().zip(&file.hashes).enumerate() {
+        let request = Verified::open_request(text.as_bytes(), &keys).unwrap();
+        assert_eq!(hex::encode(request.hash()), *expected);
+        let mut grown = chain(place);
+        grown.take(&request);
+        assert_eq!(grown, chain(place + 1));
+    }
+    let mut words: Vec<&str> = Vec::new();
+    for it in &file.vectors {
+        let judged = judge(it.request.as_bytes(), &file.relay_id, &chain(it.seen), &keys, it.now);
+        assert_eq!(verdict(&judged), it.verdict, "{}", it.name);
+        words.push(&it.verdict);
+    }
+    words.sort_unstable();
+    words.dedup();
+    let all = ["admitted", "expired", "fork", "gap", "known", "unknown_action", "unverifiable", "wrong_relay"];
+    assert_eq!(words, all);
+    let silence: Verified<Silence> = Verified::open_silence(file.silence.as_bytes(), &keys).unwrap();
+    assert!(silence.get().fits(&file.relay_id, &chain(file.chain.len())));
+    assert!(!silence.get().fits(&file.relay_id, &chain(file.chain.len() - 1)));
+    for it in &file.actors {
+        let commitment = actor::commit(&it.relay_id, &it.id, &it.actor, &hash(&it.salt)).unwrap();
+        assert_eq!(hex::encode(commitment), it.commitment, "{}", it.actor);
     }
 }

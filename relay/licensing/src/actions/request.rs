@@ -164,6 +164,8 @@ struct SupportKey {
 #[serde(deny_unknown_fields)]
 struct Drain {
     enabled: bool,
+    /// There, if only as `null`.
+    #[serde(deserialize_with = "Option::deserialize")]
     deadline_seconds: Option<u64>,
 }
 
