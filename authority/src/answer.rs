@@ -143,7 +143,7 @@ impl Authority {
             Reply::Set(_) => 200,
             Reply::Refusal(refusal) => refusal.status,
         };
-        self.book.answered(&asked, bytes, (status, &body), now)?;
+        self.book.answered(&asked, bytes, (status, &body), fault, now)?;
         let answer = Answer { status, body };
         if fault.is_none() {
             self.last().insert(asked.relay_id, answer.clone());
@@ -156,10 +156,14 @@ impl Authority {
     }
 }
 
-/// From 30 days before its end the key that signs names the one that follows (protocol §3.6).
+/// In the last 30 days in which a key signs it names the one that follows (protocol §3.6).
 fn announce_next(reply: &mut Reply, keys: &[SigningKey], signer: &SigningKey, now: Timestamp) {
-    let soon = signer.public.not_after.duration_since(now) <= jiff::SignedDuration::from_hours(30 * 24);
-    let next = keys.iter().rfind(|key| key.public.not_after > signer.public.not_after);
+    let next = keys
+        .iter()
+        .filter(|key| key.from > signer.from && key.public.not_after > now)
+        .min_by_key(|key| key.from);
+    let changes = next.map(|next| next.from.min(signer.public.not_after));
+    let soon = changes.is_some_and(|at| at.duration_since(now) <= jiff::SignedDuration::from_hours(30 * 24));
     if let (Reply::Set(set), true, Some(next)) = (reply, soon, next) {
         set.next_pubkey_hash = Some(next.public.hash());
     }
@@ -267,7 +271,10 @@ mod tests {
             let value: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
             value["next_pubkey_hash"].as_str().map(str::to_owned)
         };
-        for (days, expected) in [(60, None), (75, Some(next.public.hash())), (95, None)] {
+        // It signs from day 90 on, though the first could until day 100.
+        for (days, expected) in
+            [(59, None), (61, Some(next.public.hash())), (89, Some(next.public.hash())), (95, None)]
+        {
             world.authority.wall = Arc::new(Wall(Box::new(move || later(days))));
             let asked = request(&world.key, 1);
             let answer = world.authority.answer(&asked, None).unwrap();

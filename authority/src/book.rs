@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use paramant_licensing::OnlineKey;
 use paramant_licensing::online::request::{self, CheckIn};
 use paramant_protocol::leaf::{Hash, sha256};
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 use crate::decide::{Sold, Standing};
 use crate::faults::Fault;
@@ -154,7 +154,7 @@ impl Book {
         change: impl FnOnce(&mut Licence),
     ) -> anyhow::Result<Licence> {
         let mut connection = self.connection();
-        let transaction = connection.transaction()?;
+        let transaction = immediate(&mut connection)?;
         let Some(mut licence) = find(&transaction, key)? else { bail!("nobody was sold this key") };
         ensure!(licence.standing != Standing::Revoked, "the licence was revoked, for good: sell another");
         change(&mut licence);
@@ -199,6 +199,7 @@ impl Book {
         asked: &CheckIn,
         bytes: &[u8],
         (status, reply): (u16, &[u8]),
+        fault: Option<Fault>,
         now: Timestamp,
     ) -> anyhow::Result<()> {
         let Some(key) = OnlineKey::parse(&asked.license_key) else { bail!("a request without a key") };
@@ -209,10 +210,11 @@ impl Book {
             request: Some(request::digest(bytes)),
             reply: Some(request::digest(reply)),
             status: Some(status),
-            ..done("check_in", &key, now)
+            // What goes wrong on purpose may never leave; it is no check-in.
+            ..done(if fault.is_none() { "check_in" } else { "fault" }, &key, now)
         };
         let mut connection = self.connection();
-        let transaction = connection.transaction()?;
+        let transaction = immediate(&mut connection)?;
         record(&transaction, &row)?;
         transaction.commit()?;
         Ok(())
@@ -223,6 +225,14 @@ impl Book {
     /// # Errors
     /// When a row was changed.
     pub fn record(&self) -> anyhow::Result<Vec<Recorded>> {
+        Ok(self.record_and_head()?.0)
+    }
+
+    /// The same with the end of its chain: who keeps that sees later whether a row was changed or left out.
+    ///
+    /// # Errors
+    /// When a row was changed.
+    pub fn record_and_head(&self) -> anyhow::Result<(Vec<Recorded>, Hash)> {
         let connection = self.connection();
         let mut statement = connection.prepare(
             "SELECT at, what, key, relay, version, telemetry, request, reply, status, chain FROM record ORDER BY id",
@@ -253,7 +263,7 @@ impl Book {
             );
             all.push(recorded);
         }
-        Ok(all)
+        Ok((all, chain))
     }
 
     /// What goes wrong on purpose.
@@ -280,6 +290,11 @@ impl Book {
         };
         Ok(())
     }
+}
+
+/// A transaction that waits for another process's before it reads: one that read first would be refused when it writes.
+fn immediate(connection: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
+    connection.transaction_with_behavior(TransactionBehavior::Immediate)
 }
 
 fn find(connection: &Connection, key: &OnlineKey) -> anyhow::Result<Option<Licence>> {
@@ -401,7 +416,7 @@ mod tests {
         let key = book.sell("Acme", &usual(Tier::Pro), Timestamp::UNIX_EPOCH).unwrap();
         let asked = CheckIn::new(&key, &"aa".repeat(32), "0.1.0", [1; 16], Telemetry::off());
         let bytes = asked.to_bytes().unwrap();
-        book.answered(&asked, &bytes, (200, b"a reply"), Timestamp::UNIX_EPOCH).unwrap();
+        book.answered(&asked, &bytes, (200, b"a reply"), None, Timestamp::UNIX_EPOCH).unwrap();
         drop(book);
         let planted = asked.relay_id.as_bytes();
         let (mut found, mut leaked) = (false, false);

@@ -3,7 +3,9 @@
 //! One data directory holds the book and the keys; every command works while the server runs. Secrets are read from files and never
 //! taken as arguments: a licence key is shown once, when it is sold, and later given in a file.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -203,6 +205,9 @@ fn main() -> anyhow::Result<()> {
         }
         Command::Serve { data, listen, tls_cert, tls_key } => {
             let (authority, tls) = (Arc::new(data.open()?), serve::tls(&tls_cert, &tls_key)?);
+            if let Some(fault) = authority.book.fault()? {
+                tracing::warn!(%fault, "it goes wrong on purpose until 'paramant-authority fault … none'");
+            }
             let runtime = tokio::runtime::Runtime::new().context("no runtime")?;
             runtime.block_on(async {
                 let mut terminate = signal(SignalKind::terminate()).context("no signals")?;
@@ -217,7 +222,9 @@ fn main() -> anyhow::Result<()> {
         Command::License(command) => license(command)?,
         Command::Answer { data, request, out } => answer(&data.open()?, &request, &out)?,
         Command::Record { data } => {
-            for row in data.open()?.book.record()? {
+            let (record, head) = data.open()?.book.record_and_head()?;
+            let rows = record.len();
+            for row in record {
                 let text = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
                 let status = row.status.map_or_else(|| "-".to_owned(), |status| status.to_string());
                 println!(
@@ -232,6 +239,7 @@ fn main() -> anyhow::Result<()> {
                     text(row.telemetry),
                 );
             }
+            println!("{rows} rows, head {}", hex::encode(head));
         }
         Command::Fault { data, fault } => {
             let fault = if fault == "none" { None } else { Some(fault.parse::<Fault>()?) };
@@ -320,7 +328,10 @@ fn answer(authority: &Authority, request: &Path, out: &Path) -> anyhow::Result<(
         NoAnswer::Request(reason) => anyhow::anyhow!("{}: {reason}", request.display()),
         NoAnswer::Unwell(error) => error,
     })?;
-    std::fs::write(out, &answer.body).with_context(|| format!("cannot write {}", out.display()))?;
+    // It echoes the licence key.
+    let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(out);
+    let written = file.and_then(|mut file| file.write_all(&answer.body));
+    written.with_context(|| format!("cannot write {}", out.display()))?;
     eprintln!("wrote {} (status {}): carry it back to the relay", out.display(), answer.status);
     Ok(())
 }

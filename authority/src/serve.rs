@@ -88,7 +88,7 @@ pub async fn on(socket: TcpListener, authority: Arc<Authority>, tls: TlsAcceptor
         tokio::spawn(async move {
             let _seat = seat;
             let served = async {
-                let Ok(stream) = tls.accept(stream).await else { return };
+                let Ok(Ok(stream)) = tokio::time::timeout(PATIENCE, tls.accept(stream)).await else { return };
                 let mut server = Builder::new(TokioExecutor::new());
                 server.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE);
                 let service = TowerToHyperService::new(router);

@@ -197,6 +197,21 @@ pub struct CheckInStatus {
     /// Whether telemetry travels with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub telemetry: Option<bool>,
+    /// Why the newest verified reply grants nothing. What was granted before goes on to its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<LicenseRefusal>,
+}
+
+/// Why a licence server grants nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum LicenseRefusal {
+    /// A payment is missing.
+    PaymentFailed,
+    /// The key is not known.
+    UnknownKey,
+    /// The key was revoked.
+    Revoked,
 }
 
 /// Where an entitlement comes from.

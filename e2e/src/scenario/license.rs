@@ -69,6 +69,9 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
 
     let mirrored = latency(&all, &vendor, &key)?;
     vendor.fault("status-503")?;
+    check_in(&fixture, &all.relay)?;
+    all.reachable("False", "CheckInFailed")?;
+    let last = all.last_check_in()?;
     for (days, source, tier) in [(0.0, "Online", "Pro"), (6.99, "Cache", "Pro"), (7.01, "None", "Community")]
     {
         all.clock((days * DAY) as i64)?;
@@ -77,8 +80,11 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     all.clock(0)?;
     vendor.fault("none")?;
     check_in(&fixture, &all.relay)?;
+    all.reachable("True", "CheckedIn")?;
     all.mirrored("Online", "Pro", TAKEN_UP)?;
+    ensure!(all.last_check_in()? != last, "the relay recovered without a check-in");
     lists::agree(&fixture, &all.relay, &vendor, &previews)?;
+    unpaid(&all, &vendor, &key)?;
     everything.off(&all)?;
 
     license(&fixture, "")?;
@@ -87,7 +93,9 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
         let report = admin(&fixture, &all.relay, "/v2/admin/license")?;
         Ok(if report["checkIn"].is_null() { Ok(()) } else { Err(report.to_string()) })
     })?;
+    // Told to ask at once it asks nobody.
     let before = vendor.record()?.len();
+    check_in(&fixture, &all.relay)?;
     std::thread::sleep(Duration::from_secs(10));
     if vendor.record()?.len() != before {
         bail!("the relay checked in, though the online check was switched off");
@@ -269,6 +277,22 @@ impl<'a> Everything<'a> {
         })
     }
 
+    /// Waits for what the licence says of its check-ins.
+    fn reachable(&self, status: &str, reason: &str) -> Result<()> {
+        wait_for(&format!("Reachable to be {status} ({reason})"), TAKEN_UP, || {
+            let conditions = self.fixture.field("plic/acme", "/status/conditions")?;
+            let found =
+                conditions.as_array().into_iter().flatten().find(|it| it["type"] == "Reachable").cloned();
+            let found = found.unwrap_or_default();
+            let fits = found["status"] == status && found["reason"] == reason;
+            Ok(if fits { Ok(()) } else { Err(found.to_string()) })
+        })
+    }
+
+    fn last_check_in(&self) -> Result<Value> {
+        self.fixture.field("plic/acme", "/status/relays/0/lastCheckIn")
+    }
+
     /// A drain refuses uploads and is taken back, whatever the licence.
     fn drains(&self, source: &str) -> Result<()> {
         let (bed, namespace) = (self.fixture.bed, &self.fixture.namespace);
@@ -358,6 +382,18 @@ fn telemetry(all: &Everything<'_>, vendor: &Vendor<'_>) -> Result<(Vec<String>, 
     })?;
     all.mirrored("Online", "Pro", MIRRORED)?;
     Ok((vec![preview], with()?))
+}
+
+/// A signed refusal is told at once, and takes nothing away before the set's own end; what is paid again counts again.
+fn unpaid(all: &Everything<'_>, vendor: &Vendor<'_>, key: &str) -> Result<()> {
+    vendor.paid(key, false)?;
+    check_in(all.fixture, &all.relay)?;
+    all.reachable("True", "Refused")?;
+    all.mirrored("Online", "Pro", MIRRORED)?;
+    vendor.paid(key, true)?;
+    check_in(all.fixture, &all.relay)?;
+    all.reachable("True", "CheckedIn")?;
+    all.mirrored("Online", "Pro", MIRRORED)
 }
 
 /// `kubectl paramant license` shows what counts and what is sent next.

@@ -13,7 +13,7 @@ use paramant_crds::condition::{
     LOG_WITNESSED, PAUSED, REACHABLE, READY, RECONCILING, REMOTE_ACTION_PENDING, STALLED, UPDATE_AVAILABLE,
     UPDATE_BLOCKED, VALID,
 };
-use paramant_crds::relay::{DrainState, Phase};
+use paramant_crds::relay::{DrainState, LicenseSource, Phase};
 use paramant_crds::{ParamantLicense, ParamantPolicy, ParamantRelay};
 use paramant_operator_core::license_end;
 use paramant_operator_core::witnessing::NO_WITNESSES;
@@ -155,7 +155,9 @@ impl Series {
         if let Some(Time(since)) = draining.and_then(|drain| drain.since) {
             self.draining.with_label_values(&place).set(since.as_second());
         }
-        let ends = status.license.as_ref().and_then(license_end);
+        // Days of grace have an alert of their own, which knows what to do about them.
+        let license = status.license.as_ref().filter(|it| it.source != Some(LicenseSource::Cache));
+        let ends = license.and_then(license_end);
         if let Some(end) = ends.filter(|end| end.duration_since(now) <= LICENSE_SHOWN_WITHIN) {
             self.licenses.with_label_values(&place).set(end.as_second());
         }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
+use paramant_operator_core::validation::unreadable_bundle;
 
 /// Runs Paramant relays described by ParamantRelay resources.
 #[derive(Debug, Clone, Parser)]
@@ -53,7 +54,7 @@ pub struct Settings {
     pub license_endpoints: Vec<String>,
 
     /// PEM certificates of the authorities that these servers are believed by; the public ones when empty.
-    #[arg(long, env = "PARAMANT_LICENSE_CA_BUNDLE", default_value = "")]
+    #[arg(long, env = "PARAMANT_LICENSE_CA_BUNDLE", default_value = "", value_parser = bundle)]
     pub license_ca_bundle: String,
 
     /// Who may read relays' metrics besides this operator: a JSON list of NetworkPolicyPeer.
@@ -102,6 +103,14 @@ fn peers(text: &str) -> Result<Peers, serde_json::Error> {
         return Ok(Peers::default());
     }
     serde_json::from_str(text).map(Peers)
+}
+
+/// A relay would refuse its whole settings for a bundle that it cannot read: better not to start.
+fn bundle(text: &str) -> Result<String, String> {
+    match (text.trim().is_empty(), unreadable_bundle(text)) {
+        (false, Some(why)) => Err(format!("expected one or more CA certificates as PEM ({why})")),
+        _ => Ok(text.to_owned()),
+    }
 }
 
 fn receiver(text: &str) -> Result<String, String> {

@@ -5,7 +5,7 @@
 use paramant_crds::ParamantRelayStatus;
 use paramant_crds::condition::{
     ACCEPTED, Condition, DEGRADED, DRAINED, EXPIRING_SOON, LICENSE_VALID, LOG_CONSISTENT, LOG_WITNESSED,
-    REACHABLE, READY, RECONCILING, STALLED, UPDATE_AVAILABLE, UPDATE_BLOCKED, VALID,
+    REACHABLE, READY, RECONCILING, STALLED, TELEMETRY_CONSENTED, UPDATE_AVAILABLE, UPDATE_BLOCKED, VALID,
 };
 use paramant_crds::relay::Phase;
 
@@ -69,7 +69,14 @@ pub fn license_events(before: &[Condition], next: &[Condition]) -> Vec<Event> {
     turned(&mut events, before, next, VALID, true, EventType::Normal);
     turned(&mut events, before, next, VALID, false, EventType::Warning);
     turned(&mut events, before, next, REACHABLE, false, EventType::Warning);
+    let refused = find(next, REACHABLE).is_some_and(|it| it.reason == "Refused");
+    let kind = if refused { EventType::Warning } else { EventType::Normal };
+    turned(&mut events, before, next, REACHABLE, true, kind);
     turned(&mut events, before, next, EXPIRING_SOON, true, EventType::Warning);
+    turned(&mut events, before, next, TELEMETRY_CONSENTED, true, EventType::Normal);
+    turned(&mut events, before, next, STALLED, true, EventType::Warning);
+    // Nobody is asked: that is how a licence begins, and no news.
+    events.retain(|event| event.reason != "Offline");
     events
 }
 

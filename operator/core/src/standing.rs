@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use paramant_crds::condition::{EXPIRING_SOON, REACHABLE, STALLED, TELEMETRY_CONSENTED, VALID};
 use paramant_crds::license::{LicensedRelay, LicensedState};
-use paramant_crds::relay::{LicenseSource, LicenseStatus};
+use paramant_crds::relay::{LicenseRefusal, LicenseSource, LicenseStatus};
 use paramant_crds::{ParamantLicense, ParamantLicenseStatus, ParamantRelay};
 use paramant_licensing::state::WARNING_DAYS;
 
@@ -108,9 +108,12 @@ pub fn license_status(
     }
 }
 
-/// When what a relay reports ends by itself. A set that check-ins renew every few hours does not; of it only grace has an end.
+/// When what a relay reports ends by itself. A set that check-ins renew every few hours does not; of it only grace has an end, and what
+/// a refusal left.
 pub fn license_end(report: &LicenseStatus) -> Option<Timestamp> {
+    let refused = report.check_in.as_ref().is_some_and(|it| it.refused.is_some());
     let end = match report.source? {
+        LicenseSource::Online if refused => report.grace_until.as_ref(),
         LicenseSource::Offline => report.valid_until.as_ref(),
         LicenseSource::AirGap | LicenseSource::Cache => report.grace_until.as_ref(),
         LicenseSource::Online | LicenseSource::None => None,
@@ -128,10 +131,27 @@ fn say_reachable(conditions: &mut Conditions<'_>, license: &ParamantLicense, rel
             "the online check is not switched on, so nobody is asked",
         );
     }
-    let reports = relays.iter().filter_map(|relay| {
+    let all = relays.iter().filter_map(|relay| {
         let check_in = relay.status.as_ref()?.license.as_ref()?.check_in.as_ref()?;
-        Some((relay.metadata.name.as_deref()?, check_in.reachable?, check_in.problem.as_deref()))
+        Some((relay.metadata.name.as_deref()?, check_in))
     });
+    let all: Vec<_> = all.collect();
+    if let Some((name, refused)) = all.iter().find_map(|(name, it)| Some((name, it.refused?))) {
+        let why = match refused {
+            LicenseRefusal::PaymentFailed => "a payment is missing",
+            LicenseRefusal::UnknownKey => {
+                "it does not know the licence key; compare it with the one that was sold"
+            }
+            LicenseRefusal::Revoked => "it has revoked the licence key",
+        };
+        return conditions.say(
+            REACHABLE,
+            true,
+            "Refused",
+            format!("the licence server answered {name}, and refuses: {why}; what it gave before goes on to its own end"),
+        );
+    }
+    let reports = all.iter().filter_map(|(name, it)| Some((*name, it.reachable?, it.problem.as_deref())));
     let reports: Vec<_> = reports.collect();
     match reports.iter().find(|(_, reachable, _)| !reachable) {
         Some((name, _, problem)) => {
@@ -143,9 +163,23 @@ fn say_reachable(conditions: &mut Conditions<'_>, license: &ParamantLicense, rel
                 format!("the last check-in of {name} brought no reply: {problem}"),
             );
         }
+        // A relay that started anew has asked nobody yet: what was said of it before still holds.
+        None if reports.is_empty() && all.iter().any(|(_, it)| it.at.is_some()) => {
+            conditions.keep(
+                REACHABLE,
+                "NotReported",
+                "no relay under this licence has checked in since it started",
+            );
+        }
         // What was said before the online check was switched on is about nobody.
         None if reports.is_empty() => {
-            conditions.unknown(REACHABLE, "NotReported", "no relay under this licence has checked in yet");
+            let problem = all.iter().find_map(|(_, it)| it.problem.as_deref());
+            let problem = problem.map(|problem| format!(": {problem}")).unwrap_or_default();
+            conditions.unknown(
+                REACHABLE,
+                "NotReported",
+                &format!("no relay under this licence has checked in yet{problem}"),
+            );
         }
         None => conditions.say(REACHABLE, true, "CheckedIn", "every relay that has checked in was answered"),
     }
@@ -159,7 +193,14 @@ fn say_telemetry(conditions: &mut Conditions<'_>, license: &ParamantLicense, rep
     let (sending, silent) =
         (reports.iter().filter(sends).count(), reports.iter().filter(|it| !sends(it)).count());
     match (wanted, silent) {
-        (false, _) => conditions.say(TELEMETRY_CONSENTED, false, "Off", "telemetry is not switched on here"),
+        // Where this resource says nothing, a relay's own switch decides.
+        (false, _) if sending > 0 => conditions.say(
+            TELEMETRY_CONSENTED,
+            true,
+            "ConsentedAtRelay",
+            "a relay sends telemetry because its own admin agreed to a preview; spec.telemetry with enabled: false forbids it",
+        ),
+        (false, _) => conditions.say(TELEMETRY_CONSENTED, false, "Off", "no telemetry is sent"),
         (true, 0) if sending > 0 => {
             conditions.say(TELEMETRY_CONSENTED, true, "Consented", "every relay that reports sends what was agreed to");
         }
@@ -330,6 +371,40 @@ mod tests {
         assert_eq!(said(&status.conditions, "Valid").0, "True", "an outage ends nothing");
         assert_eq!(said(&status.conditions, "ExpiringSoon"), ("True", "WithinSevenDays"));
         assert_eq!(status.relays[0].state, Some(LicensedState::Grace));
+    }
+
+    #[test]
+    fn a_refusal_is_told_at_once_and_what_is_left_has_an_end() {
+        let refused = reporting(json!({
+            "tier": "Pro", "source": "Online", "validUntil": "1970-01-01T06:00:00Z", "graceUntil": "1970-01-01T06:00:00Z",
+            "checkIn": {"reachable": true, "refused": "PaymentFailed"},
+        }));
+        let status = license_status(&online(), &[&refused], &none(), NOW);
+        assert_eq!(said(&status.conditions, "Reachable"), ("True", "Refused"));
+        assert_eq!(said(&status.conditions, "ExpiringSoon"), ("True", "WithinOneDay"));
+        assert_eq!(said(&status.conditions, "Valid").0, "True", "no surprise");
+        let events = crate::events::license_events(&[], &status.conditions);
+        assert!(events.iter().any(|event| event.reason == "Refused"), "{events:?}");
+    }
+
+    #[test]
+    fn a_relay_that_started_anew_takes_back_nothing_that_was_said_of_it() {
+        let away = |at: Value| {
+            reporting(
+                json!({ "tier": "Pro", "source": "Online", "checkIn": {"at": "1970-01-01T00:00:00Z", "reachable": at} }),
+            )
+        };
+        let mut license = online();
+        license.status = Some(license_status(&license, &[&away(json!(false))], &none(), NOW));
+        let status = license_status(&license, &[&away(Value::Null)], &none(), NOW);
+        assert_eq!(said(&status.conditions, "Reachable"), ("False", "CheckInFailed"));
+    }
+
+    #[test]
+    fn telemetry_that_a_relays_own_admin_switched_on_is_not_said_to_be_off() {
+        let sends = reporting(json!({ "tier": "Pro", "source": "Online", "checkIn": {"telemetry": true} }));
+        let status = license_status(&online(), &[&sends], &none(), NOW);
+        assert_eq!(said(&status.conditions, "TelemetryConsented"), ("True", "ConsentedAtRelay"));
     }
 
     #[test]

@@ -171,7 +171,12 @@ fn say_licence(conditions: &mut Conditions<'_>, seen: &Observation, believed: Op
         }
         (_, source) => {
             let source = license_source(source);
-            conditions.say(LICENSE_VALID, true, "Valid", format!("{} ({source:?})", cut(&license.tier, 63)));
+            let mut message = format!("{} ({source:?})", cut(&license.tier, 63));
+            // What is wrong beside it: a document that does not count, a refusal, a clock.
+            for problem in &license.problems {
+                message = format!("{message}; {problem}");
+            }
+            conditions.say(LICENSE_VALID, true, "Valid", cut(&message, 900));
         }
     }
 }
@@ -257,7 +262,17 @@ fn license(report: &control::LicenseReport) -> LicenseStatus {
             problem: check_in.problem.as_deref().map(|problem| cut(problem, 512)),
             next_request_sha256: check_in.next_request_sha256.as_deref().and_then(hex_hash),
             telemetry: Some(check_in.telemetry),
+            refused: check_in.refused.as_deref().and_then(refusal),
         }),
+    }
+}
+
+fn refusal(word: &str) -> Option<relay::LicenseRefusal> {
+    match word {
+        "payment_failed" => Some(relay::LicenseRefusal::PaymentFailed),
+        "unknown_key" => Some(relay::LicenseRefusal::UnknownKey),
+        "revoked" => Some(relay::LicenseRefusal::Revoked),
+        _ => None,
     }
 }
 

@@ -9,6 +9,7 @@ mod keys;
 mod webhooks;
 mod witnesses;
 
+pub use self::ca_bundle::unreadable as unreadable_bundle;
 use paramant_crds::validation::{self, Violation};
 use paramant_crds::{ParamantLicense, ParamantPolicy, ParamantRelay};
 use paramant_licensing::online::ENDPOINT;

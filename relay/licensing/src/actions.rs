@@ -10,7 +10,9 @@ mod request;
 mod silence;
 
 pub use self::chain::{Chain, Judged, judge};
-pub use self::request::{Ask, Offer, Request, Role, Unverifiable, Why};
+pub use self::request::{
+    Ask, LONGEST_SUPPORT, MAX_REQUEST, Offer, Request, Role, SHORTEST_SUPPORT, Unverifiable, Why,
+};
 pub use self::silence::Silence;
 
 #[cfg(test)]

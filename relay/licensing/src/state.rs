@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use paramant_protocol::control::LicenseSource;
+use paramant_protocol::leaf::Hash;
 
 use crate::clock::EffectiveTime;
 use crate::logged::Logged;
@@ -29,7 +30,7 @@ const MI: u64 = 1 << 20;
 const SMALLEST_BLOB: u64 = 5 * MI;
 /// The time of the smallest published plan, in seconds.
 const SHORTEST_TTL: u64 = 3600;
-/// Replies kept for one key: the newest, and what it superseded.
+/// Replies kept for one key: the newest, and of those that it superseded each different grant.
 const MOST_REPLIES: usize = 32;
 
 /// Everything that was found and verified.
@@ -63,13 +64,48 @@ impl Evidence {
         self.replies.retain(|held| place(held.reply.get().get()) != new);
         self.replies.push(InForce { reply, by_hand });
         self.replies.sort_by_key(|held| held.reply.get().get().sequence());
-        let to_this_key = |held: &InForce| held.reply.get().get().key_digest() == new.0;
-        let count = self.replies.iter().filter(|held| to_this_key(held)).count();
-        if count > MOST_REPLIES
-            && let Some(oldest) = self.replies.iter().position(to_this_key)
-        {
-            self.replies.remove(oldest);
+        self.prune(new.0);
+    }
+
+    /// Lets go of what can never count again: refusals that something followed, and sets that a newer one with the same grant outlasts.
+    /// Of more than can be, those that end first.
+    fn prune(&mut self, key: Hash) {
+        let of_key = |held: &InForce| held.reply.get().get().key_digest() == key;
+        let (mut own, others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.replies).into_iter().partition(of_key);
+        let newest = own.pop();
+        let mut kept: Vec<InForce> = newest.into_iter().collect();
+        for held in own.into_iter().rev() {
+            let spare = held.reply.get().get().set().is_none_or(|set| {
+                let newer = kept.iter().filter_map(|it| it.reply.get().get().set());
+                let mut same =
+                    newer.filter(|it| (it.tier, &it.capabilities) == (set.tier, &set.capabilities));
+                same.any(|it| it.expires_at >= set.expires_at)
+            });
+            if !spare {
+                kept.push(held);
+            }
         }
+        let end = |held: &InForce| held.reply.get().get().set().map(|set| set.expires_at);
+        while kept.len() > MOST_REPLIES {
+            let superseded = kept.iter().enumerate().skip(1);
+            let Some((first, _)) = superseded.min_by_key(|(_, held)| end(held)) else { break };
+            kept.remove(first);
+        }
+        self.replies = others;
+        self.replies.extend(kept);
+        self.replies.sort_by_key(|held| held.reply.get().get().sequence());
+    }
+
+    /// The sequences of the replies to a key that are held.
+    pub fn held(&self, key: &Hash) -> Vec<u64> {
+        let all = self.replies.iter().map(|held| held.reply.get().get());
+        all.filter(|reply| reply.key_digest() == *key).map(Reply::sequence).collect()
+    }
+
+    /// When the newest of all replies was made, whichever key it was given to.
+    pub fn latest(&self) -> Option<Timestamp> {
+        self.replies.iter().map(|held| held.reply.get().get().issued_at()).max()
     }
 
     /// The highest sequence that was accepted for the key, 0 without any.

@@ -225,7 +225,8 @@ fn remote_actions() {
     }
     words.sort_unstable();
     words.dedup();
-    let all = ["admitted", "expired", "fork", "gap", "known", "unknown_action", "unverifiable", "wrong_relay"];
+    let all =
+        ["admitted", "expired", "fork", "gap", "known", "unknown_action", "unverifiable", "wrong_relay"];
     assert_eq!(words, all);
     let silence: Verified<Silence> = Verified::open_silence(file.silence.as_bytes(), &keys).unwrap();
     assert!(silence.get().fits(&file.relay_id, &chain(file.chain.len())));

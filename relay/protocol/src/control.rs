@@ -199,6 +199,9 @@ pub struct CheckInReport {
     /// The vendor has revoked the key, and nobody is asked about it.
     #[serde(default)]
     pub revoked: bool,
+    /// The newest verified reply is a refusal: `payment_failed`, `unknown_key` or `revoked`. What was granted before goes on to its end.
+    #[serde(default)]
+    pub refused: Option<String>,
     /// Telemetry is switched on.
     #[serde(default)]
     pub telemetry: bool,

@@ -105,13 +105,16 @@ impl Licenses {
                 Found::Offline(..) | Found::OnlineKey(_) => {}
             }
         }
-        if held.evidence.online_key.is_some() && self.0.settings.current().online.is_none() {
+        let settings = self.0.settings.current();
+        if held.evidence.online_key.is_some() && settings.online.is_none() && settings.air_gap.is_none() {
             problems.push(
                 "a key for the online check was found, but the online check is not switched on".to_owned(),
             );
         }
-        if let Some(Reply::Refusal(refusal)) = held.evidence.newest() {
-            problems.extend(told(refusal.error).map(str::to_owned));
+        match held.evidence.newest() {
+            Some(Reply::Refusal(refusal)) => problems.extend(told(refusal.error).map(str::to_owned)),
+            Some(Reply::Set(set)) => problems.extend(self.unpinned(set)),
+            None => {}
         }
         problems.extend(held.online.iter().chain(&held.telemetry).cloned());
         if now.regressed() {
@@ -121,6 +124,21 @@ impl Licenses {
         let end = state.until().or_else(|| held.evidence.end());
         let left = end.map(|end| end.duration_since(now.at()).as_secs());
         License { warning: state.warning(now), left, state, problems }
+    }
+
+    /// Said long before it matters: a reply by a key that this release does not know will be an outage.
+    fn unpinned(&self, set: &CapabilitySet) -> Option<String> {
+        let next = set.next_pubkey_hash.as_ref()?;
+        let unknown = !self.0.world.online.knows(next);
+        unknown.then(|| "the licence server will soon sign with a key that this release does not know: update the relay".to_owned())
+    }
+
+    /// Why the newest reply grants nothing, if it is a refusal.
+    pub(crate) fn refused(&self) -> Option<RefusalCause> {
+        match self.fresh().evidence.newest() {
+            Some(Reply::Refusal(refusal)) => Some(refusal.error),
+            _ => None,
+        }
     }
 
     /// The instant that licences are judged by.
@@ -152,8 +170,12 @@ impl Licenses {
     }
 
     /// Lets a logged reply count.
-    pub(crate) fn hold(&self, reply: Logged<Verified<Reply>>, by_hand: bool) {
-        self.held().evidence.hold(reply, by_hand);
+    /// Answers the sequences of all that are held for its key.
+    pub(crate) fn hold(&self, reply: Logged<Verified<Reply>>, by_hand: bool) -> Vec<u64> {
+        let key = reply.get().get().key_digest();
+        let mut held = self.held();
+        held.evidence.hold(reply, by_hand);
+        held.evidence.held(&key)
     }
 
     /// What the online check has to say, in place of what it said before.
@@ -171,7 +193,8 @@ impl Licenses {
     }
 
     pub(crate) fn reset_time(&self) -> Timestamp {
-        let issued = self.fresh().evidence.newest().map(Reply::issued_at);
+        // Whichever key is in the directory just now: a file taken away must not take time back.
+        let issued = self.fresh().evidence.latest();
         self.0.clock.reset(issued)
     }
 

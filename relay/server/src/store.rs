@@ -118,6 +118,8 @@ pub struct Store {
     pub code_rates: RateLimits,
     /// How often an address may ask whether a key is valid.
     pub guess_rates: RateLimits,
+    /// Wrong admin tokens on the page that takes them, per address.
+    pub sign_in_rates: RateLimits,
     /// Downloads of this hour, while plans limit them.
     pub hourly: Hourly,
     /// Passwords of blobs.
@@ -265,6 +267,7 @@ impl Store {
             rates: RateLimits::default(),
             code_rates: RateLimits::default(),
             guess_rates: RateLimits::default(),
+            sign_in_rates: RateLimits::default(),
             hourly: Hourly::default(),
             passwords: Passwords::default(),
             anonymous: AnonymousUploads::default(),

@@ -15,28 +15,24 @@ pub(super) fn agree(
     vendor: &Vendor<'_>,
     previews: &[String],
 ) -> Result<usize> {
-    let history = wait_for("the check-in to be over", MIRRORED, || {
-        let history = admin(fixture, relay, "/v2/admin/license/history?limit=100")?;
-        let over = history["check_ins"].as_array().cloned().unwrap_or_default();
-        Ok(if over.is_empty() { Err("no check-in is over".to_owned()) } else { Ok(over) })
-    })?;
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let mut shown: Vec<(String, String)> =
-        history.iter().map(|it| (text(&it["request_sha256"]), text(&it["reply_sha256"]))).collect();
-    let record = vendor.record()?;
-    // While the authority failed on purpose it recorded answers that never left it; of those the last was repeated and counts.
-    let mut answered: Vec<(String, String)> = record
-        .iter()
-        .filter(|line| line.status == "200")
-        .map(|line| (line.request.clone(), line.reply.clone()))
-        .filter(|it| shown.contains(it) || !shown.iter().any(|(request, _)| *request == it.0))
-        .collect();
-    shown.sort();
-    answered.sort();
-    answered.dedup();
-    if shown.is_empty() || shown != answered {
-        bail!("the relay shows check-ins {shown:?}, the authority recorded {answered:?}");
-    }
+    // A check-in that is just under way is in the one list before it is in the other.
+    let (history, record) = wait_for("the relay to show what the authority recorded", MIRRORED, || {
+        let history = admin(fixture, relay, "/v2/admin/license/history?limit=100")?;
+        let history = history["check_ins"].as_array().cloned().unwrap_or_default();
+        let record = vendor.record()?;
+        let mut shown: Vec<_> =
+            history.iter().map(|it| (text(&it["request_sha256"]), text(&it["reply_sha256"]))).collect();
+        let mut answered: Vec<_> = record.iter().map(|it| (it.request.clone(), it.reply.clone())).collect();
+        shown.sort();
+        answered.sort();
+        Ok(if !shown.is_empty() && shown == answered && record.iter().all(|it| it.status == "200") {
+            Ok((history, record))
+        } else {
+            Err(format!("the relay shows check-ins {shown:?}, the authority recorded {answered:?}"))
+        })
+    })?;
+    let shown: Vec<String> = history.iter().map(|it| text(&it["request_sha256"])).collect();
     for it in &history {
         for (index, purpose, salt, bytes) in [
             ("request_index", "license-request", "request_salt", "request"),
@@ -50,7 +46,7 @@ pub(super) fn agree(
         }
     }
     for preview in previews {
-        let sent = shown.iter().any(|(request, _)| request == preview);
+        let sent = shown.contains(preview);
         ensure!(sent, "the preview {preview} was agreed to, and no check-in sent it: {shown:?}");
         let with: Vec<&str> = record
             .iter()
@@ -68,7 +64,7 @@ pub(super) fn agree(
         let digest = sha256(&frozen);
         Ok(if status == digest.as_str() { Ok(digest) } else { Err(format!("{status}, not {digest}")) })
     })?;
-    if shown.iter().any(|(request, _)| *request == next) {
+    if shown.contains(&next) {
         bail!("the next request is one that was sent already");
     }
     Ok(shown.len())

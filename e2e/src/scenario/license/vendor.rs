@@ -104,6 +104,12 @@ impl<'a> Vendor<'a> {
         self.run(&answer, Some(request))
     }
 
+    /// A payment is missing, or came.
+    pub(crate) fn paid(&self, key: &str, paid: bool) -> Result<()> {
+        let word = if paid { "renew" } else { "unpaid" };
+        self.run(&["license", word, "--data", "/data", "--key-file", "/dev/stdin"], Some(key)).map(drop)
+    }
+
     pub(crate) fn fault(&self, fault: &str) -> Result<()> {
         self.run(&["fault", "--data", "/data", fault], None).map(drop)
     }

@@ -14,7 +14,8 @@ pub(super) fn problem(path: &str, bundle: Option<&CaBundle>) -> Option<String> {
     Some(format!("{path}: write one or more CA certificates as PEM ({why})"))
 }
 
-fn unreadable(pem: &str) -> Option<String> {
+/// Why no relay could read a bundle, if that is so.
+pub fn unreadable(pem: &str) -> Option<String> {
     let mut roots = RootCertStore::empty();
     for (number, certificate) in CertificateDer::pem_slice_iter(pem.as_bytes()).enumerate() {
         let taken = certificate

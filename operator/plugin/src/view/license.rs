@@ -35,7 +35,7 @@ pub(crate) fn license(license: &ParamantLicense, relays: &[ParamantRelay]) -> St
         ("Ends", when(status.expires_at.as_ref().map(|at| at.0))),
         ("Check-in", online.unwrap_or_else(|| "off: nothing leaves for this licence".to_owned())),
         ("Carried in", carried.unwrap_or_default()),
-        ("Telemetry", telemetry.unwrap_or_else(|| "off".to_owned())),
+        ("Telemetry", telemetry.unwrap_or_else(|| "not switched on here".to_owned())),
     ]);
     text.push_str(&conditions(&status.conditions));
     if status.relays.is_empty() {
@@ -162,7 +162,7 @@ mod tests {
         for expected in [
             "Licence   transfers/acme\n",
             "Check-in  with the vendor's server, every 1h\n",
-            "Telemetry off\n",
+            "Telemetry not switched on here\n",
             "CheckInFailed",
             "health: nobody answers\n",
         ] {

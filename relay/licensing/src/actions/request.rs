@@ -216,7 +216,9 @@ impl Ask {
             "update_offer" => {
                 let offer: Offer = serde_json::from_value(details).ok()?;
                 let plain = |text: &str| {
-                    !text.is_empty() && text.len() <= MAX_VERSION && text.bytes().all(|it| it.is_ascii_graphic())
+                    !text.is_empty()
+                        && text.len() <= MAX_VERSION
+                        && text.bytes().all(|it| it.is_ascii_graphic())
                 };
                 let image = |text: &String| text.strip_prefix("sha256:").and_then(parse_hash).is_some();
                 let fits = plain(&offer.version)

@@ -75,8 +75,7 @@ impl Verified<Silence> {
     /// [`Unverifiable`].
     pub fn open_silence(bytes: &[u8], keys: &LicensingKeys) -> Result<Self, Unverifiable> {
         let (fields, not_after) = opened(bytes, keys)?;
-        let fields: Fields =
-            serde_json::from_value(Value::Object(fields)).map_err(|_| Unverifiable::Form)?;
+        let fields: Fields = serde_json::from_value(Value::Object(fields)).map_err(|_| Unverifiable::Form)?;
         let head = parse_hash(&fields.head).ok_or(Unverifiable::Form)?;
         if fields.type_ != TYPE || parse_hash(&fields.relay_id).is_none() {
             return Err(Unverifiable::Form);

@@ -10,6 +10,9 @@ use crate::online::keys::LicensingKeys;
 use crate::online::tests::{Never, Signer};
 use crate::verified::Verified;
 
+/// What is wrong, and how it is made so.
+type Change<'a> = (&'a str, &'a dyn Fn(&mut Value));
+
 fn relay() -> String {
     "aa".repeat(32)
 }
@@ -139,7 +142,8 @@ fn what_no_pinned_key_signed_is_never_logged() {
 #[test]
 fn the_form_is_closed() {
     let signer = Signer::of(1);
-    let good: Value = serde_json::from_slice(&bytes(&signer, &request(&Chain::default(), support()))).unwrap();
+    let good: Value =
+        serde_json::from_slice(&bytes(&signer, &request(&Chain::default(), support()))).unwrap();
     let read = |change: &dyn Fn(&mut Value)| {
         let mut value = good.clone();
         value.as_object_mut().unwrap().remove("signature");
@@ -147,7 +151,7 @@ fn the_form_is_closed() {
         Verified::open_request(&signer.object(value), &signer.keys()).map(|it| it.get().ask.clone())
     };
     assert_eq!(read(&|_| ()), Ok(support()));
-    let wrong: [(&str, &dyn Fn(&mut Value)); 15] = [
+    let wrong: [Change<'_>; 15] = [
         ("another type", &|it| it["type"] = json!("paramant/action/v2")),
         ("a field too many", &|it| it["message"] = json!("call us")),
         ("a role that is none", &|it| it["role"] = json!("admin")),
@@ -180,7 +184,7 @@ fn offers_are_closed_too() {
     let (signer, chain) = (Signer::of(1), Chain::default());
     let offer = asks().remove(1);
     let good: Value = serde_json::from_slice(&bytes(&signer, &request(&chain, offer))).unwrap();
-    let wrong: [(&str, &dyn Fn(&mut Value)); 6] = [
+    let wrong: [Change<'_>; 6] = [
         ("a link", &|it| it["notes_url"] = json!("https://vendor.example")),
         ("a tag for a digest", &|it| it["digest"] = json!("latest")),
         ("a version with a space", &|it| it["version"] = json!("1.2.3 now")),
@@ -206,21 +210,28 @@ fn a_silence_statement_speaks_of_one_chain_at_one_time() {
     assert_eq!(read.get(), &silence);
     assert!(read.get().fits(&relay(), &chain));
     assert!(!read.get().fits(&"ab".repeat(32), &chain));
-    chain.take(&Verified::open_request(&bytes(&signer, &request(&chain, support())), &signer.keys()).unwrap());
+    chain
+        .take(&Verified::open_request(&bytes(&signer, &request(&chain, support())), &signer.keys()).unwrap());
     assert!(!read.get().fits(&relay(), &chain), "it says nothing of a later request");
     assert!(Verified::open_silence(&bytes_of(&silence), &Signer::of(2).keys()).is_err());
     // A request is no silence, and the reverse.
     let asked = bytes(&signer, &request(&Chain::default(), support()));
     assert_eq!(Verified::open_silence(&asked, &signer.keys()).map(drop), Err(Unverifiable::Form));
-    assert_eq!(Verified::open_request(&bytes_of(&silence), &signer.keys()).map(drop), Err(Unverifiable::Form));
+    assert_eq!(
+        Verified::open_request(&bytes_of(&silence), &signer.keys()).map(drop),
+        Err(Unverifiable::Form)
+    );
 }
 
 #[test]
 fn an_actor_is_committed_to_with_the_relay_and_the_request() {
-    let of = |relay: &str, id: &str, actor: &str, salt: u8| actor::commit(relay, id, actor, &[salt; 32]).unwrap();
+    let of =
+        |relay: &str, id: &str, actor: &str, salt: u8| actor::commit(relay, id, actor, &[salt; 32]).unwrap();
     let one = of("r", "i", "ada", 1);
     assert_eq!(one, of("r", "i", "ada", 1));
-    for other in [of("s", "i", "ada", 1), of("r", "j", "ada", 1), of("r", "i", "bob", 1), of("r", "i", "ada", 2)] {
+    for other in
+        [of("s", "i", "ada", 1), of("r", "j", "ada", 1), of("r", "i", "bob", 1), of("r", "i", "ada", 2)]
+    {
         assert_ne!(one, other);
     }
     // Where one part ends and the next begins is part of it.

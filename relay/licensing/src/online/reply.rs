@@ -74,6 +74,15 @@ pub enum RefusalCause {
 }
 
 impl RefusalCause {
+    /// As `error` says it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::PaymentFailed => "payment_failed",
+            Self::UnknownKey => "unknown_key",
+            Self::Revoked => "revoked",
+        }
+    }
+
     /// The status it comes with.
     pub fn status(self) -> u16 {
         match self {

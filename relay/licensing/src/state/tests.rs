@@ -165,6 +165,32 @@ mod online {
     const DAY: i64 = 24 * HOUR;
 
     #[test]
+    fn a_set_lasts_to_its_own_end_however_many_newer_ones_came() {
+        let mut long = set(&request(1), 1, noon(), 50);
+        long.expires_at = noon() + SignedDuration::from_hours(24);
+        let mut evidence = Evidence { online_key: Some(key()), ..Evidence::default() };
+        evidence.hold(logged(&Reply::Set(long)), false);
+        for number in 1..200 {
+            let newer = if number % 7 == 0 { refused(1 + number, 1) } else { of(1 + number, 1, 10) };
+            evidence.hold(logged(&newer), false);
+        }
+        let held = evidence.held(&key().digest());
+        assert!(held.len() < 5 && held.contains(&1), "{held:?}");
+        let cap = |hours: i64| {
+            let at = EffectiveTime::of(noon() + SignedDuration::from_hours(hours), []);
+            state(&evidence, at).cap().limit()
+        };
+        assert_eq!((cap(2), cap(24), cap(25)), (Some(50), Some(50), Some(10)));
+        // Different grants are never one for another, but for more of them than anybody sells.
+        let mut many = Evidence { online_key: Some(key()), ..Evidence::default() };
+        for number in 1..=100 {
+            many.hold(logged(&of(number, 0, 100 + number)), false);
+        }
+        assert_eq!((many.held(&key().digest()).len(), many.last_sequence()), (MOST_REPLIES, 100));
+        assert_eq!(many.latest(), Some(noon()));
+    }
+
+    #[test]
     fn nothing_counts_that_the_log_does_not_hold() {
         let signer = Signer::of(1);
         let bytes = signer.reply(&of(1, 0, 50));

@@ -1,4 +1,4 @@
-//! The new log, built beside the old one: its keys, its first entry, and the entries of what is still unread.
+//! The new log, built beside the old one: its keys, its first entry, and the entries that are carried over.
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
@@ -38,7 +38,7 @@ pub(super) fn build(data: &DataDir, plan: &Plan) -> Result<(), AdoptError> {
     LogKeys::make(&keys)?;
 
     let failed = |error: &dyn std::fmt::Display| AdoptError::NewLog(error.to_string());
-    let unread = rows::unread(data)?;
+    let carried = rows::carried(data)?;
     let options = Options { checkpoint_every: Duration::from_secs(3600), ..Options::new(place.join("log")) };
     let log = Log::open(options, Arc::new(NoSigner)).map_err(|error| failed(&error))?;
     let body = LogAdopted { origin: plan.old_origin.clone(), size: plan.size, root: plan.root };
@@ -46,17 +46,17 @@ pub(super) fn build(data: &DataDir, plan: &Plan) -> Result<(), AdoptError> {
         entry::Entry::with_body(Body::LogAdopted(body), Timestamp::now()).map_err(|error| failed(&error))?;
     let first = Entry { legacy_leaf: first.leaf(), bytes: first.into_bytes() };
     log.append_blocking(first).map_err(|error| failed(&error))?;
-    for part in unread.chunks(AHEAD) {
+    for part in carried.chunks(AHEAD) {
         let (done, results) = mpsc::channel();
-        for blob in part {
-            append(&log, blob, &done);
+        for carried in part {
+            append(&log, carried, &done);
         }
         drop(done);
         for result in results {
             result.map_err(|error| failed(&error))?;
         }
     }
-    let expected = rows::FIRST + unread.len() as u64;
+    let expected = rows::FIRST + carried.len() as u64;
     let found = log.head().size;
     // Dropping ends its threads; closing would ask for a signature.
     drop(log);
@@ -66,12 +66,10 @@ pub(super) fn build(data: &DataDir, plan: &Plan) -> Result<(), AdoptError> {
     durable::sync_directory(&place).and_then(|()| durable::sync_directory(data.root())).map_err(io_at(&place))
 }
 
-/// The entry of a transfer, as it stood in the old log.
-fn append(log: &Log, blob: &rows::Unread, done: &Sender<Result<(), AppendError>>) {
-    let at = Timestamp::from_millisecond(blob.created_ms).unwrap_or_default();
-    let entry = entry::Entry::transfer(blob.leaf.0, at);
+/// An entry as it stood in the old log.
+fn append(log: &Log, carried: &rows::Carried, done: &Sender<Result<(), AppendError>>) {
     let done = done.clone();
-    log.append(Entry { legacy_leaf: entry.leaf(), bytes: entry.into_bytes() }, move |result| {
+    log.append(carried.entry.clone(), move |result| {
         // The receiver waits for every one of them.
         let _ = done.send(result.map(drop));
     });

@@ -1,9 +1,13 @@
 //! The rows of `meta.db` that speak of the log, made to speak of the new one.
 //!
-//! What is unread has its entry in the new log, in the order of [`unread`], after the first entry. Everything else forgets
-//! its place: a device's entry is appended again at the next start, an upload that was never acknowledged is removed, the answer to an
-//! upload in chunks is forgotten, a burn that waits for its entry gets it in the new log.
+//! What is unread, and each licence reply in force, has its entry in the new log, in the order of [`carried`], after the first entry.
+//! Everything else forgets its place: a device's entry is appended again at the next start, an upload that was never acknowledged is
+//! removed, the answer to an upload in chunks is forgotten, a burn that waits for its entry gets it in the new log; a check-in's request
+//! is announced again before it leaves, and so is the switch of telemetry.
 
+use jiff::Timestamp;
+use paramant_log::Entry;
+use paramant_protocol::entry;
 use rusqlite::{Connection, params};
 
 use super::AdoptError;
@@ -11,18 +15,26 @@ use crate::data_dir::DataDir;
 use crate::store::meta::{Meta, MetaError};
 use crate::store::{BlobId, Digest};
 
-/// Entries of the new log before those of the unread: the one that names the old log.
+/// Entries of the new log before those that are carried: the one that names the old log.
 pub(super) const FIRST: u64 = 1;
 
-/// An acknowledged transfer with something left to read.
-pub(super) struct Unread {
-    pub(super) id: BlobId,
-    pub(super) leaf: Digest,
-    pub(super) created_ms: i64,
+/// An entry of the old log that the new one has too.
+pub(super) struct Carried {
+    pub(super) entry: Entry,
+    at_ms: i64,
+    of: Of,
 }
 
-/// What is unread, in the order in which the new log holds it: that of the old.
-pub(super) fn unread(data: &DataDir) -> Result<Vec<Unread>, AdoptError> {
+/// Whose entry it is.
+enum Of {
+    /// An acknowledged transfer with something left to read.
+    Transfer(BlobId),
+    /// A reply that counts: what was granted is not lost with a log.
+    Reply(Digest, i64),
+}
+
+/// What is carried, in the order in which the new log holds it: that of the old.
+pub(super) fn carried(data: &DataDir) -> Result<Vec<Carried>, AdoptError> {
     with(data, |meta| meta.read_blocking(|c| Ok(list(c)?)))
 }
 
@@ -30,30 +42,62 @@ pub(super) fn unread(data: &DataDir) -> Result<Vec<Unread>, AdoptError> {
 pub(super) fn rewrite(data: &DataDir) -> Result<(), AdoptError> {
     with(data, |meta| {
         meta.write_blocking::<_, MetaError, _>(|c| {
-            let unread = list(c)?;
+            let carried = list(c)?;
             c.execute_batch(
                 "UPDATE blobs SET log_from = 0, log_index = NULL, burn_from = CASE WHEN burn_entry IS NULL THEN NULL ELSE 0 END;
                  UPDATE devices SET log_from = 0, log_index = NULL;
                  DELETE FROM uploads WHERE state = 1;
                  UPDATE dids SET log_from = 0, log_index = NULL, revoke_index = NULL,
-                     revoke_from = CASE WHEN revoke_entry IS NULL THEN NULL ELSE 0 END;",
+                     revoke_from = CASE WHEN revoke_entry IS NULL THEN NULL ELSE 0 END;
+                 UPDATE license_request SET entry = x'', log_from = 0, log_index = NULL, told = 0;
+                 UPDATE license_replies SET log_from = 0;
+                 UPDATE check_ins SET request_index = NULL, reply_index = NULL;
+                 UPDATE telemetry SET recorded_schema = NULL, recorded_preview = NULL;",
             )?;
-            let mut place = c.prepare("UPDATE blobs SET log_index = ? WHERE id = ?")?;
-            for (index, blob) in (FIRST..).zip(unread) {
-                place.execute(params![index.cast_signed(), blob.id])?;
+            let mut blob = c.prepare("UPDATE blobs SET log_index = ? WHERE id = ?")?;
+            let mut reply = c.prepare("UPDATE license_replies SET log_index = ? WHERE key = ? AND sequence = ?")?;
+            for (index, carried) in (FIRST..).zip(carried) {
+                let index = index.cast_signed();
+                match carried.of {
+                    Of::Transfer(id) => blob.execute(params![index, id])?,
+                    Of::Reply(key, sequence) => reply.execute(params![index, key, sequence])?,
+                };
             }
             Ok(())
         })
     })
 }
 
-fn list(c: &Connection) -> Result<Vec<Unread>, rusqlite::Error> {
-    // In order of time: in a log hours do not go back.
+fn list(c: &Connection) -> Result<Vec<Carried>, rusqlite::Error> {
     let sql =
         "SELECT id, leaf, created_ms FROM blobs WHERE state IN (1, 2) ORDER BY created_ms, log_index, id";
-    let row =
-        |row: &rusqlite::Row<'_>| Ok(Unread { id: row.get(0)?, leaf: row.get(1)?, created_ms: row.get(2)? });
-    c.prepare(sql)?.query_map([], row)?.collect()
+    let transfer = |row: &rusqlite::Row<'_>| {
+        let (leaf, at_ms): (Digest, i64) = (row.get(1)?, row.get(2)?);
+        let entry = entry::Entry::transfer(leaf.0, Timestamp::from_millisecond(at_ms).unwrap_or_default());
+        Ok(Carried { entry: of_log(entry), at_ms, of: Of::Transfer(row.get(0)?) })
+    };
+    let mut all: Vec<Carried> = c.prepare(sql)?.query_map([], transfer)?.collect::<Result<_, _>>()?;
+    let sql = "SELECT key, sequence, entry, received_ms FROM license_replies WHERE log_index IS NOT NULL
+               ORDER BY received_ms, sequence";
+    let reply = |row: &rusqlite::Row<'_>| {
+        let bytes: Vec<u8> = row.get(2)?;
+        let of = Of::Reply(row.get(0)?, row.get(1)?);
+        // One that is none any more cannot be proven, and counts no more.
+        let entry = entry::Entry::parse(&bytes).ok().map(of_log);
+        Ok(entry.map(|entry| (entry, row.get(3), of)))
+    };
+    for found in c.prepare(sql)?.query_map([], reply)? {
+        if let Some((entry, at_ms, of)) = found? {
+            all.push(Carried { entry, at_ms: at_ms?, of });
+        }
+    }
+    // In order of time: in a log hours do not go back.
+    all.sort_by_key(|carried| carried.at_ms);
+    Ok(all)
+}
+
+fn of_log(entry: entry::Entry) -> Entry {
+    Entry { legacy_leaf: entry.leaf(), bytes: entry.into_bytes() }
 }
 
 fn with<T>(data: &DataDir, work: impl FnOnce(&Meta) -> Result<T, MetaError>) -> Result<T, AdoptError> {

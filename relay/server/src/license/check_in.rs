@@ -20,12 +20,13 @@ mod settle;
 pub mod telemetry;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use paramant_licensing::online::request;
 use paramant_licensing::schedule;
-use paramant_protocol::control::CheckInReport;
+use paramant_protocol::control::{CheckInReport, CourierPurpose};
 use paramant_protocol::entry::Body;
 use paramant_protocol::entry::body::{ClockAuthority, ClockCorrected};
 use tokio::sync::{Notify, watch};
@@ -45,6 +46,8 @@ use crate::store::{Digest, now_ms};
 
 /// How often what has no news of its own (files, the hour) is looked at.
 const LOOK: Duration = Duration::from_secs(5);
+/// Whoever waited for a courier asks within this once there is one.
+const AT_ONCE: Duration = Duration::from_secs(3);
 /// Before a step that the disk or the log refused is tried again.
 const REST: Duration = Duration::from_secs(15);
 
@@ -68,6 +71,8 @@ struct Inner {
     observed: watch::Sender<Observed>,
     asked_for: Notify,
     news: Notify,
+    /// A kept reply could not be proven when it was tried, and may be later.
+    recall: AtomicBool,
 }
 
 /// What is known of the endpoint. No input of what the licence grants.
@@ -128,6 +133,7 @@ impl CheckIns {
             observed: watch::Sender::default(),
             asked_for: Notify::new(),
             news: Notify::new(),
+            recall: AtomicBool::new(false),
         }))
     }
 
@@ -155,8 +161,10 @@ impl CheckIns {
             tokio::select! {
                 () = self.0.asked_for.notified() => desk.due = Some(Instant::now()),
                 () = self.0.news.notified() => {}
-                // A courier that comes while nobody could be asked is news.
-                Ok(()) = couriers.changed() => desk.encourage(),
+                // A courier that comes while nobody could be asked is news; others come and go.
+                Ok(()) = couriers.changed() => {
+                    desk.met(self.0.couriers.is_connected(CourierPurpose::License));
+                }
                 Ok(()) = settings.changed() => {}
                 () = tokio::time::sleep(wait) => {}
             }
@@ -218,6 +226,7 @@ impl CheckIns {
             problem: observed.problem,
             next_request_sha256: observed.request,
             revoked: observed.revoked,
+            refused: self.0.licenses.refused().map(|cause| cause.word().to_owned()),
             telemetry: observed.telemetry,
         })
     }
@@ -231,6 +240,9 @@ impl CheckIns {
     async fn turn(&self, desk: &mut Desk) -> Result<Duration, CheckInError> {
         sums::record(&self.0.log, &self.0.meta, Caller::License, sums::over).await;
         self.follow_time().await?;
+        if self.0.recall.load(Ordering::Relaxed) {
+            self.recall().await?;
+        }
         self.settle().await?;
         let settings = self.0.settings.current();
         let wanted = settings.online.is_some() || settings.air_gap.is_some();
@@ -253,7 +265,7 @@ impl CheckIns {
         let about = (digest, settings.online.clone());
         if desk.about.as_ref() != Some(&about) {
             // Another key or endpoint has no failures yet, and is asked as after a start.
-            *desk = Desk { about: Some(about), ..Desk::default() };
+            *desk = Desk { about: Some(about), courier: desk.courier, ..Desk::default() };
             self.0.licenses.say(Vec::new());
         }
         let frozen = self.freeze(&key).await?;
@@ -337,16 +349,22 @@ struct Desk {
     failures: u32,
     /// What was carried in and looked at: a wrong file is told once.
     carried: Option<[u8; 32]>,
+    /// Whether a courier for the licence was there.
+    courier: bool,
     /// Which key is asked about, and where.
     about: Option<(Digest, Option<Arc<OnlineSettings>>)>,
 }
 
 impl Desk {
-    /// Whoever waits after a failure need not wait longer.
-    fn encourage(&mut self) {
-        if self.failures > 0 {
-            self.due = Some(Instant::now());
+    /// A courier is there, or none. Whoever waits for one after a failure need not wait longer; many relays whose couriers come at one
+    /// time do not ask at one.
+    fn met(&mut self, courier: bool) {
+        if courier && !self.courier && self.failures > 0 {
+            let wait = AT_ONCE.mul_f64(chance());
+            let due = Instant::now() + wait;
+            self.due = Some(self.due.map_or(due, |before| before.min(due)));
         }
+        self.courier = courier;
     }
 }
 

@@ -53,7 +53,7 @@ impl Clock {
     /// From the floor that was kept; without one, from the newest checkpoint.
     pub(super) fn new(world: World, kept: Option<Timestamp>, signed: Option<Timestamp>) -> Self {
         let wall = (world.wall)();
-        let floor = kept.or(signed).unwrap_or(Timestamp::MIN).max(World::built());
+        let floor = kept.or(not_ahead(signed, wall)).unwrap_or(Timestamp::MIN).max(World::built());
         let state =
             State { floor, kept: kept.unwrap_or(Timestamp::MIN), steady: Steady::at(wall, Duration::ZERO) };
         Self { world, started: Instant::now(), state: Mutex::new(state) }
@@ -70,8 +70,9 @@ impl Clock {
 
     fn follow_at(&self, signed: Option<Timestamp>, running: Duration) -> Option<Timestamp> {
         let mut state = self.state();
-        let jumped = running < SETTLED || state.steady.jumped((self.world.wall)(), running);
-        state.floor = raised(state.floor, signed, jumped);
+        let wall = (self.world.wall)();
+        let jumped = running < SETTLED || state.steady.jumped(wall, running);
+        state.floor = raised(state.floor, not_ahead(signed, wall), jumped);
         let due = state.floor.duration_since(state.kept) >= STEP;
         if due {
             state.kept = state.floor;
@@ -116,6 +117,11 @@ impl Clock {
     }
 }
 
+/// A checkpoint that was signed while the clock was in another decade says nothing once it is put right.
+fn not_ahead(signed: Option<Timestamp>, wall: Timestamp) -> Option<Timestamp> {
+    signed.filter(|signed| *signed <= wall)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -152,6 +158,9 @@ mod tests {
         assert_eq!(clock.now().at(), day(3650), "the clock is believed while it says so");
         wall.store(4, Ordering::SeqCst);
         assert_eq!((clock.now().at(), clock.now().regressed()), (day(4), false), "and it heals");
+        // Until the next entry the newest checkpoint is one that was signed in the other decade.
+        assert_eq!(clock.follow_at(Some(day(3650)), hours(74)), None);
+        assert_eq!((clock.now().at(), clock.now().regressed()), (day(4), false));
         wall.store(2, Ordering::SeqCst);
         assert_eq!((clock.now().at(), clock.now().regressed()), (day(3), true));
     }

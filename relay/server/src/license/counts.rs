@@ -47,7 +47,7 @@ impl Counts {
 
     fn measured_at(&self, now: i64, users: u64, uptime_seconds: u64) -> Measured {
         let hours = self.hours();
-        let sum = |of: fn(&Hour) -> u64| hours.iter().filter(|it| now - it.hour < HOURS).map(of).sum();
+        let sum = |of: fn(&Hour) -> u64| hours.iter().filter(|it| recent(it, now)).map(of).sum();
         Measured {
             users,
             transfers: sum(|hour| hour.uploads),
@@ -60,7 +60,7 @@ impl Counts {
     fn in_hour(&self, now: i64, count: impl FnOnce(&mut Hour)) {
         let mut hours = self.hours();
         if hours.last().is_none_or(|last| last.hour != now) {
-            hours.retain(|hour| now - hour.hour < HOURS);
+            hours.retain(|hour| recent(hour, now));
             hours.push(Hour { hour: now, ..Hour::default() });
         }
         if let Some(last) = hours.last_mut() {
@@ -76,6 +76,11 @@ impl Counts {
 /// Hours since 1970.
 fn now() -> i64 {
     Timestamp::now().as_second().div_euclid(3600)
+}
+
+/// Hours of a clock that was ahead are not of the last 24.
+fn recent(hour: &Hour, now: i64) -> bool {
+    (0..HOURS).contains(&(now - hour.hour))
 }
 
 #[cfg(test)]

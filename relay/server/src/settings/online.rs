@@ -73,6 +73,12 @@ impl OnlineYaml {
                 self.endpoint
             ));
         }
+        if endpoint.path("").is_empty() {
+            return Err(format!(
+                "license.online.endpoint {:?} has no path: write it as https://host[:port]/v1/license/check",
+                self.endpoint
+            ));
+        }
         let interval = self.interval.map_or(LONGEST, Period::as_duration);
         if interval < SHORTEST || interval > LONGEST {
             return Err("license.online.interval must be 15m to 6h".to_owned());

@@ -10,8 +10,6 @@ use super::Digest;
 const MOST_PREVIEWS: i64 = 16;
 /// Check-ins of the past that are kept for the admin: a quarter of a year at every six hours.
 const MOST_KEPT: i64 = 400;
-/// Replies kept: the newest, and what it superseded.
-const MOST_REPLIES: i64 = 32;
 
 /// The next request.
 #[derive(Clone)]
@@ -277,11 +275,6 @@ pub fn applied(
 ) -> Result<(), rusqlite::Error> {
     c.prepare_cached("UPDATE license_replies SET log_index = ? WHERE key = ? AND sequence = ?")?
         .execute(params![log_index.cast_signed(), key, sequence.cast_signed()])?;
-    c.prepare_cached(
-        "DELETE FROM license_replies WHERE key = ?1 AND sequence <=
-             (SELECT sequence FROM license_replies WHERE key = ?1 ORDER BY sequence DESC LIMIT 1 OFFSET ?2)",
-    )?
-    .execute(params![key, MOST_REPLIES])?;
     keep_floor(c, floor_ms)?;
     if revoked {
         c.prepare_cached("INSERT OR IGNORE INTO license_tombstones VALUES (?, ?)")?
@@ -289,6 +282,17 @@ pub fn applied(
     }
     keep(c, over)?;
     thaw(c)
+}
+
+/// Deletes replies to a key that can never count again: all that took effect but these.
+pub fn prune(c: &Connection, key: Digest, held: &[u64]) -> Result<(), rusqlite::Error> {
+    for reply in replies(c)? {
+        if reply.key == key && reply.log_index.is_some() && !held.contains(&reply.sequence) {
+            c.prepare_cached("DELETE FROM license_replies WHERE key = ? AND sequence = ?")?
+                .execute(params![key, reply.sequence.cast_signed()])?;
+        }
+    }
+    Ok(())
 }
 
 /// Keeps a check-in for the admin to see.

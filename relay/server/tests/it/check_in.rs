@@ -20,6 +20,7 @@ use paramant_protocol::control::{LicenseReport, LicenseSource};
 use paramant_protocol::entry::body::{CheckinResult, Digest, OutboundPurpose};
 use paramant_protocol::entry::{self, Body};
 use paramant_protocol::leaf::{self, Purpose};
+use paramant_relay::adoption::{Request, adopt};
 use paramant_relay::settings::{OnlineSettings, Reach, Settings};
 use paramant_relay::world::World;
 use reqwest::{Method, StatusCode};
@@ -90,7 +91,7 @@ impl Vendor {
 
     pub fn checks(&self) -> Vec<Recorded> {
         let all = self.authority.book.record().unwrap();
-        all.into_iter().filter(|row| row.what == "check_in").collect()
+        all.into_iter().filter(|row| row.what == "check_in" || row.what == "fault").collect()
     }
 
     pub fn stand(&self, standing: Standing) {
@@ -451,6 +452,11 @@ async fn sizes_and_times_are_the_smaller_of_settings_and_set() {
     assert_eq!(unsigned.status(), StatusCode::BAD_REQUEST);
     assert_eq!(unsigned.json::<Value>().await.unwrap()["error"], "signature_required");
     assert_eq!(user.upload_raw(blob(2), "").await.status(), StatusCode::OK);
+    // There is no way around it.
+    let upload = user.opened(blob(0).len(), json!({})).await;
+    let unsigned = user.chunk(&upload, 0, &blob(0), &crate::relay::hash(&blob(0))).await;
+    assert_eq!(unsigned.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(unsigned.json::<Value>().await.unwrap()["error"], "signature_required");
     // Without a set in force the settings alone count.
     clock.set(8 * DAY);
     let taken = async || user.upload_raw(large(), "").await.status() == StatusCode::OK;
@@ -515,6 +521,33 @@ async fn a_set_outlives_restarts_but_not_an_edited_row() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_set_outlives_its_log_and_what_is_out_is_announced_in_the_new_one() {
+    let (vendor, clock) = (Vendor::start().await, Clock::default());
+    let relay = relay(&vendor, &clock).await;
+    online(&relay).await;
+    vendor.authority.book.set_fault(Some(Fault::Status(503))).unwrap();
+    ask(&relay).await;
+    until("the outage is told", async || !report(&relay).problems.is_empty()).await;
+    let out = relay.running.app.store.check_ins.next_request().await.unwrap().unwrap().bytes;
+    let old = relay.running.app.core.log.origin().to_owned();
+    let dir = relay.stop().await;
+    adopt(&dir.path().join("data"), Request { retire: &old, origin: None }).unwrap();
+
+    let relay = relay_over(&vendor, &clock, dir).await;
+    assert_ne!(relay.running.app.core.log.origin(), old);
+    assert_eq!(report(&relay).source, LicenseSource::Online, "from the start, before anybody was asked");
+    vendor.authority.book.set_fault(None).unwrap();
+    let before = vendor.checks().len();
+    ask_and_wait(&relay, &vendor).await;
+    assert_eq!(vendor.checks()[before].request, Some(request::digest(&out)), "the request that was out");
+    until("it is over", async || check_ins(&relay).len() == 3).await;
+    let results: Vec<CheckinResult> = check_ins(&relay).into_iter().map(|(result, ..)| result).collect();
+    let carried = CheckinResult::Accepted;
+    assert_eq!(results, [carried, CheckinResult::Sent, CheckinResult::Accepted]);
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_secret_that_is_missing_or_emptied_is_community_and_back_it_counts_again() {
     let (vendor, clock) = (Vendor::start().await, Clock::default());
     let relay = relay(&vendor, &clock).await;
@@ -525,7 +558,8 @@ async fn a_secret_that_is_missing_or_emptied_is_community_and_back_it_counts_aga
     };
     std::fs::rename(&there, &away).unwrap();
     says(LicenseSource::None).await;
-    assert!(report(&relay).problems.iter().any(|it| it.contains("no key for it was found")), "no word of it");
+    let told = async || report(&relay).problems.iter().any(|it| it.contains("no key for it was found"));
+    until("it is told", told).await;
     std::fs::rename(&away, &there).unwrap();
     says(LicenseSource::Online).await;
     std::fs::write(there.join("licence"), "").unwrap();
@@ -550,7 +584,7 @@ async fn widening_counts_at_once_and_narrowing_at_its_boundary() {
     let applied = async || relay.running.app.store.check_ins.history(10).await.unwrap().len() == 3;
     until("the reply is applied", applied).await;
     assert_eq!(report(&relay).max_users, Some(90), "what was granted goes on until its own end");
-    clock.set(6 * 3600 + 60);
+    clock.set(12 * 3600 + 60);
     assert_eq!((report(&relay).max_users, report(&relay).tier), (Some(10), "Pro".to_owned()));
 }
 
@@ -564,7 +598,7 @@ async fn a_signed_410_ends_at_the_sets_own_end_and_nobody_is_asked_again() {
     until("it is known", async || report(&relay).check_in.is_some_and(|it| it.revoked)).await;
     assert_eq!(report(&relay).source, LicenseSource::Online, "no surprise");
     assert!(report(&relay).problems[0].contains("revoked"));
-    clock.set(6 * 3600 + 60);
+    clock.set(12 * 3600 + 60);
     assert_eq!(report(&relay).source, LicenseSource::None);
     let asked = vendor.checks().len();
     let dir = relay.stop().await;

@@ -244,7 +244,7 @@ async fn refused(relay: &Relay, vendor: &Vendor, clock: &Clock, standing: Standi
     relay.running.app.store.check_ins.ask_now().await.unwrap();
     until("the refusal was heard", async || !relay.running.app.store.license_report().problems.is_empty())
         .await;
-    clock.set(7 * 3600);
+    clock.set(13 * 3600);
     assert_eq!(relay.running.app.store.license_report().source, LicenseSource::None);
 }
 

@@ -24,6 +24,8 @@ use crate::store::license_rows::{self, Frozen, ReplyRow};
 struct Failure {
     sentence: String,
     result: CheckinResult,
+    /// Whether anything left. A courier needs a moment to come back after the relay, and says nothing of the endpoint.
+    asked: bool,
 }
 
 impl CheckIns {
@@ -40,7 +42,8 @@ impl CheckIns {
         // What cannot leave is no call.
         if matches!(&way, Way::Courier(couriers, purpose) if !couriers.is_connected(*purpose)) {
             let sentence = OutboundError::NoCourier.to_string();
-            self.failed(&mut frozen, Failure { sentence, result: CheckinResult::Unreachable }).await?;
+            self.failed(&mut frozen, Failure { sentence, result: CheckinResult::Unreachable, asked: false })
+                .await?;
             return Ok(false);
         }
         self.announce(&mut frozen).await?;
@@ -53,7 +56,7 @@ impl CheckIns {
         let (status, outcome) = match reply {
             Err(error) => {
                 let result = CheckinResult::Unreachable;
-                (0, Err(Failure { sentence: error.to_string(), result }))
+                (0, Err(Failure { sentence: error.to_string(), result, asked: true }))
             }
             Ok(reply) => (reply.status, self.judge(&frozen, Some(reply.status), &reply.body)),
         };
@@ -124,7 +127,7 @@ impl CheckIns {
                 Some(status) if status != 200 => format!("the endpoint answered {status}, and {rejected}"),
                 _ => rejected.to_string(),
             };
-            Failure { sentence, result: CheckinResult::Rejected }
+            Failure { sentence, result: CheckinResult::Rejected, asked: true }
         })
     }
 
@@ -163,10 +166,10 @@ impl CheckIns {
 
     /// Tells of a failure; the log hears once of each sort for each request.
     async fn failed(&self, frozen: &mut Frozen, failure: Failure) -> Result<(), CheckInError> {
-        let Failure { sentence, result } = failure;
+        let Failure { sentence, result, asked } = failure;
         self.0.licenses.say(vec![format!("the last check-in brought no verified reply: {sentence}")]);
         self.observe(|observed| {
-            observed.reachable = Some(false);
+            observed.reachable = if asked { Some(false) } else { observed.reachable.map(|_| false) };
             observed.problem = Some(sentence);
         });
         let told = match result {

@@ -1,5 +1,6 @@
 //! From a verified reply to its effect: entry, checkpoint, proof, and only then the licence.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -39,6 +40,7 @@ impl CheckIns {
     /// # Errors
     /// When the database cannot be read.
     pub async fn recall(&self) -> Result<(), CheckInError> {
+        let mut later = false;
         let rows = self.0.meta.read(|c| Ok::<_, CheckInError>(license_rows::replies(c)?)).await?;
         for row in rows {
             let Some(index) = row.log_index else { continue };
@@ -48,11 +50,20 @@ impl CheckIns {
                     self.observe(|observed| observed.at = at.or(observed.at));
                     self.0.licenses.hold(reply, row.by_hand);
                 }
-                Err(Unprovable::Now(reason) | Unprovable::Never(reason)) => {
+                Err(Unprovable::Now(reason)) => {
+                    tracing::warn!(
+                        sequence = row.sequence,
+                        reason,
+                        "a kept reply cannot be proven now; trying again"
+                    );
+                    later = true;
+                }
+                Err(Unprovable::Never(reason)) => {
                     tracing::warn!(sequence = row.sequence, reason, "a kept reply does not count any more");
                 }
             }
         }
+        self.0.recall.store(later, Ordering::Relaxed);
         Ok(())
     }
 
@@ -175,7 +186,10 @@ impl CheckIns {
         };
         self.0.meta.write(move |c| Ok::<_, CheckInError>(apply(c)?)).await?;
         self.0.licenses.set_time(time);
-        self.0.licenses.hold(reply, row.by_hand);
+        let held = self.0.licenses.hold(reply, row.by_hand);
+        // Should a crash come first, what is held at the next start is the same.
+        let prune = move |c: &rusqlite::Connection| license_rows::prune(c, key, &held);
+        self.0.meta.write(move |c| Ok::<_, CheckInError>(prune(c)?)).await?;
         self.0.licenses.say(Vec::new());
         self.observe(|observed| {
             observed.at = Timestamp::from_millisecond(row.received_ms).ok();

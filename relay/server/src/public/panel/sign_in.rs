@@ -72,7 +72,7 @@ pub(super) async fn token(
     let token = field(&form, "token").trim();
     if !app.store.admin.is_admin(token) {
         // Only wrong ones are counted: whoever shares an address with a guesser still gets in.
-        let admitted = app.store.guess_rates.admit(&Caller::at(address), CODES_PER_MINUTE);
+        let admitted = app.store.sign_in_rates.admit(&Caller::at(address), CODES_PER_MINUTE);
         return Ok(match admitted {
             Ok(()) => sign_in(&app, StatusCode::FORBIDDEN, Some("This is not the admin token.")),
             Err(_) => sign_in(&app, StatusCode::TOO_MANY_REQUESTS, Some(TOO_OFTEN)),

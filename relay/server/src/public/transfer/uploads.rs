@@ -15,7 +15,7 @@ use paramant_protocol::chunks::{
 use paramant_protocol::id::BlobHash;
 use paramant_protocol::leaf;
 use paramant_protocol::path::parse_hash;
-use paramant_protocol::refusal::HASH_MISMATCH;
+use paramant_protocol::refusal::{HASH_MISMATCH, SIGNATURE_REQUIRED};
 use paramant_protocol::upload::{Done, UploadAnswer, is_enc_meta};
 use serde_json::json;
 
@@ -148,6 +148,9 @@ async fn chunk(
             }
             if received.hash != expected {
                 return Err(Refused::bad(HASH_MISMATCH));
+            }
+            if number == 0 && received.unsigned && app.store.licenses.grant().signatures_required {
+                return Err(Refused::bad(SIGNATURE_REQUIRED));
             }
             match &received.wire {
                 // What the first chunk announces may lie in those after it.
