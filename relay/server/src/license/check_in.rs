@@ -249,6 +249,7 @@ impl CheckIns {
         let key = self.0.licenses.online_key().filter(|_| wanted);
         let Some(key) = key.filter(|_| !self.0.licenses.keys().is_empty()) else {
             self.say_idle(wanted);
+            desk.about = None;
             return Ok(LOOK);
         };
         let unconsented = self.turn_switch().await?;
