@@ -26,6 +26,8 @@ pub(crate) struct Vendor<'a> {
 /// One check-in of its record.
 #[derive(Debug)]
 pub(crate) struct Recorded {
+    /// It went wrong on purpose: whatever was recorded as its answer may never have left.
+    pub(crate) fault: bool,
     pub(crate) status: String,
     pub(crate) request: String,
     pub(crate) reply: String,
@@ -127,7 +129,7 @@ impl<'a> Vendor<'a> {
     /// The check-ins of its record.
     pub(crate) fn record(&self) -> Result<Vec<Recorded>> {
         let text = self.run(&["record", "--data", "/data"], None)?;
-        let checks = text.lines().filter(|line| line.contains(" check_in "));
+        let checks = text.lines().filter(|line| line.contains(" check_in ") || line.contains(" fault "));
         let mut all = Vec::new();
         for line in checks {
             let after = |word: &str| {
@@ -135,6 +137,7 @@ impl<'a> Vendor<'a> {
                 words.nth(1).map(str::to_owned).with_context(|| format!("no {word} in {line}"))
             };
             all.push(Recorded {
+                fault: line.contains(" fault "),
                 status: after("status")?,
                 request: after("request")?,
                 reply: after("reply")?,
