@@ -12,7 +12,7 @@ use crate::failure::{Doing, Failure, Result, fail};
 use crate::run::Run;
 use crate::step::{Evidence, step};
 use crate::tools;
-use crate::{chart, kustomize, manifests};
+use crate::{chart, kustomize, manifests, trust};
 
 /// Folders that hold generated files only: what lies there and is not generated any more is stale.
 const WHOLE: &[&str] = &["config/crd", "charts/paramant-operator/templates/crds", chart::SNAPSHOTS];
@@ -111,6 +111,10 @@ impl Made {
             let text = format!("{head}{}\n", manifests::render(cache, arguments)?);
             fs::write(&rendered, text).doing(|| format!("write {}", rendered.display()))?;
         }
+        let docs = root.join("docs");
+        make_directory(&docs)?;
+        let page = docs.join("trust.md");
+        fs::write(&page, trust::page(cache.checkout())?).doing(|| format!("write {}", page.display()))?;
         chart::snapshots(cache, &root)?;
         kustomize::one_file(cache, &root)?;
         let mut files = Vec::new();

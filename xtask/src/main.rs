@@ -25,6 +25,7 @@ mod step;
 mod test;
 mod test_log;
 mod tools;
+mod trust;
 
 use std::process::ExitCode;
 

@@ -1,0 +1,100 @@
+//! `docs/trust.md`: each promise with its limits, what enforces it, and how a reader checks it. Made by `cargo xtask generate` from
+//! [`promises`]; a promise without a test, or with one that is not there any more, makes that fail, and with it CI.
+
+mod promises;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use self::promises::{PROMISES, Promise, State};
+use crate::failure::{Doing, Failure, Result, fail};
+
+/// Where scenarios are named.
+const SCENARIOS: &str = "e2e/src/scenario.rs";
+
+const HEAD: &str = "# The promises
+
+<!-- Made by `cargo xtask generate` from xtask/src/trust/promises.rs: change that, not this file. -->
+For whoever decides whether to run a relay, and for auditors. What the vendor of a relay's licence can see and do, as sentences; next to each its limits, the
+tests that fail when it is broken, and a command that checks it on your own relay or from outside. `cargo xtask test` runs all of them; a scenario is `cargo xtask test NAME`.
+What each party can and cannot do is in [threat-model.md](threat-model.md).
+";
+
+/// The page.
+pub(crate) fn page(checkout: &Path) -> Result<String> {
+    let mut text = HEAD.to_owned();
+    let mut group = "";
+    for promise in PROMISES {
+        if promise.group != group {
+            group = promise.group;
+            let _ = writeln!(text, "\n## {group}");
+        }
+        let _ = writeln!(text, "\n### {}\n{}", promise.id, promise.sentence);
+        match promise.state {
+            State::Kept { limits, check, tests } => {
+                let tests = tests.iter().map(|test| shown(checkout, promise, test));
+                let tests = tests.collect::<Result<Vec<_>>>()?;
+                if tests.is_empty() {
+                    return fail(format!("xtask/src/trust/promises.rs: {} has no test", promise.id));
+                }
+                let _ = writeln!(
+                    text,
+                    "\n- Limits: {limits}\n- Check it: {check}\n- Tests: {}",
+                    tests.join(", ")
+                );
+            }
+            State::NotYet(why) => {
+                let _ = writeln!(text, "\n**Not kept yet:** {why}");
+            }
+        }
+    }
+    Ok(text)
+}
+
+/// A test as the page names it; it must exist.
+fn shown(checkout: &Path, promise: &Promise, (file, name): &(&str, &str)) -> Result<String> {
+    let (path, wanted) = match *file {
+        "scenario" => (SCENARIOS, format!(" \"{name}\", \"")),
+        file => (file, format!("fn {name}(")),
+    };
+    let whole = checkout.join(path);
+    let source = fs::read_to_string(&whole).doing(|| format!("read {}", whole.display()))?;
+    if !source.contains(&wanted) {
+        let id = promise.id;
+        return Err(Failure(format!(
+            "xtask/src/trust/promises.rs: the test of {id}, {name}, is not in {path}"
+        )));
+    }
+    Ok(if *file == "scenario" {
+        format!("scenario `{name}`")
+    } else {
+        format!("`{name}` ([{file}](../{file}))")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The ids of the trust page.
+    const IDS: &str =
+        "L1 L2 L3 L4 L5 L6 L7 L8 S1 S2 S3 S4 S5 S6 V1 V2 V3 V4 V5 R1 R2 R3 R4 R5 R6 N1 N2 N3 N4 N5";
+
+    #[test]
+    fn every_promise_is_there_once() {
+        let ids: Vec<&str> = PROMISES.iter().map(|promise| promise.id).collect();
+        assert_eq!(ids.join(" "), IDS);
+    }
+
+    #[test]
+    fn a_test_that_is_not_there_is_noticed() {
+        let checkout = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+        assert!(page(checkout).is_ok());
+        let promise = &PROMISES[0];
+        for planted in [("scenario", "no-such-scenario"), ("xtask/src/trust.rs", "no_such_test")] {
+            assert!(shown(checkout, promise, &planted).is_err(), "{planted:?}");
+        }
+        assert!(shown(checkout, promise, &("xtask/src/trust.rs", "every_promise_is_there_once")).is_ok());
+    }
+}
