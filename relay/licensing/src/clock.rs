@@ -12,6 +12,9 @@ use jiff::{SignedDuration, Timestamp};
 /// Wall and monotonic clock may drift apart by so much before it is a jump.
 pub const JUMP: SignedDuration = SignedDuration::from_hours(24);
 
+/// Clocks of two machines agree within this; being behind by less is no news.
+const APART: SignedDuration = SignedDuration::from_mins(5);
+
 /// An instant to judge licences by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EffectiveTime {
@@ -24,7 +27,9 @@ impl EffectiveTime {
     pub fn of(wall: Timestamp, floors: impl IntoIterator<Item = Timestamp>) -> Self {
         let floor = floors.into_iter().max();
         match floor {
-            Some(floor) if floor > wall => Self { at: floor, regressed: true },
+            Some(floor) if floor > wall => {
+                Self { at: floor, regressed: floor.duration_since(wall) > APART }
+            }
             _ => Self { at: wall, regressed: false },
         }
     }
@@ -34,7 +39,7 @@ impl EffectiveTime {
         self.at
     }
 
-    /// Whether the wall clock is behind a floor.
+    /// Whether the wall clock is behind a floor by more than two machines' clocks are apart.
     pub fn regressed(self) -> bool {
         self.regressed
     }
@@ -86,6 +91,8 @@ mod tests {
         assert_eq!(EffectiveTime::of(late, [early]), EffectiveTime { at: late, regressed: false });
         assert_eq!(EffectiveTime::of(early, [early, late]), EffectiveTime { at: late, regressed: true });
         assert_eq!(EffectiveTime::of(early, []), EffectiveTime { at: early, regressed: false });
+        let ahead = early + SignedDuration::from_mins(2);
+        assert_eq!(EffectiveTime::of(early, [ahead]), EffectiveTime { at: ahead, regressed: false });
     }
 
     #[test]

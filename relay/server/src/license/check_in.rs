@@ -73,6 +73,8 @@ struct Inner {
     news: Notify,
     /// A kept reply could not be proven when it was tried, and may be later.
     recall: AtomicBool,
+    /// Held from the look at the licence clock until what follows is kept: an admin's word and a reply's must not cross.
+    timing: tokio::sync::Mutex<()>,
 }
 
 /// What is known of the endpoint. No input of what the licence grants.
@@ -134,6 +136,7 @@ impl CheckIns {
             asked_for: Notify::new(),
             news: Notify::new(),
             recall: AtomicBool::new(false),
+            timing: tokio::sync::Mutex::default(),
         }))
     }
 
@@ -189,6 +192,7 @@ impl CheckIns {
     /// # Errors
     /// When it cannot be written down.
     pub async fn reset_clock(&self) -> Result<Timestamp, CheckInError> {
+        let _timing = self.0.timing.lock().await;
         self.0.log.record(Body::ClockCorrected(ClockCorrected { by: ClockAuthority::Admin })).await?;
         let floor = self.0.licenses.reset_time();
         self.keep_floor(floor).await?;
@@ -304,6 +308,7 @@ impl CheckIns {
     }
 
     async fn follow_time(&self) -> Result<(), CheckInError> {
+        let _timing = self.0.timing.lock().await;
         let signed = self.0.log.published().and_then(|it| Timestamp::try_from(it.at).ok());
         match self.0.licenses.follow_time(signed) {
             Some(floor) => self.keep_floor(floor).await,

@@ -165,6 +165,7 @@ impl CheckIns {
         let revoked = matches!(reply.get().get(), Reply::Refusal(it) if it.error == RefusalCause::Revoked);
         let (issued, refused) = (reply.get().get().issued_at(), reply.get().get().set().is_none());
         // A reply that was under way for long, or that says no, moves the clock in one direction only.
+        let _timing = self.0.timing.lock().await;
         let fresh = !row.by_hand && !refused && moment().saturating_sub(row.received_ms).abs() < FRESH_MS;
         let time = self.0.licenses.weigh_time(issued, fresh);
         if time.corrects() {
