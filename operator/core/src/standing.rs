@@ -136,7 +136,15 @@ fn say_reachable(conditions: &mut Conditions<'_>, license: &ParamantLicense, rel
         Some((relay.metadata.name.as_deref()?, check_in))
     });
     let all: Vec<_> = all.collect();
-    if let Some((name, refused)) = all.iter().find_map(|(name, it)| Some((name, it.refused?))) {
+    let reports = all.iter().filter_map(|(name, it)| Some((*name, it.reachable?, it.problem.as_deref())));
+    let reports: Vec<_> = reports.collect();
+    let before =
+        license.status.as_ref().and_then(|status| crate::conditions::find(&status.conditions, REACHABLE));
+    let said_before = before.map(|it| it.reason.clone()).unwrap_or_default();
+    let away = reports.iter().any(|(_, reachable, _)| !reachable);
+    if let Some((name, refused)) = all.iter().find_map(|(name, it)| Some((name, it.refused?)))
+        && !away
+    {
         let why = match refused {
             LicenseRefusal::PaymentFailed => "a payment is missing",
             LicenseRefusal::UnknownKey => {
@@ -151,8 +159,6 @@ fn say_reachable(conditions: &mut Conditions<'_>, license: &ParamantLicense, rel
             format!("the licence server answered {name}, and refuses: {why}; what it gave before goes on to its own end"),
         );
     }
-    let reports = all.iter().filter_map(|(name, it)| Some((*name, it.reachable?, it.problem.as_deref())));
-    let reports: Vec<_> = reports.collect();
     match reports.iter().find(|(_, reachable, _)| !reachable) {
         Some((name, _, problem)) => {
             let problem = problem.unwrap_or("it does not say why");
@@ -163,8 +169,11 @@ fn say_reachable(conditions: &mut Conditions<'_>, license: &ParamantLicense, rel
                 format!("the last check-in of {name} brought no reply: {problem}"),
             );
         }
-        // A relay that started anew has asked nobody yet: what was said of it before still holds.
-        None if reports.is_empty() && all.iter().any(|(_, it)| it.at.is_some()) => {
+        // A relay that started anew has asked nobody yet: what was said of it before still holds, unless it says that something is wrong.
+        None if reports.is_empty()
+            && ["CheckedIn", "CheckInFailed"].contains(&said_before.as_str())
+            && all.iter().all(|(_, it)| it.problem.is_none()) =>
+        {
             conditions.keep(
                 REACHABLE,
                 "NotReported",

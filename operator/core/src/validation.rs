@@ -48,6 +48,10 @@ pub fn license_problem(license: &ParamantLicense, servers: &LicenseServers) -> O
         if Destination::of_url(endpoint).is_none() {
             return Some(format!("spec.online.endpoint {endpoint} is no address: write it as https://host[:port]/path"));
         }
+        let path = endpoint.strip_prefix("https://").and_then(|rest| rest.split_once('/'));
+        if path.is_none_or(|(_, path)| path.trim_end_matches('/').is_empty()) {
+            return Some(format!("spec.online.endpoint {endpoint} has no path: write it as https://host[:port]/v1/license/check"));
+        }
         let proxy = online.egress.proxy.as_ref().map(|proxy| proxy.as_str());
         let unread = proxy.filter(|proxy| Destination::of_url(proxy).is_none());
         unread.map(|proxy| format!("spec.online.egress.proxy {proxy} is no address: write it as http://host:port"))

@@ -27,9 +27,7 @@ impl EffectiveTime {
     pub fn of(wall: Timestamp, floors: impl IntoIterator<Item = Timestamp>) -> Self {
         let floor = floors.into_iter().max();
         match floor {
-            Some(floor) if floor > wall => {
-                Self { at: floor, regressed: floor.duration_since(wall) > APART }
-            }
+            Some(floor) if floor > wall => Self { at: floor, regressed: floor.duration_since(wall) > APART },
             _ => Self { at: wall, regressed: false },
         }
     }

@@ -132,6 +132,10 @@ impl Running {
         let started = RelayStarted { identity, version: crate::VERSION.to_owned() };
         app.core.log.record(Body::RelayStarted(started)).await?;
         log_tasks::publish(&app.core).await;
+        // A log that was just begun had no checkpoint before: what was granted counts before anybody is served.
+        if let Err(error) = app.store.check_ins.recall_again().await {
+            tracing::warn!(%error, "kept licence replies cannot be read now");
+        }
 
         let addresses = Addresses {
             public: local(&public, now.listen.public),

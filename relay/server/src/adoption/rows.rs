@@ -49,13 +49,16 @@ pub(super) fn rewrite(data: &DataDir) -> Result<(), AdoptError> {
                  DELETE FROM uploads WHERE state = 1;
                  UPDATE dids SET log_from = 0, log_index = NULL, revoke_index = NULL,
                      revoke_from = CASE WHEN revoke_entry IS NULL THEN NULL ELSE 0 END;
-                 UPDATE license_request SET entry = x'', log_from = 0, log_index = NULL, told = 0;
+                 UPDATE license_request SET entry = x'', log_from = 0, told = CASE WHEN log_index IS NULL THEN told & 4 ELSE 4 END;
+                 UPDATE license_request SET log_index = NULL;
                  UPDATE license_replies SET log_from = 0;
                  UPDATE check_ins SET request_index = NULL, reply_index = NULL;
                  UPDATE telemetry SET recorded_schema = NULL, recorded_preview = NULL;",
             )?;
             let mut blob = c.prepare("UPDATE blobs SET log_index = ? WHERE id = ?")?;
             let mut reply = c.prepare("UPDATE license_replies SET log_index = ? WHERE key = ? AND sequence = ?")?;
+            // Those that are not carried are none any more.
+            c.execute("UPDATE license_replies SET log_index = -1 WHERE log_index IS NOT NULL", [])?;
             for (index, carried) in (FIRST..).zip(carried) {
                 let index = index.cast_signed();
                 match carried.of {
@@ -63,6 +66,7 @@ pub(super) fn rewrite(data: &DataDir) -> Result<(), AdoptError> {
                     Of::Reply(key, sequence) => reply.execute(params![index, key, sequence])?,
                 };
             }
+            c.execute("DELETE FROM license_replies WHERE log_index = -1", [])?;
             Ok(())
         })
     })

@@ -20,7 +20,7 @@ mod settle;
 pub mod telemetry;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -166,7 +166,7 @@ impl CheckIns {
                 () = self.0.news.notified() => {}
                 // A courier that comes while nobody could be asked is news; others come and go.
                 Ok(()) = couriers.changed() => {
-                    desk.met(self.0.couriers.is_connected(CourierPurpose::License));
+                    desk.met(self.0.couriers.session(CourierPurpose::License));
                 }
                 Ok(()) = settings.changed() => {}
                 () = tokio::time::sleep(wait) => {}
@@ -244,9 +244,7 @@ impl CheckIns {
     async fn turn(&self, desk: &mut Desk) -> Result<Duration, CheckInError> {
         sums::record(&self.0.log, &self.0.meta, Caller::License, sums::over).await;
         self.follow_time().await?;
-        if self.0.recall.load(Ordering::Relaxed) {
-            self.recall().await?;
-        }
+        self.recall_again().await?;
         self.settle().await?;
         let settings = self.0.settings.current();
         let wanted = settings.online.is_some() || settings.air_gap.is_some();
@@ -355,8 +353,8 @@ struct Desk {
     failures: u32,
     /// What was carried in and looked at: a wrong file is told once.
     carried: Option<[u8; 32]>,
-    /// Whether a courier for the licence was there.
-    courier: bool,
+    /// The courier for the licence that was there last.
+    courier: Option<u64>,
     /// Which key is asked about, and where.
     about: Option<(Digest, Option<Arc<OnlineSettings>>)>,
 }
@@ -364,8 +362,8 @@ struct Desk {
 impl Desk {
     /// A courier is there, or none. Whoever waits for one after a failure need not wait longer; many relays whose couriers come at one
     /// time do not ask at one.
-    fn met(&mut self, courier: bool) {
-        if courier && !self.courier && self.failures > 0 {
+    fn met(&mut self, courier: Option<u64>) {
+        if courier.is_some() && courier != self.courier && self.failures > 0 {
             let wait = AT_ONCE.mul_f64(chance());
             let due = Instant::now() + wait;
             self.due = Some(self.due.map_or(due, |before| before.min(due)));

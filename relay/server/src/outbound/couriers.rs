@@ -104,6 +104,13 @@ impl Couriers {
         self.newest(purpose).is_some()
     }
 
+    /// The number of the newest courier of this purpose: another one is another connection.
+    pub fn session(&self, purpose: CourierPurpose) -> Option<u64> {
+        let sessions = self.lock();
+        let alive = sessions.iter().filter(|it| it.purpose == purpose && !it.sender.is_closed());
+        alive.map(|session| session.number).max()
+    }
+
     /// News of couriers that come and go.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.0.news.subscribe()

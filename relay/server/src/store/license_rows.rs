@@ -2,6 +2,7 @@
 //!
 //! Order of writes, and what a crash between each two leaves: `docs/spec/licensing.md`, "A check-in step by step".
 
+use paramant_licensing::online::request::CheckIn;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::Digest;
@@ -32,13 +33,15 @@ pub struct Frozen {
     pub told: Told,
 }
 
-/// Failures of one request that have an entry: one of each sort, however often it is tried.
+/// What of one request has an entry: one failure of each sort, however often it is tried.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Told {
     /// No reply came.
     pub unreachable: bool,
     /// A reply came and failed a check.
     pub rejected: bool,
+    /// It was announced in a log that another took the place of: it has left.
+    pub elsewhere: bool,
 }
 
 /// A verified reply.
@@ -142,7 +145,7 @@ pub fn frozen(c: &Connection) -> Result<Option<Frozen>, rusqlite::Error> {
             log_from: unsigned(row, 4)?,
             log_index: index(row, 5)?,
             failed: row.get(6)?,
-            told: Told { unreachable: told & 1 != 0, rejected: told & 2 != 0 },
+            told: Told { unreachable: told & 1 != 0, rejected: told & 2 != 0, elsewhere: told & 4 != 0 },
         })
     })
     .optional()
@@ -165,7 +168,8 @@ pub fn freeze(
 
 /// Keeps what became of the frozen request.
 pub fn keep_frozen(c: &Connection, frozen: &Frozen) -> Result<(), rusqlite::Error> {
-    let told = u8::from(frozen.told.unreachable) | u8::from(frozen.told.rejected) << 1;
+    let Told { unreachable, rejected, elsewhere } = frozen.told;
+    let told = u8::from(unreachable) | u8::from(rejected) << 1 | u8::from(elsewhere) << 2;
     c.prepare_cached(
         "INSERT OR REPLACE INTO license_request (one, bytes, salt, frozen_ms, entry, log_from, log_index, failed, told)
          VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -185,7 +189,7 @@ pub fn keep_frozen(c: &Connection, frozen: &Frozen) -> Result<(), rusqlite::Erro
 
 /// What left and will not be sent again: the log's commitment to it can still be opened.
 fn abandon(c: &Connection, now_ms: i64) -> Result<(), rusqlite::Error> {
-    if let Some(frozen) = frozen(c)?.filter(|frozen| frozen.log_index.is_some()) {
+    if let Some(frozen) = frozen(c)?.filter(|frozen| frozen.log_index.is_some() || frozen.told.elsewhere) {
         keep(
             c,
             &CheckInRow {
@@ -405,6 +409,12 @@ pub fn turned(c: &Connection, switch: &Switch, now_ms: i64) -> Result<(), rusqli
             recorded.map(|it| it.preview),
             recorded.map(|it| it.preview)
         ])?;
+    // After its log was replaced a switch is recorded anew, and the request that is out says the same: it stays out.
+    let out = frozen(c)?.filter(|it| it.log_index.is_none() && it.told.elsewhere);
+    let says = out.and_then(|it| CheckIn::parse(&it.bytes).ok()).map(|asked| asked.telemetry.opted_in);
+    if says == Some(recorded.is_some()) {
+        return c.execute("UPDATE telemetry SET send_preview = NULL", []).map(drop);
+    }
     abandon(c, now_ms)
 }
 

@@ -548,6 +548,36 @@ async fn a_set_outlives_its_log_and_what_is_out_is_announced_in_the_new_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn with_telemetry_on_the_request_that_is_out_outlives_its_log_too() {
+    let (vendor, clock) = (Vendor::start().await, Clock::default());
+    let relay = relay(&vendor, &clock).await;
+    online(&relay).await;
+    let shown = relay.admin(Method::GET, "/v2/admin/telemetry/preview").send().await.unwrap();
+    let shown = shown.bytes().await.unwrap();
+    let consent = json!({ "enabled": true, "schema": 1, "previewSha256": request::digest(&shown) });
+    relay.admin(Method::POST, "/v2/admin/telemetry").body(consent.to_string()).send().await.unwrap();
+    let next = async || relay.running.app.store.check_ins.next_request().await.unwrap();
+    until("the preview is next", async || next().await.is_some_and(|it| it.bytes == shown)).await;
+    vendor.authority.book.set_fault(Some(Fault::Status(503))).unwrap();
+    ask(&relay).await;
+    until("the outage is told", async || !report(&relay).problems.is_empty()).await;
+    let old = relay.running.app.core.log.origin().to_owned();
+    let dir = relay.stop().await;
+    adopt(&dir.path().join("data"), Request { retire: &old, origin: None }).unwrap();
+
+    vendor.authority.book.set_fault(None).unwrap();
+    let relay = relay_over(&vendor, &clock, dir).await;
+    assert_eq!(report(&relay).source, LicenseSource::Online);
+    let before = vendor.checks().len();
+    ask_and_wait(&relay, &vendor).await;
+    assert_eq!(vendor.checks()[before].request, Some(request::digest(&shown)), "the request that was out");
+    let switched =
+        |entry: &entry::Entry| matches!(entry.body(), Some(Body::TelemetryChanged(it)) if it.enabled);
+    assert!(entries(&relay).iter().any(switched), "the new log does not know that telemetry is on");
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_secret_that_is_missing_or_emptied_is_community_and_back_it_counts_again() {
     let (vendor, clock) = (Vendor::start().await, Clock::default());
     let relay = relay(&vendor, &clock).await;

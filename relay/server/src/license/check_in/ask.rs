@@ -20,6 +20,9 @@ use crate::store::Digest;
 use crate::store::call_rows::{self, Caller};
 use crate::store::license_rows::{self, Frozen, ReplyRow};
 
+/// After so many attempts without one a courier is more than late.
+const NO_COURIER: u32 = 2;
+
 /// A failure, as it is told.
 struct Failure {
     sentence: String,
@@ -169,7 +172,8 @@ impl CheckIns {
         let Failure { sentence, result, asked } = failure;
         self.0.licenses.say(vec![format!("the last check-in brought no verified reply: {sentence}")]);
         self.observe(|observed| {
-            observed.reachable = if asked { Some(false) } else { observed.reachable.map(|_| false) };
+            let told = asked || frozen.failed >= NO_COURIER;
+            observed.reachable = if told { Some(false) } else { observed.reachable.map(|_| false) };
             observed.problem = Some(sentence);
         });
         let told = match result {

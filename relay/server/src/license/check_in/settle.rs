@@ -40,31 +40,40 @@ impl CheckIns {
     /// # Errors
     /// When the database cannot be read.
     pub async fn recall(&self) -> Result<(), CheckInError> {
-        let mut later = false;
+        let (mut later, mut last) = (false, None);
+        let known = self.0.recall.load(Ordering::Relaxed);
         let rows = self.0.meta.read(|c| Ok::<_, CheckInError>(license_rows::replies(c)?)).await?;
         for row in rows {
             let Some(index) = row.log_index else { continue };
             match self.prove(&row, index).await {
                 Ok(reply) => {
-                    let at = Timestamp::from_millisecond(row.received_ms).ok();
-                    self.observe(|observed| observed.at = at.or(observed.at));
+                    last = Some(row.received_ms).max(last);
                     self.0.licenses.hold(reply, row.by_hand);
                 }
                 Err(Unprovable::Now(reason)) => {
-                    tracing::warn!(
-                        sequence = row.sequence,
-                        reason,
-                        "a kept reply cannot be proven now; trying again"
-                    );
+                    if !known {
+                        tracing::warn!(sequence = row.sequence, reason, "a kept reply cannot be proven yet");
+                    }
                     later = true;
                 }
+                Err(Unprovable::Never(reason)) if known => drop(reason),
                 Err(Unprovable::Never(reason)) => {
                     tracing::warn!(sequence = row.sequence, reason, "a kept reply does not count any more");
                 }
             }
         }
+        let at = last.and_then(|at| Timestamp::from_millisecond(at).ok());
+        self.observe(|observed| observed.at = at.or(observed.at));
         self.0.recall.store(later, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Tries once more what could not be proven before.
+    ///
+    /// # Errors
+    /// As [`CheckIns::recall`].
+    pub async fn recall_again(&self) -> Result<(), CheckInError> {
+        if self.0.recall.load(Ordering::Relaxed) { self.recall().await } else { Ok(()) }
     }
 
     /// Brings verified replies that have no effect yet to theirs.
@@ -73,6 +82,8 @@ impl CheckIns {
         for mut row in rows.into_iter().filter(|row| row.log_index.is_none()) {
             let Some(index) = self.place(&mut row).await? else { continue };
             self.covered(index).await?;
+            // What counted before must be there when this one supersedes it.
+            self.recall_again().await?;
             match self.prove(&row, index).await {
                 Ok(reply) => self.apply(row, index, reply).await?,
                 Err(Unprovable::Never(reason)) => self.give_up(&row, &reason).await?,
@@ -190,7 +201,9 @@ impl CheckIns {
         let held = self.0.licenses.hold(reply, row.by_hand);
         // Should a crash come first, what is held at the next start is the same.
         let prune = move |c: &rusqlite::Connection| license_rows::prune(c, key, &held);
-        self.0.meta.write(move |c| Ok::<_, CheckInError>(prune(c)?)).await?;
+        if !self.0.recall.load(Ordering::Relaxed) {
+            self.0.meta.write(move |c| Ok::<_, CheckInError>(prune(c)?)).await?;
+        }
         self.0.licenses.say(Vec::new());
         self.observe(|observed| {
             observed.at = Timestamp::from_millisecond(row.received_ms).ok();

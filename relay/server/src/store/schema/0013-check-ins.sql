@@ -8,7 +8,7 @@ CREATE TABLE license_request (
     log_from   INTEGER NOT NULL,                -- where to look for that entry after a crash
     log_index  INTEGER,                         -- where it is; not sent before
     failed     INTEGER NOT NULL DEFAULT 0,      -- attempts that failed
-    told       INTEGER NOT NULL DEFAULT 0       -- failures that have an entry: 1 unreachable, 2 rejected
+    told       INTEGER NOT NULL DEFAULT 0       -- what has an entry: 1 unreachable, 2 rejected, 4 that it may leave, in a log before this one
 );
 
 -- Verified replies: one counts once its entry is under a checkpoint.
