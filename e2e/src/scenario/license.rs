@@ -180,6 +180,13 @@ fn air_gap(all: &Everything<'_>, vendor: &Vendor<'_>) -> Result<()> {
     let reply = serde_json::to_string(&serde_json::json!({ "capabilities": reply }))?;
     let name = format!("{{ name: acme-capabilities, namespace: {} }}", fixture.namespace);
     fixture.bed.apply(&format!("apiVersion: v1\nkind: Secret\nmetadata: {name}\nstringData: {reply}\n"))?;
+    all.shown("AirGap", "Pro", TAKEN_UP)?;
+    // The Secret is a volume of its own, so the pod was rolled: it reports before its Service leads to it.
+    fixture.ready("health")?;
+    wait_for("the relay's Service", MIRRORED, || {
+        let asked = relay::client()?.get(format!("{}/health", all.relay.url)).send();
+        Ok(asked.map(drop).map_err(|error| error.to_string()))
+    })?;
     all.mirrored("AirGap", "Pro", TAKEN_UP)?;
     for what in COURIER {
         ensure!(!fixture.exists(what)?, "there is {what}, though nothing may leave");
