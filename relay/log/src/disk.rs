@@ -212,7 +212,7 @@ impl Disk for RealDisk {
             return Err(LockError::Network);
         }
         match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(DirLock::holding(file)),
+            Ok(()) => Ok(DirLock::holding(Flocked(file))),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(LockError::Held),
             Err(e) => Err(LockError::Io(e.into())),
         }
@@ -220,6 +220,16 @@ impl Disk for RealDisk {
 
     fn modified(&self, path: &Path) -> io::Result<SystemTime> {
         fs::metadata(path)?.modified()
+    }
+}
+
+/// A locked file. Closing it would not do: a child of this process that has not come to its own program yet holds a copy of it.
+struct Flocked(fs::File);
+
+impl Drop for Flocked {
+    fn drop(&mut self) {
+        // Should that fail, the lock goes with the file.
+        let _ = rustix::fs::flock(&self.0, rustix::fs::FlockOperation::Unlock);
     }
 }
 
