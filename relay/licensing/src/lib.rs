@@ -12,6 +12,7 @@ pub mod logged;
 pub mod offline;
 pub mod online;
 pub mod schedule;
+mod signed;
 pub mod state;
 pub mod verified;
 

@@ -1,17 +1,15 @@
 //! The signed request. Verified before it is read, strict in form, closed in structure: no text that a person would read.
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
-use paramant_protocol::canonical::{self, CanonicalError};
+use paramant_protocol::canonical::CanonicalError;
 use paramant_protocol::leaf::{Hash, sha256};
 use paramant_protocol::path::parse_hash;
-use paramant_protocol::strict;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::offline::utc;
 use crate::online::keys::LicensingKeys;
+use crate::signed::{self, Unopened};
 use crate::verified::Verified;
 
 pub use paramant_protocol::entry::body::Role;
@@ -272,40 +270,18 @@ impl Request {
             fields.insert("kind".to_owned(), self.ask.kind().into());
             fields.insert("details".to_owned(), self.ask.details().map_err(CanonicalError::from)?);
         }
-        signed(value, sign)
+        signed::sign(value, sign)
     }
 }
 
-/// A document with its signature, in canonical form.
-pub(super) fn signed<E: From<CanonicalError>>(
-    mut value: Value,
-    sign: impl FnOnce(&[u8]) -> Result<Vec<u8>, E>,
-) -> Result<Vec<u8>, E> {
-    let signature = sign(&canonical::value_to_vec(&value)?)?;
-    if let Some(fields) = value.as_object_mut() {
-        fields.insert("signature".to_owned(), BASE64_STANDARD.encode(signature).into());
+impl From<Unopened> for Unverifiable {
+    fn from(why: Unopened) -> Self {
+        match why {
+            Unopened::TooLong => Self::TooLong,
+            Unopened::Json => Self::Json,
+            Unopened::Unsigned | Unopened::Signature => Self::Signature,
+        }
     }
-    Ok(canonical::value_to_vec(&value)?)
-}
-
-/// The fields of a document that a pinned key signed, and that key's last instant.
-pub(super) fn opened(
-    bytes: &[u8],
-    keys: &LicensingKeys,
-) -> Result<(Map<String, Value>, Timestamp), Unverifiable> {
-    if bytes.len() > MAX_REQUEST {
-        return Err(Unverifiable::TooLong);
-    }
-    let mut fields = strict::object(bytes).map_err(|_| Unverifiable::Json)?;
-    let Some(Value::String(signature)) = fields.remove("signature") else {
-        return Err(Unverifiable::Signature);
-    };
-    let signature = BASE64_STANDARD.decode(signature).map_err(|_| Unverifiable::Signature)?;
-    let document = Value::Object(fields);
-    let message = canonical::value_to_vec(&document).map_err(|_| Unverifiable::Json)?;
-    let signer = keys.signer(&message, &signature).ok_or(Unverifiable::Signature)?;
-    let Value::Object(fields) = document else { return Err(Unverifiable::Json) };
-    Ok((fields, signer.not_after))
 }
 
 impl Verified<Request> {
@@ -314,7 +290,7 @@ impl Verified<Request> {
     /// # Errors
     /// [`Unverifiable`].
     pub fn open_request(bytes: &[u8], keys: &LicensingKeys) -> Result<Self, Unverifiable> {
-        let (mut fields, not_after) = opened(bytes, keys)?;
+        let (mut fields, not_after) = signed::open(bytes, MAX_REQUEST, keys)?;
         let kind = fields.remove("kind");
         let details = fields.remove("details");
         let (Some(Value::String(kind)), Some(details @ Value::Object(_))) = (kind, details) else {

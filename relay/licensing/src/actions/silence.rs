@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::chain::Chain;
-use super::request::{Unverifiable, opened, signed};
+use super::request::{MAX_REQUEST, Unverifiable};
 use crate::offline::utc;
 use crate::online::keys::LicensingKeys;
+use crate::signed;
 use crate::verified::Verified;
 
 const TYPE: &str = "paramant/silence/v1";
@@ -59,7 +60,7 @@ impl Silence {
             head: hex::encode(self.head),
             issued_at: self.issued_at,
         };
-        signed(serde_json::to_value(fields).map_err(CanonicalError::from)?, sign)
+        signed::sign(serde_json::to_value(fields).map_err(CanonicalError::from)?, sign)
     }
 
     /// Whether it speaks of this chain as it stands.
@@ -74,7 +75,7 @@ impl Verified<Silence> {
     /// # Errors
     /// [`Unverifiable`].
     pub fn open_silence(bytes: &[u8], keys: &LicensingKeys) -> Result<Self, Unverifiable> {
-        let (fields, not_after) = opened(bytes, keys)?;
+        let (fields, not_after) = signed::open(bytes, MAX_REQUEST, keys)?;
         let fields: Fields = serde_json::from_value(Value::Object(fields)).map_err(|_| Unverifiable::Form)?;
         let head = parse_hash(&fields.head).ok_or(Unverifiable::Form)?;
         if fields.type_ != TYPE || parse_hash(&fields.relay_id).is_none() {

@@ -5,8 +5,6 @@
 
 use std::fmt;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
 use paramant_protocol::leaf::{Hash, sha256};
 use paramant_protocol::{canonical, strict};
@@ -18,6 +16,7 @@ use super::keys::LicensingKeys;
 use super::request::{self, CheckIn};
 use super::{MAX_REPLY, OnlineKey};
 use crate::offline::utc;
+use crate::signed::{self, Unopened};
 use crate::verified::Verified;
 
 /// The last verified set goes on for so long after it was issued (trust page L7).
@@ -230,29 +229,26 @@ impl Reply {
             Self::Set(set) => serde_json::to_value(set),
             Self::Refusal(refusal) => serde_json::to_value(refusal),
         };
-        let mut value = value.map_err(canonical::CanonicalError::from)?;
-        let signature = sign(&canonical::value_to_vec(&value)?)?;
-        if let Some(fields) = value.as_object_mut() {
-            fields.insert("signature".into(), BASE64_STANDARD.encode(signature).into());
+        signed::sign(value.map_err(canonical::CanonicalError::from)?, sign)
+    }
+}
+
+impl From<Unopened> for Rejected {
+    fn from(why: Unopened) -> Self {
+        match why {
+            Unopened::TooLong => Self::TooLong,
+            Unopened::Json | Unopened::Unsigned => Self::Form,
+            Unopened::Signature => Self::Signature,
         }
-        Ok(canonical::value_to_vec(&value)?)
     }
 }
 
 impl Verified<Reply> {
     /// Checks form and signature: what a reply needs whenever it is read, also from where it was kept.
     pub fn open(bytes: &[u8], keys: &LicensingKeys) -> Result<Self, Rejected> {
-        if bytes.len() > MAX_REPLY {
-            return Err(Rejected::TooLong);
-        }
-        let mut fields = strict::object(bytes).map_err(|_| Rejected::Form)?;
-        let Some(Value::String(signature)) = fields.remove("signature") else { return Err(Rejected::Form) };
-        let signature = BASE64_STANDARD.decode(signature).map_err(|_| Rejected::Form)?;
-        let document = Value::Object(fields);
-        let message = canonical::value_to_vec(&document).map_err(|_| Rejected::Form)?;
-        let signer = keys.signer(&message, &signature).ok_or(Rejected::Signature)?;
-        let reply = read(document)?;
-        if reply.issued_at() > signer.not_after {
+        let (fields, not_after) = signed::open(bytes, MAX_REPLY, keys)?;
+        let reply = read(Value::Object(fields))?;
+        if reply.issued_at() > not_after {
             return Err(Rejected::KeyEnded);
         }
         if reply.set().is_some_and(|set| set.expires_at <= set.issued_at) {
