@@ -12,7 +12,7 @@ use paramant_operator_core::{Decision, DeletedKind, Deletion, Observation};
 use serde_json::Value;
 use tracing::Instrument as _;
 
-use super::expect::version;
+use super::expect::{held, version};
 use super::{Inner, Stopped, write_span};
 use crate::FIELD_MANAGER;
 use crate::key::RelayKey;
@@ -65,19 +65,32 @@ impl Inner {
         self.may_write()?;
         let text = |pointer: &str| intent.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         let (kind, name) = (text("/kind"), text("/metadata/name"));
-        let before = version(seen, kind, name);
-        if before.is_none() && self.going.is_going(&key.namespace) {
-            return Err(Stopped::NamespaceGoing);
-        }
         let api = self.dynamic(key, &resource(text("/apiVersion"), kind));
-        if before.is_none() {
-            self.is_free(key, seen, &api, kind, name).await?;
-        }
+        let mut wanted = intent.clone();
+        let before = match held(seen, kind, name) {
+            // The garbage collector may have taken it meanwhile: under its uid an object is changed, but never made again.
+            Some(held) => {
+                if let (Some(uid), Some(metadata)) =
+                    (held.uid, wanted.get_mut("metadata").and_then(Value::as_object_mut))
+                {
+                    metadata.insert("uid".to_owned(), uid.into());
+                }
+                held.version
+            }
+            None if self.going.is_going(&key.namespace) => return Err(Stopped::NamespaceGoing),
+            None => {
+                self.still_stands(key, seen).await?;
+                self.is_free(key, seen, &api, kind, name).await?;
+                None
+            }
+        };
         // Forced: the fields in an intent are ours, whoever set them last.
         let params = PatchParams::apply(FIELD_MANAGER).force();
         self.count(kind, "apply");
-        let written =
-            api.patch(name, &params, &Patch::Apply(intent)).instrument(write_span("apply", kind, name)).await;
+        let written = api
+            .patch(name, &params, &Patch::Apply(&wanted))
+            .instrument(write_span("apply", kind, name))
+            .await;
         let written = written.map_err(|error| self.stopped(key, "apply", kind, error))?;
         self.expectations.expect(key, kind, name, before, written.metadata.resource_version);
         Ok(())

@@ -85,13 +85,26 @@ impl Expectations {
 
 /// The resourceVersion an observation shows for one object.
 pub(super) fn version(observation: &Observation, kind: &str, name: &str) -> Option<String> {
-    fn of<K: Resource>(object: Option<&std::sync::Arc<K>>, name: &str) -> Option<String> {
-        object.filter(|object| object.meta().name.as_deref() == Some(name))?.meta().resource_version.clone()
+    held(observation, kind, name)?.version
+}
+
+/// One object as an observation holds it.
+pub(super) struct Held {
+    pub(super) uid: Option<String>,
+    pub(super) version: Option<String>,
+}
+
+/// One object of an observation, if it holds it.
+pub(super) fn held(observation: &Observation, kind: &str, name: &str) -> Option<Held> {
+    fn of<K: Resource>(object: Option<&std::sync::Arc<K>>, name: &str) -> Option<Held> {
+        let meta = object?.meta();
+        (meta.name.as_deref() == Some(name))
+            .then(|| Held { uid: meta.uid.clone(), version: meta.resource_version.clone() })
     }
     let children = &observation.children;
     let couriers = children.couriers();
     match kind {
-        "ParamantRelay" => observation.relay.metadata.resource_version.clone(),
+        "ParamantRelay" => of(Some(&observation.relay), name),
         "StatefulSet" => of(children.stateful_set.as_ref(), name),
         "Deployment" => couriers.iter().find_map(|it| of(it.deployment.as_ref(), name)),
         "Service" => of(children.service.as_ref(), name)
@@ -106,8 +119,9 @@ pub(super) fn version(observation: &Observation, kind: &str, name: &str) -> Opti
         "PersistentVolumeClaim" => of(children.claim.as_ref(), name),
         "Pod" => children.pods.iter().find_map(|pod| of(Some(pod), name)),
         "HTTPRoute" => {
-            let route = children.http_route.as_ref()?;
-            route.pointer("/metadata/resourceVersion")?.as_str().map(str::to_owned)
+            let metadata = children.http_route.as_ref()?.get("metadata")?;
+            let text = |field: &str| metadata.get(field)?.as_str().map(str::to_owned);
+            Some(Held { uid: text("uid"), version: text("resourceVersion") })
         }
         _ => None,
     }

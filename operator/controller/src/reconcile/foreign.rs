@@ -1,10 +1,15 @@
-//! Whose is the object that stands where a child shall be made?
+//! May a child be made here: does its relay still stand, and whose is the object that stands in its place?
+//!
+//! The store of a child and the store of its relay are filled by two watches. A relay that is deleted takes its children
+//! along, and they can be seen to be gone before the relay is. So before a child is made the relay itself is asked for.
 //!
 //! The local stores hold only what carries our label, so an object of somebody else reads as absent there. To apply over it
 //! would put our owner reference on it, and delete it with the relay. So before a child is made it is looked for by its name;
 //! the right to list is there anyway, and a child is made once. What appears between this look and the apply is not seen.
 
+use kube::Resource as _;
 use kube::api::{Api, DynamicObject, ListParams, ObjectMeta};
+use paramant_crds::ParamantRelay;
 use paramant_operator_core::Observation;
 use paramant_operator_core::children::RELAY_LABEL;
 
@@ -12,6 +17,20 @@ use super::{Inner, Stopped};
 use crate::key::RelayKey;
 
 impl Inner {
+    /// Ends the application of a child whose relay is being deleted, is gone, or is another one of that name.
+    pub(super) async fn still_stands(&self, key: &RelayKey, seen: &Observation) -> Result<(), Stopped> {
+        let api: Api<ParamantRelay> = Api::namespaced(self.client.clone(), &key.namespace);
+        let by_name = ListParams::default().fields(&format!("metadata.name={}", key.name));
+        let kind = ParamantRelay::kind(&());
+        let found = api.list_metadata(&by_name).await;
+        let found = found.map_err(|error| self.stopped(key, "look for", &kind, error))?;
+        let stands = |it: &ObjectMeta| it.uid == seen.relay.metadata.uid && it.deletion_timestamp.is_none();
+        match found.iter().any(|it| stands(&it.metadata)) {
+            true => Ok(()),
+            false => Err(Stopped::Raced(kind.into_owned())),
+        }
+    }
+
     /// Ends the application of a child whose place is taken.
     pub(super) async fn is_free(
         &self,

@@ -94,6 +94,7 @@ fn seen() -> Observation {
 
 struct Acted {
     requests: Vec<String>,
+    asked: Vec<Asked>,
     refused: Option<Refused>,
     succeeded: bool,
 }
@@ -104,8 +105,22 @@ impl Acted {
         list: impl Fn(&Asked) -> Vec<Value> + Send + Sync + 'static,
         patch: impl Fn(&Asked) -> Option<(u16, Value)> + Send + Sync + 'static,
     ) -> Self {
+        Self::over(seen(), json!({ "uid": "u-1" }), list, patch).await
+    }
+
+    /// What a pass over `seen` does where the relay stands with this metadata.
+    async fn over(
+        mut seen: Observation,
+        relay: Value,
+        list: impl Fn(&Asked) -> Vec<Value> + Send + Sync + 'static,
+        patch: impl Fn(&Asked) -> Option<(u16, Value)> + Send + Sync + 'static,
+    ) -> Self {
         let api = FakeApi::new(move |asked| match asked.method.as_str() {
-            "GET" => (200, json!({ "kind": "List", "metadata": {}, "items": list(asked) })),
+            "GET" => {
+                let mut items = list(asked);
+                items.extend(there(asked, RELAYS, "health", &relay));
+                (200, json!({ "kind": "List", "metadata": {}, "items": items }))
+            }
             _ => patch(asked).unwrap_or_else(|| {
                 let mut object = asked.body.clone();
                 object["metadata"]["resourceVersion"] = json!("1");
@@ -113,7 +128,6 @@ impl Acted {
             }),
         });
         let (inner, key) = (reconciler(api.client.clone()).inner, RelayKey::new("n", "health"));
-        let mut seen = seen();
         let asked = decide(&seen, &inner.context, Timestamp::now()).inspect.unwrap();
         seen.inspection = Inspection::Answered {
             asked,
@@ -122,7 +136,7 @@ impl Acted {
         };
         let decision = decide(&seen, &inner.context, Timestamp::now());
         let succeeded = inner.act(&key, &seen, &decision).await.is_ok();
-        Self { requests: api.requests(), refused: inner.refusals.of(&key), succeeded }
+        Self { requests: api.requests(), asked: api.asked(), refused: inner.refusals.of(&key), succeeded }
     }
 
     fn patched(&self, path: &str) -> bool {
@@ -131,6 +145,7 @@ impl Acted {
     }
 }
 
+const RELAYS: &str = "/apis/paramant.app/v1alpha1/namespaces/n/paramantrelays";
 const SERVICE: &str = "/api/v1/namespaces/n/services/health";
 const STATE: &str = "/api/v1/namespaces/n/configmaps/health-state";
 
@@ -146,12 +161,14 @@ fn there(asked: &Asked, list: &str, name: &str, metadata: &Value) -> Vec<Value> 
 }
 
 #[tokio::test]
-async fn a_child_is_looked_for_by_its_name_before_it_is_made() {
+async fn a_child_and_its_relay_are_looked_for_by_name_before_it_is_made() {
     let acted = Acted::at(|_| Vec::new(), |_| None).await;
     assert!(acted.succeeded);
     let (mut looked, mut made) = (0, 0);
-    for pair in acted.requests.chunks(2) {
-        let (list, patch) = (&pair[0], &pair[1]);
+    for three in acted.requests.chunks(3) {
+        let [relay, list, patch] = three else { panic!("{three:?}") };
+        let asked = format!("GET {RELAYS}?&fieldSelector=metadata.name%3Dhealth");
+        assert!(relay.starts_with(&asked), "{relay} before {patch}");
         let (folder, name) = patch.split_once('?').unwrap().0.rsplit_once('/').unwrap();
         let folder = folder.strip_prefix("PATCH ").unwrap();
         assert!(list.starts_with(&format!("GET {folder}?")), "{list} before {patch}");
@@ -198,6 +215,33 @@ async fn a_child_that_the_watch_has_not_shown_yet_is_ours_by_its_owner() {
     let list = move |asked: &Asked| there(asked, "/api/v1/namespaces/n/services", "health", &own);
     let acted = Acted::at(list, |_| None).await;
     assert!(acted.succeeded && acted.patched(SERVICE), "{:#?}", acted.requests);
+}
+
+#[tokio::test]
+async fn nothing_is_made_for_a_relay_that_is_deleted_though_the_store_does_not_show_it_yet() {
+    for relay in [
+        json!({ "uid": "u-1", "deletionTimestamp": "2026-05-01T10:00:00Z", "finalizers": ["foregroundDeletion"] }),
+        json!({ "uid": "made-again" }),
+        json!({}),
+    ] {
+        let acted = Acted::over(seen(), relay.clone(), |_| Vec::new(), |_| None).await;
+        assert!(!acted.succeeded && acted.refused.is_none(), "{relay}");
+        assert!(acted.requests.iter().all(|it| it.starts_with("GET ")), "{relay}: {:#?}", acted.requests);
+    }
+}
+
+#[tokio::test]
+async fn a_child_that_stands_is_changed_under_its_uid_so_that_it_is_never_made_again() {
+    let mut seen = seen();
+    let state = json!({ "metadata": { "name": "health-state", "uid": "c-1", "resourceVersion": "7" } });
+    seen.children.state = Some(Arc::new(serde_json::from_value(state).unwrap()));
+    let acted = Acted::over(seen, json!({ "uid": "u-1" }), |_| Vec::new(), |_| None).await;
+    assert!(acted.succeeded, "{:#?}", acted.requests);
+    let uid = |path: &str| {
+        let patch = acted.asked.iter().find(|it| it.method == "PATCH" && it.path.starts_with(path)).unwrap();
+        patch.body.pointer("/metadata/uid").cloned()
+    };
+    assert_eq!((uid(STATE), uid(SERVICE)), (Some(json!("c-1")), None));
 }
 
 #[tokio::test]
