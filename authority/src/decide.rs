@@ -81,6 +81,8 @@ pub fn decide(sold: Option<(&Sold, Standing)>, question: &Question, sequence: u6
             nonce: question.nonce.clone(),
             request_sha256: question.request_sha256.clone(),
             sequence,
+            actions: Vec::new(),
+            silence: None,
         })
     };
     let sold = match sold {
@@ -102,6 +104,8 @@ pub fn decide(sold: Option<(&Sold, Standing)>, question: &Question, sequence: u6
         capabilities: sold.capabilities.clone(),
         next_check_in_seconds: sold.next_seconds,
         next_pubkey_hash: None,
+        actions: Vec::new(),
+        silence: None,
     })
 }
 

@@ -186,6 +186,8 @@ func example(f field) any {
 		return number(1)
 	case "int":
 		return number(3)
+	case "document":
+		return object{"type": "paramant/" + f.name + "/v1", "signature": "AA=="}
 	default:
 		return true
 	}

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// A field's type: digest, u32, int, bool, string, hour, word:LIST or words:LIST; a final ? allows null.
+// A field's type: digest, u32, int, bool, string, hour, document, word:LIST or words:LIST; a final ? allows null.
 type field struct{ name, typ string }
 
 type kind struct {
@@ -36,6 +36,10 @@ var kinds = []kind{
 	{"update_rolled_back", []field{{"version", "string"}, {"image", "digest"}}},
 	{"drain_changed", []field{{"draining", "bool"}, {"by", "words:drain source"}}},
 	{"remote_action_refused", []field{{"action", "digest"}, {"role", "word:role"}, {"reason", "word:refusal"}}},
+	{"vendor_request", []field{{"request", "document"}}},
+	{"vendor_silence", []field{{"statement", "document"}}},
+	{"vendor_request_decided", []field{{"request", "digest"}, {"decision", "word:decision"}}},
+	{"capability_changed", []field{{"request", "digest"}, {"before", "digest"}, {"after", "digest"}}},
 	{"admin_changed", []field{{"what", "word:admin change"}}},
 	{"clock_corrected", []field{{"by", "word:clock authority"}}},
 	{"log_key_rotated", []field{{"added", "string?"}, {"retired", "string?"}}},
@@ -54,6 +58,7 @@ var words = map[string][]string{
 	"role":            {"owner", "support"},
 	"drain source":    {"Spec", "Policy", "Vendor", "Update", "Shutdown"},
 	"refusal":         {"unknown_action", "not_recorded", "not_allowed", "wrong_relay", "stale", "gap", "fork", "expired"},
+	"decision":        {"approved", "denied", "lapsed"},
 	"admin change":    {"set_up", "token", "second_factor", "key_created", "key_revoked", "key_changed"},
 	"clock authority": {"reply", "admin", "machine"},
 	"close":           {"deleted", "adopted"},
@@ -122,6 +127,11 @@ func (f field) takes(value any) bool {
 		return isInteger && !n.negative && n.magnitude < 1<<32
 	case "int":
 		return isInteger && !n.negative
+	case "document":
+		document, isObject := value.(object)
+		_, typed := document["type"].(string)
+		_, signed := document["signature"].(string)
+		return isObject && typed && signed
 	case "bool":
 		_, isBool := value.(bool)
 		return isBool

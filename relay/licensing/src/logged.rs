@@ -41,6 +41,18 @@
 //! }
 //! ```
 //! ```compile_fail
+//! # use paramant_licensing::{actions::{Effect, Request}, verified::Verified};
+//! fn unlogged_request(request: Verified<Request>, now: jiff::Timestamp) -> Effect {
+//!     Effect::of(request, now, 3600) // takes Logged only
+//! }
+//! ```
+//! ```compile_fail
+//! # use paramant_licensing::actions::{Effect, Draining};
+//! fn out_of_nothing(until: jiff::Timestamp) -> Effect {
+//!     Effect::Drain(Draining { until: Some(until) }) // private fields
+//! }
+//! ```
+//! ```compile_fail
 //! # use paramant_licensing::{online::reply::Reply, verified::Verified};
 //! fn unverified(reply: Reply) -> Verified<Reply> {
 //!     Verified { document: reply, bytes: Vec::new() } // private fields
@@ -55,6 +67,7 @@ use paramant_tlog::tlog_proof::TlogProof;
 use paramant_tlog::vkey::VerifierKey;
 use paramant_tlog::{Checkpoint, Tree, entry_leaf, verify};
 
+use crate::actions::Request;
 use crate::online::reply::Reply;
 use crate::verified::Verified;
 
@@ -119,9 +132,22 @@ impl<T> Logged<T> {
         &self.document
     }
 
+    /// Gives the proof up for what it proved.
+    pub(crate) fn into_inner(self) -> T {
+        self.document
+    }
+
     /// Where the log holds it.
     pub fn index(&self) -> u64 {
         self.index
+    }
+}
+
+/// An entry holds a request whole, so there is no salt to open.
+impl Recorded for Verified<Request> {
+    fn is_recorded_by(&self, body: &Body, _: &[u8; 32]) -> bool {
+        let Body::VendorRequest(body) = body else { return false };
+        body.request.to_bytes().is_ok_and(|bytes| bytes == self.bytes())
     }
 }
 

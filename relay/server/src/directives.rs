@@ -172,6 +172,7 @@ mod tests {
             commit_schema: None,
             deleting: false,
             couriers: None,
+            remote: None,
         }
     }
 

@@ -107,6 +107,7 @@ fn directives(seq: u64) -> Directives {
         commit_schema: None,
         deleting: false,
         couriers: None,
+        remote: None,
     }
 }
 

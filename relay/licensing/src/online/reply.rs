@@ -22,6 +22,14 @@ use crate::verified::Verified;
 /// The last verified set goes on for so long after it was issued (trust page L7).
 pub const GRACE: jiff::SignedDuration = jiff::SignedDuration::from_hours(7 * 24);
 
+/// Requests that one reply carries at most: with their signatures they fill it.
+pub const MAX_ACTIONS: usize = 8;
+
+fn few<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Value>, D::Error> {
+    let actions = Vec::deserialize(deserializer)?;
+    if actions.len() > MAX_ACTIONS { Err(serde::de::Error::custom("too many actions")) } else { Ok(actions) }
+}
+
 /// A capability set (protocol §3.3), with the sequence and the echo of our request.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -51,6 +59,12 @@ pub struct CapabilitySet {
     /// SHA3-256 of the key that will sign next, from 30 days before this one ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_pubkey_hash: Option<String>,
+    /// Signed requests of the vendor, the oldest first, as they are ([`crate::actions`]). Each is judged by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "few")]
+    pub actions: Vec<Value>,
+    /// The vendor's silence statement, as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence: Option<Value>,
 }
 
 impl CapabilitySet {
@@ -113,6 +127,12 @@ pub struct Refusal {
     pub request_sha256: String,
     /// Counts up with each reply to one relay.
     pub sequence: u64,
+    /// Signed requests of the vendor, the oldest first, as they are ([`crate::actions`]). Each is judged by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "few")]
+    pub actions: Vec<Value>,
+    /// The vendor's silence statement, as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence: Option<Value>,
 }
 
 // Both echo the licence key, which is never printed.
@@ -209,6 +229,24 @@ impl Reply {
         relay == relay_id
     }
 
+    /// The requests it carries, each in its canonical form: the bytes that its signature and its place in the chain are over.
+    pub fn actions(&self) -> Vec<Vec<u8>> {
+        let actions = match self {
+            Self::Set(set) => &set.actions,
+            Self::Refusal(refusal) => &refusal.actions,
+        };
+        actions.iter().filter_map(|action| canonical::value_to_vec(action).ok()).collect()
+    }
+
+    /// The silence statement it carries, likewise.
+    pub fn silence(&self) -> Option<Vec<u8>> {
+        let silence = match self {
+            Self::Set(set) => &set.silence,
+            Self::Refusal(refusal) => &refusal.silence,
+        };
+        canonical::value_to_vec(silence.as_ref()?).ok()
+    }
+
     fn echoes(&self) -> [&str; 4] {
         let (relay, key, nonce, request) = match self {
             Self::Set(it) => (&it.relay_id, &it.license_key, &it.nonce, &it.request_sha256),
@@ -243,7 +281,23 @@ impl From<Unopened> for Rejected {
     }
 }
 
+/// SHA-256 of the canonical JSON of `tier` and `capabilities`: what a request for a capability change names.
+///
+/// # Errors
+/// When they hold a number without a canonical form.
+pub fn terms(tier: &Value, capabilities: &Value) -> Result<Hash, canonical::CanonicalError> {
+    let terms = serde_json::json!({ "capabilities": capabilities, "tier": tier });
+    canonical::value_to_vec(&terms).map(|bytes| sha256(&bytes))
+}
+
 impl Verified<Reply> {
+    /// The [`terms`] of a set, with what this release does not know of them.
+    pub fn terms(&self) -> Option<Hash> {
+        self.get().set()?;
+        let fields: Map<String, Value> = strict::object(self.bytes()).ok()?;
+        terms(fields.get("tier")?, fields.get("capabilities")?).ok()
+    }
+
     /// Checks form and signature: what a reply needs whenever it is read, also from where it was kept.
     pub fn open(bytes: &[u8], keys: &LicensingKeys) -> Result<Self, Rejected> {
         let (fields, not_after) = signed::open(bytes, MAX_REPLY, keys)?;

@@ -91,6 +91,8 @@ pub(crate) fn set(request: &[u8], sequence: u64, issued_at: Timestamp, users: u6
         capabilities: capabilities(users),
         next_check_in_seconds: 21_600,
         next_pubkey_hash: None,
+        actions: Vec::new(),
+        silence: None,
     }
 }
 
@@ -105,6 +107,8 @@ pub(crate) fn refusal(request: &[u8], sequence: u64, issued_at: Timestamp, error
         nonce: set.nonce,
         request_sha256: set.request_sha256,
         sequence,
+        actions: Vec::new(),
+        silence: None,
     }
 }
 

@@ -6,7 +6,7 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::EntryError;
 use crate::leaf::Hash;
@@ -32,6 +32,39 @@ impl<'de> Deserialize<'de> for Digest {
 impl From<Hash> for Digest {
     fn from(hash: Hash) -> Self {
         Self(hash)
+    }
+}
+
+/// A signed JSON document of somebody else, held whole. Its signature is what it is worth: readers of the log verify it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Document(Map<String, Value>);
+
+impl Document {
+    /// The document in these bytes; `None` unless they are its canonical form.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let document = Self(crate::strict::object(bytes).ok()?);
+        (document.is_signed() && document.to_bytes().ok()? == bytes).then_some(document)
+    }
+
+    /// Its canonical form: the bytes that its digest is over.
+    ///
+    /// # Errors
+    /// When it holds a number without a canonical form.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, crate::canonical::CanonicalError> {
+        crate::canonical::value_to_vec(&Value::Object(self.0.clone()))
+    }
+
+    fn is_signed(&self) -> bool {
+        ["type", "signature"].iter().all(|name| self.0.get(*name).is_some_and(Value::is_string))
+    }
+}
+
+impl<'de> Deserialize<'de> for Document {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let document = Self(Map::deserialize(deserializer)?);
+        let wrong = || serde::de::Error::custom("expected a document with a type and a signature");
+        if document.is_signed() { Ok(document) } else { Err(wrong()) }
     }
 }
 
@@ -145,6 +178,14 @@ bodies! {
     DrainChanged(DrainChanged) = "drain_changed",
     /// A verified vendor message asked for something that is not allowed.
     RemoteActionRefused(RemoteActionRefused) = "remote_action_refused",
+    /// A vendor's request came, verified and next in its chain.
+    VendorRequest(VendorRequest) = "vendor_request",
+    /// A vendor's silence statement came, verified.
+    VendorSilence(VendorSilence) = "vendor_silence",
+    /// A vendor's request that waited was answered, or nobody answered in time.
+    VendorRequestDecided(VendorRequestDecided) = "vendor_request_decided",
+    /// What an accepted capability set grants, in place of what was granted before.
+    CapabilityChanged(CapabilityChanged) = "capability_changed",
     /// An admin credential or setting changed.
     AdminChanged(AdminChanged) = "admin_changed",
     /// The licence clock's floor was moved, or the machine's clock was set back.
@@ -298,6 +339,32 @@ body_structs! {
         /// Why.
         reason: RefusalReason,
     }
+    /// Body of `vendor_request`.
+    VendorRequest {
+        /// The signed request, whole: it proves itself.
+        request: Document,
+    }
+    /// Body of `vendor_silence`.
+    VendorSilence {
+        /// The signed statement, whole.
+        statement: Document,
+    }
+    /// Body of `vendor_request_decided`.
+    VendorRequestDecided {
+        /// SHA-256 of the canonical JSON of the request in its `vendor_request`.
+        request: Digest,
+        /// What became of it.
+        decision: Decision,
+    }
+    /// Body of `capability_changed`.
+    CapabilityChanged {
+        /// SHA-256 of the canonical JSON of the request that announced it.
+        request: Digest,
+        /// SHA-256 of the canonical JSON of `tier` and `capabilities` before.
+        before: Digest,
+        /// The same of what follows, as `set_sha256` of the request says.
+        after: Digest,
+    }
     /// Body of `admin_changed`.
     AdminChanged {
         /// What.
@@ -422,6 +489,15 @@ closed_words! {
         Fork,
         /// Its time is over.
         Expired,
+    }
+    /// What became of a request that waited.
+    Decision {
+        /// The admin agreed.
+        Approved,
+        /// The admin refused.
+        Denied,
+        /// Nobody answered in time.
+        Lapsed,
     }
     /// What changed for admins.
     AdminChange {

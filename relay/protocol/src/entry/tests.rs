@@ -12,6 +12,10 @@ fn digest(byte: u8) -> Digest {
     Digest([byte; 32])
 }
 
+fn document(type_: &str) -> Document {
+    Document::parse(format!(r#"{{"signature":"AA==","type":"{type_}"}}"#).as_bytes()).unwrap()
+}
+
 /// One body of each kind that has one.
 fn every_body() -> Vec<Body> {
     let key = digest(0x11);
@@ -52,6 +56,10 @@ fn every_body() -> Vec<Body> {
             role: Role::Owner,
             reason: RefusalReason::UnknownAction,
         }),
+        Body::VendorRequest(VendorRequest { request: document("paramant/action/v1") }),
+        Body::VendorSilence(VendorSilence { statement: document("paramant/silence/v1") }),
+        Body::VendorRequestDecided(VendorRequestDecided { request: key, decision: Decision::Approved }),
+        Body::CapabilityChanged(CapabilityChanged { request: key, before: digest(2), after: digest(3) }),
         Body::AdminChanged(AdminChanged { what: AdminChange::SetUp }),
         Body::ClockCorrected(ClockCorrected { by: ClockAuthority::Admin }),
         Body::LogKeyRotated(LogKeyRotated { added: Some("o+00000000+AQ==".into()), retired: None }),
@@ -89,6 +97,17 @@ fn every_kind_with_a_body_is_read_back_and_has_its_vector() {
         vectors += "\n";
     }
     assert_eq!(vectors, include_str!("vectors.txt"), "entries in a log can never change their form");
+}
+
+#[test]
+fn a_document_is_held_in_its_canonical_form_alone_and_is_signed() {
+    for text in
+        [r#"{"type":"a","signature":"b"}"#, r#"{"signature":"b", "type":"a"}"#, r#"{"type":"a"}"#, "[]", ""]
+    {
+        assert!(Document::parse(text.as_bytes()).is_none(), "{text}");
+    }
+    let text = br#"{"seq":1,"signature":"b","type":"a"}"#;
+    assert_eq!(Document::parse(text).unwrap().to_bytes().unwrap(), text);
 }
 
 #[test]

@@ -204,6 +204,7 @@ async fn the_last_known_checkpoint_is_the_highest_that_anybody_told_of() {
             commit_schema: None,
             deleting: false,
             couriers: None,
+            remote: None,
         };
         std::fs::write(dir.path().join("directives.json"), serde_json::to_vec(&directives).unwrap()).unwrap();
         assert_eq!(adopt(dir.path(), Request { retire: &name, origin: None }).unwrap().size, expected);

@@ -191,6 +191,7 @@ mod tests {
             commit_schema: None,
             deleting: false,
             couriers: None,
+            remote: None,
         }
     }
 

@@ -64,6 +64,22 @@ pub(super) fn told(kind: Kind) -> Told {
             "Vendor request refused",
             "A verified message of the vendor asked for something that it may not do.",
         ),
+        Kind::VendorRequest => (
+            "Vendor request",
+            "The vendor asked for one of the four things that it may ask for; the entry holds the signed request.",
+        ),
+        Kind::VendorSilence => (
+            "Vendor's statement of silence",
+            "The vendor states in a signed document how many requests it has made to this relay so far.",
+        ),
+        Kind::VendorRequestDecided => (
+            "Vendor request answered",
+            "The admin agreed to a request of the vendor or refused it, or nobody answered in time.",
+        ),
+        Kind::CapabilityChanged => (
+            "Capabilities changed",
+            "The vendor changed what the licence grants; the entry names before and after.",
+        ),
         Kind::AdminChanged => ("Administration changed", "A credential or a key was changed by the admin."),
         Kind::ClockCorrected => (
             "Clock corrected",

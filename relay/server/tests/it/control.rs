@@ -108,6 +108,7 @@ pub fn directives(seq: u64, drain: DrainDirective) -> Directives {
         commit_schema: None,
         deleting: false,
         couriers: None,
+        remote: None,
     }
 }
 
