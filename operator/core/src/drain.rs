@@ -231,5 +231,6 @@ fn directives(issued: &Issued, relay_uid: &str, epoch: u64, deleting: bool) -> D
         commit_schema: issued.commit_schema,
         deleting,
         couriers: issued.couriers.clone(),
+        remote: None,
     }
 }

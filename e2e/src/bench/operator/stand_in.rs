@@ -441,6 +441,7 @@ impl Inner {
             directives: held.map(|(mark, _)| mark),
             ca_bundle_sha256: String::new(),
             admin: AdminReport::TokenFile,
+            remote: None,
             data: None,
         }
     }
