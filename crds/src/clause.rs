@@ -139,6 +139,9 @@ clauses! {
     /// One word on one key.
     APPROVED_NOT_REVOKED: "!has(self.approved) || !has(self.revoked) || self.approved.all(k, !(k in self.revoked))",
         "a key id is both approved and revoked: remove it from approved (a revocation cannot be taken back)";
+    /// One word on one request.
+    APPROVED_NOT_DENIED: "!has(self.approved) || !has(self.denied) || self.approved.all(r, !(r in self.denied))",
+        "the id of a request is both approved and denied: remove it from one of the two";
     /// The protocol's own cap.
     SUPPORT_RANGE: "duration(self) >= duration('5m') && duration(self) <= duration('24h')",
         "write a maxDuration from 5m to 24h";

@@ -59,7 +59,7 @@ pub struct ParamantPolicySpec {
     /// Whose signatures an image needs. Absent: the release key that is compiled in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verification: Option<Verification>,
-    /// What happens to a vendor's requests. Absent: ask.
+    /// What happens to a vendor's requests. Absent: support keys and drains ask; offers are shown, capability sets taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remote_actions: Option<RemoteActions>,
     /// Support keys.

@@ -114,6 +114,18 @@ shaped_text! {
 }
 
 shaped_text! {
+    /// The id of a vendor's request, 32 lower-case hex digits.
+    RequestId, length 32..=32, pattern "^[a-f0-9]{32}$"
+}
+
+impl RequestId {
+    /// Whether the text has the shape of an id.
+    pub fn is_valid(&self) -> bool {
+        self.0.len() == 32 && self.0.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    }
+}
+
+shaped_text! {
     /// The id of a support key.
     KeyId, length 1..=128, pattern "^[-._:a-zA-Z0-9]+$"
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     condition::conditions,
-    text::{Digest, HexHash},
+    text::{Digest, HexHash, RequestId},
 };
 
 /// What one relay is.
@@ -55,7 +55,7 @@ pub struct ParamantRelayStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["keyId"]))]
     pub support: Vec<SupportKeyStatus>,
-    /// The last vendor request.
+    /// What a vendor asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remote_actions: Option<RemoteActionsStatus>,
     /// The storage in force.
@@ -458,20 +458,92 @@ pub enum SupportKeyState {
     Expired,
 }
 
-/// The last vendor request.
+/// What a vendor asked, and what became of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RemoteActionsStatus {
-    /// Its sequence.
+    /// The number of the last request that took its place in the vendor's chain; 0 before the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_sequence: Option<u64>,
     /// What it asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub last_action: Option<String>,
-    /// When.
+    /// When it came.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_at: Option<Time>,
+    /// Requests that wait for an admin, the one that ends first at the front.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["id"]))]
+    pub pending: Vec<PendingRequest>,
+    /// Requests that wait for nobody any more, the newest at the front.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["id"]))]
+    pub recent: Vec<AnsweredRequest>,
+    /// What about a vendor's requests wants a person's eye: a gap in their numbers, say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub problem: Option<String>,
+}
+
+/// A vendor's request that waits for an admin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PendingRequest {
+    /// Its id, to answer by.
+    pub id: RequestId,
+    /// `support_key`, `update_offer`, `drain` or `capability_set`.
+    #[schemars(length(max = 64))]
+    pub kind: String,
+    /// Who asks: Owner or Support.
+    #[schemars(length(max = 63))]
+    pub role: String,
+    /// The code of its reason.
+    #[schemars(length(max = 128))]
+    pub reason: String,
+    /// What it asks, in one sentence of the relay's.
+    #[schemars(length(max = 512))]
+    pub asks: String,
+    /// When it can no more be agreed to.
+    pub ends_at: Time,
+}
+
+/// A vendor's request that waits for nobody any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AnsweredRequest {
+    /// Its id.
+    pub id: RequestId,
+    /// What was asked, in one word.
+    #[schemars(length(max = 64))]
+    pub kind: String,
+    /// Who asked: Owner or Support.
+    #[schemars(length(max = 63))]
+    pub role: String,
+    /// The code of its reason.
+    #[schemars(length(max = 128))]
+    pub reason: String,
+    /// When it came.
+    pub received_at: Time,
+    /// What became of it.
+    pub outcome: RequestOutcome,
+    /// Its entry in the relay's log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_index: Option<u64>,
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum RequestOutcome {
+    /// It was accepted.
+    Accepted,
+    /// An admin said no.
+    Denied,
+    /// Nobody answered in time.
+    Lapsed,
+    /// It was refused without asking: by policy, or because it does not fit.
+    Refused,
 }
 
 /// The storage in force.

@@ -115,6 +115,12 @@ pub(super) const ROWS: &[Row] = &[
         r#"{ verification: { keys: [{ name: release, pem: "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEf2vGHN6ROvITHyXtosL17CIijOS8953OeXStl/UVrRRTN2Hk4HevDbTwPtNMzj7Zpr5bCsGYmQZ2LRyPwuJPoA==\n-----END PUBLIC KEY-----" }] } }"#,
     ),
     policy(
+        "spec.remoteActions",
+        clause::APPROVED_NOT_DENIED,
+        "{ remoteActions: { approved: [0123456789abcdef0123456789abcdef, 1123456789abcdef0123456789abcdef], denied: [1123456789abcdef0123456789abcdef] } }",
+        "{ remoteActions: { approved: [0123456789abcdef0123456789abcdef], denied: [1123456789abcdef0123456789abcdef] } }",
+    ),
+    policy(
         "spec.supportAccess",
         clause::APPROVED_NOT_REVOKED,
         "{ supportAccess: { approved: [k1, k2], revoked: [k2] } }",

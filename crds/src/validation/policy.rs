@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Findings, Violation, hours, minutes, seconds};
 use crate::{
     clause,
-    policy::{DrainPolicy, Mode, ParamantPolicy, SupportAccess, Updates, Verification},
+    policy::{DrainPolicy, Mode, ParamantPolicy, RemoteActions, SupportAccess, Updates, Verification},
 };
 
 /// What must be written differently in a policy.
@@ -21,6 +21,9 @@ pub fn policy(policy: &ParamantPolicy) -> Vec<Violation> {
     }
     if let Some(verification) = &spec.verification {
         check_verification(&mut findings, verification);
+    }
+    if let Some(actions) = &spec.remote_actions {
+        check_remote(&mut findings, actions);
     }
     if let Some(access) = &spec.support_access {
         check_support(&mut findings, access);
@@ -72,6 +75,11 @@ fn check_verification(findings: &mut Findings, verification: &Verification) {
         let path = format!("spec.verification.keys[{index}].pem");
         findings.require(&path, clause::KEY_IS_PUBLIC_PEM, public);
     }
+}
+
+fn check_remote(findings: &mut Findings, actions: &RemoteActions) {
+    let disjoint = actions.approved.iter().all(|id| !actions.denied.contains(id));
+    findings.require("spec.remoteActions", clause::APPROVED_NOT_DENIED, disjoint);
 }
 
 fn check_support(findings: &mut Findings, access: &SupportAccess) {
