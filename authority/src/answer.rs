@@ -10,16 +10,19 @@ use paramant_licensing::OnlineKey;
 use paramant_licensing::online::reply::Reply;
 use paramant_licensing::online::request::{CheckIn, NotARequest};
 use paramant_protocol::canonical::CanonicalError;
+use paramant_protocol::leaf::Hash;
 
 use crate::book::Book;
 use crate::decide::{Question, decide};
-use crate::faults::Fault;
+use crate::faults::{Fault, request};
 use crate::keys::{self, SigningKey};
+use crate::requests::Carried;
 
 /// The directory of signing keys below the data directory.
 const KEYS: &str = "licensing-keys";
 /// The book below the data directory.
 const BOOK: &str = "book.db";
+const NO_KEY: &str = "no licensing key signs today: add one with 'paramant-authority key add'";
 
 /// An authority over one data directory.
 #[derive(Debug)]
@@ -29,6 +32,8 @@ pub struct Authority {
     data: PathBuf,
     /// For the fault that repeats: with the licence key in it, so in memory only.
     last: Mutex<HashMap<String, Answer>>,
+    /// For the faults with a request that is wrong: the same one each time, as long as the relay's chain stands where it does.
+    wrong: Mutex<HashMap<(Fault, String, Hash), Vec<u8>>>,
     /// The time of day; tests bring their own.
     pub wall: Arc<Wall>,
 }
@@ -91,12 +96,21 @@ impl Authority {
         std::fs::create_dir_all(data).with_context(|| format!("cannot make {}", data.display()))?;
         let book = Book::open(&data.join(BOOK))?;
         let wall = Arc::new(Wall(Box::new(Timestamp::now)));
-        Ok(Self { book, data: data.to_owned(), last: Mutex::default(), wall })
+        Ok(Self { book, data: data.to_owned(), last: Mutex::default(), wrong: Mutex::default(), wall })
     }
 
     /// Now.
     pub fn now(&self) -> Timestamp {
         (self.wall.0)()
+    }
+
+    /// The key that signs today.
+    ///
+    /// # Errors
+    /// When none does.
+    pub fn signer(&self) -> anyhow::Result<SigningKey> {
+        let now = self.now();
+        keys::all(&self.keys())?.into_iter().find(|key| key.signs_at(now)).context(NO_KEY)
     }
 
     /// Where its signing keys are.
@@ -118,18 +132,21 @@ impl Authority {
         }
         let keys = keys::all(&self.keys())?;
         let now = self.now();
-        let signer = keys::current(&keys, now)
-            .context("no licensing key signs today: add one with 'paramant-authority key add'")?;
+        let signer = keys::current(&keys, now).context(NO_KEY)?;
         let mut question = Question::of(&asked, bytes);
         if fault == Some(Fault::OtherRelay) {
             question = question.of_relay(&"0".repeat(64));
         }
         let sequence = self.book.next_sequence(&asked.relay_id, now)?;
         let sequence = if fault == Some(Fault::OldSequence) { 0 } else { sequence };
-        let licence = self.book.find(&key)?;
-        let sold = licence.as_ref().map(|licence| (&licence.sold, licence.standing));
+        let counts = fault.is_none_or(Fault::is_believed);
+        let carried = self.book.carry(&key, &asked.relay_id, counts, signer, now)?;
+        let sold = carried.licence.as_ref().map(|licence| (&licence.sold, licence.standing));
         let mut reply = decide(sold, &question, sequence, now);
         announce_next(&mut reply, &keys, signer, now);
+        let wrong =
+            fault.map(|fault| self.wrong(fault, &asked.relay_id, &carried, signer, now)).transpose()?;
+        carried.onto(&mut reply, wrong.flatten(), signer, now)?;
         let mut body = match fault {
             Some(Fault::OtherKey) => sign(&reply, &stranger(&self.data, now)?)?,
             _ => sign(&reply, signer)?,
@@ -149,6 +166,25 @@ impl Authority {
             self.last().insert(asked.relay_id, answer.clone());
         }
         Ok(answer)
+    }
+
+    fn wrong(
+        &self,
+        fault: Fault,
+        relay: &str,
+        carried: &Carried,
+        signer: &SigningKey,
+        now: Timestamp,
+    ) -> anyhow::Result<Option<Vec<u8>>> {
+        let mut known = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, head) = carried.head();
+        let place = (fault, relay.to_owned(), head);
+        if let Some(wrong) = known.get(&place) {
+            return Ok(Some(wrong.clone()));
+        }
+        let made = request::wrong(fault, relay, carried, signer, || stranger(&self.data, now), now)?;
+        known.extend(made.clone().map(|made| (place, made)));
+        Ok(made)
     }
 
     fn last(&self) -> std::sync::MutexGuard<'_, HashMap<String, Answer>> {

@@ -16,6 +16,7 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehav
 
 use crate::decide::{Sold, Standing};
 use crate::faults::Fault;
+use crate::requests::{self, By};
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS licences (
@@ -30,7 +31,7 @@ CREATE TABLE IF NOT EXISTS record (
     id        INTEGER PRIMARY KEY AUTOINCREMENT,
     at        TEXT NOT NULL,
     what      TEXT NOT NULL,                 -- check_in, or what the seller did
-    key       BLOB NOT NULL,
+    key       BLOB NOT NULL,                 -- SHA-256; zeros when no licence is concerned
     relay     TEXT,
     version   TEXT,
     telemetry TEXT,                          -- as it was sent
@@ -100,6 +101,8 @@ pub struct Licence {
     pub sold: Sold,
     /// How it stands.
     pub standing: Standing,
+    /// Who sold what it grants.
+    pub by: By,
 }
 
 impl Book {
@@ -113,10 +116,11 @@ impl Book {
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.busy_timeout(std::time::Duration::from_secs(10))?;
         connection.execute_batch(SCHEMA)?;
+        connection.execute_batch(requests::SCHEMA)?;
         Ok(Self(Mutex::new(connection)))
     }
 
-    fn connection(&self) -> MutexGuard<'_, Connection> {
+    pub(crate) fn connection(&self) -> MutexGuard<'_, Connection> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -162,6 +166,7 @@ impl Book {
             "UPDATE licences SET sold = ?, standing = ? WHERE key = ?",
             params![serde_json::to_string(&licence.sold)?, word(licence.standing)?, key.digest()],
         )?;
+        licence.by.keep(&transaction, &key.digest())?;
         record(&transaction, &done(what, key, now))?;
         transaction.commit()?;
         Ok(licence)
@@ -293,11 +298,11 @@ impl Book {
 }
 
 /// A transaction that waits for another process's before it reads: one that read first would be refused when it writes.
-fn immediate(connection: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
+pub(crate) fn immediate(connection: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
     connection.transaction_with_behavior(TransactionBehavior::Immediate)
 }
 
-fn find(connection: &Connection, key: &OnlineKey) -> anyhow::Result<Option<Licence>> {
+pub(crate) fn find(connection: &Connection, key: &OnlineKey) -> anyhow::Result<Option<Licence>> {
     let row = connection
         .query_row("SELECT customer, sold, standing FROM licences WHERE key = ?", [key.digest()], |row| {
             Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
@@ -309,6 +314,7 @@ fn find(connection: &Connection, key: &OnlineKey) -> anyhow::Result<Option<Licen
         customer,
         sold: serde_json::from_str(&sold)?,
         standing: serde_json::from_value(standing.into())?,
+        by: By::of(connection, &key.digest())?,
     }))
 }
 
@@ -331,7 +337,7 @@ fn done(what: &str, key: &OnlineKey, now: Timestamp) -> Recorded {
     }
 }
 
-fn record(connection: &Connection, row: &Recorded) -> anyhow::Result<()> {
+pub(crate) fn record(connection: &Connection, row: &Recorded) -> anyhow::Result<()> {
     let before: Option<Hash> = connection
         .query_row("SELECT chain FROM record ORDER BY id DESC LIMIT 1", [], |row| row.get(0))
         .optional()?;

@@ -1,10 +1,12 @@
 //! What can go wrong with an authority, on demand: for those who test relays, never on by itself.
 
+pub(crate) mod request;
+
 use std::fmt;
 use std::str::FromStr;
 
 /// One fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fault {
     /// Takes the question and never answers.
     Silent,
@@ -28,9 +30,20 @@ pub enum Fault {
     OtherKey,
     /// Changes a byte after signing.
     Altered,
+    /// Sends along another request under a number that was used.
+    ForkedRequest,
+    /// Sends along a request whose number leaves one out.
+    GapRequest,
+    /// Sends along a request whose time is over. It takes its place at the relay, and the book does not know it: whatever is asked
+    /// of this relay later is a fork to it.
+    ExpiredRequest,
+    /// Sends along a request to another relay.
+    WrongRelayRequest,
+    /// Sends along a request that is signed with a key that nobody pinned.
+    UnsignedRequest,
 }
 
-const WORDS: [(Fault, &str); 10] = [
+const WORDS: [(Fault, &str); 15] = [
     (Fault::Silent, "silent"),
     (Fault::Garbage, "garbage"),
     (Fault::Giant, "giant"),
@@ -41,7 +54,28 @@ const WORDS: [(Fault, &str); 10] = [
     (Fault::OtherRelay, "other-relay"),
     (Fault::OtherKey, "other-key"),
     (Fault::Altered, "altered"),
+    (Fault::ForkedRequest, "forked-request"),
+    (Fault::GapRequest, "gap-request"),
+    (Fault::ExpiredRequest, "expired-request"),
+    (Fault::WrongRelayRequest, "wrong-relay-request"),
+    (Fault::UnsignedRequest, "unsigned-request"),
 ];
+
+impl Fault {
+    /// Whether a relay believes the reply all the same: then what it was told counts as told.
+    pub(crate) fn is_believed(self) -> bool {
+        match self {
+            Self::ForkedRequest
+            | Self::GapRequest
+            | Self::ExpiredRequest
+            | Self::WrongRelayRequest
+            | Self::UnsignedRequest => true,
+            // It only comes to that when there is nothing to repeat.
+            Self::Replay => true,
+            _ => false,
+        }
+    }
+}
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

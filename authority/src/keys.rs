@@ -30,6 +30,11 @@ impl std::fmt::Debug for SigningKey {
 }
 
 impl SigningKey {
+    /// Whether it may sign then.
+    pub fn signs_at(&self, now: Timestamp) -> bool {
+        self.from <= now && now <= self.public.not_after
+    }
+
     /// Signs a document.
     ///
     /// # Errors
@@ -94,7 +99,7 @@ pub fn all(directory: &Path) -> anyhow::Result<Vec<SigningKey>> {
 
 /// The key that signs at an instant: the one that began last.
 pub fn current(keys: &[SigningKey], now: Timestamp) -> Option<&SigningKey> {
-    keys.iter().find(|key| key.from <= now && now <= key.public.not_after)
+    keys.iter().find(|key| key.signs_at(now))
 }
 
 fn load(path: &Path) -> anyhow::Result<Option<SigningKey>> {

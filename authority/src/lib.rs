@@ -2,7 +2,7 @@
 //!
 //! It issues offline licences ([`issue`]), keeps online ones in a book of its own ([`book`]), and answers check-ins ([`answer`])
 //! with replies signed by ML-DSA-65 keys that rotate ([`keys`]). What it decides by cannot see telemetry ([`decide`]), and it
-//! stores no more than the protocol sends. The faults it can show on demand ([`faults`]) are for those who test relays.
+//! stores no more than the protocol sends. What it asks of relays stands in a chain for each ([`requests`]). The faults it can show on demand ([`faults`]) are for those who test relays.
 
 pub mod answer;
 pub mod book;
@@ -10,6 +10,7 @@ pub mod decide;
 pub mod faults;
 pub mod issue;
 pub mod keys;
+pub mod requests;
 mod seed;
 pub mod serve;
 
