@@ -3,6 +3,8 @@
 //! One data directory holds the book and the keys; every command works while the server runs. Secrets are read from files and never
 //! taken as arguments: a licence key is shown once, when it is sold, and later given in a file.
 
+mod action;
+
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -17,7 +19,9 @@ use paramant_authority::book::Licence;
 use paramant_authority::decide::{Standing, usual};
 use paramant_authority::faults::Fault;
 use paramant_authority::keys::{self, SigningKey};
+use paramant_authority::requests::By;
 use paramant_authority::{create_seed, issue, offline_key, read_seed, serve};
+use paramant_licensing::actions::{Role, Why};
 use paramant_licensing::online::capability::Tier;
 use paramant_licensing::{OnlineKey, UserCap};
 use tokio::signal::unix::{SignalKind, signal};
@@ -79,6 +83,9 @@ enum Command {
     /// Online licences
     #[command(subcommand)]
     License(LicenseCommand),
+    /// Requests to relays, carried in the replies to their check-ins
+    #[command(subcommand)]
+    Action(action::Action),
     /// Answer a request that somebody carried here, for relays without a way out
     Answer {
         #[command(flatten)]
@@ -96,7 +103,7 @@ enum Command {
         data: Data,
     },
     /// Go wrong on purpose, for tests of relays: silent, status-503, garbage, giant, slow, redirect, replay, old-sequence,
-    /// other-relay, other-key, altered; or none
+    /// other-relay, other-key, altered, forked-request, gap-request, expired-request, wrong-relay-request, unsigned-request; or none
     Fault {
         #[command(flatten)]
         data: Data,
@@ -164,6 +171,15 @@ enum LicenseCommand {
         /// Active accounts, if not the tier's
         #[arg(long, value_name = "N")]
         max_users: Option<u64>,
+        /// In which role: owner or support
+        #[arg(long, value_parser = action::word::<Role>, default_value = "owner")]
+        role: Role,
+        /// Why: support-case, maintenance, release, security, contract or legal-order
+        #[arg(long, value_parser = action::word::<Why>, default_value = "contract")]
+        reason: Why,
+        /// Who sells it; relays see a commitment to the name
+        #[arg(long, value_name = "NAME", default_value = "authority")]
+        actor: String,
     },
     /// A payment is missing: relays fall back when their set ends
     Unpaid(Of),
@@ -220,6 +236,7 @@ fn main() -> anyhow::Result<()> {
         }
         Command::Key(command) => key(command)?,
         Command::License(command) => license(command)?,
+        Command::Action(action) => action::run(action)?,
         Command::Answer { data, request, out } => answer(&data.open()?, &request, &out)?,
         Command::Record { data } => {
             let (record, head) = data.open()?.book.record_and_head()?;
@@ -286,12 +303,17 @@ fn license(command: LicenseCommand) -> anyhow::Result<()> {
             println!("{}", key.expose());
             eprintln!("this key is shown once: the book keeps its SHA-256 only");
         }
-        LicenseCommand::Tier { of, tier, max_users } => of.change("tier", |licence| {
-            let valid_seconds = licence.sold.valid_seconds;
-            licence.sold = usual(tier);
-            licence.sold.valid_seconds = valid_seconds;
-            licence.sold.capabilities.max_users = max_users.unwrap_or(licence.sold.capabilities.max_users);
-        })?,
+        LicenseCommand::Tier { of, tier, max_users, role, reason, actor } => {
+            let by = By::new(role, reason, &actor)?;
+            of.change("tier", |licence| {
+                licence.by = by;
+                let valid_seconds = licence.sold.valid_seconds;
+                licence.sold = usual(tier);
+                licence.sold.valid_seconds = valid_seconds;
+                licence.sold.capabilities.max_users =
+                    max_users.unwrap_or(licence.sold.capabilities.max_users);
+            })?;
+        }
         LicenseCommand::Unpaid(of) => of.change("unpaid", |licence| licence.standing = Standing::Unpaid)?,
         LicenseCommand::Renew(of) => of.change("renewed", |licence| licence.standing = Standing::Active)?,
         LicenseCommand::Revoke(of) => of.change("revoked", |licence| licence.standing = Standing::Revoked)?,
