@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use paramant_protocol::canonical::CanonicalError;
 use paramant_protocol::leaf::{Hash, sha256};
 use paramant_protocol::path::parse_hash;
+use paramant_protocol::strict;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -272,25 +273,18 @@ impl Request {
         }
         signed::sign(value, sign)
     }
-}
 
-impl From<Unopened> for Unverifiable {
-    fn from(why: Unopened) -> Self {
-        match why {
-            Unopened::TooLong => Self::TooLong,
-            Unopened::Json => Self::Json,
-            Unopened::Unsigned | Unopened::Signature => Self::Signature,
-        }
-    }
-}
-
-impl Verified<Request> {
-    /// Checks size, strict JSON, signature and form, in this order.
+    /// What a request says, whoever signed it: for auditors, who may have no key to hold it against. Nothing is acted upon by this
+    /// reading: that takes a [`Verified`] one.
     ///
     /// # Errors
-    /// [`Unverifiable`].
-    pub fn open_request(bytes: &[u8], keys: &LicensingKeys) -> Result<Self, Unverifiable> {
-        let (mut fields, not_after) = signed::open(bytes, MAX_REQUEST, keys)?;
+    /// [`Unverifiable`], but for the signature.
+    pub fn claimed(bytes: &[u8]) -> Result<Self, Unverifiable> {
+        Self::read(claimed(bytes)?)
+    }
+
+    /// The form, of the fields without the signature.
+    fn read(mut fields: Map<String, Value>) -> Result<Self, Unverifiable> {
         let kind = fields.remove("kind");
         let details = fields.remove("details");
         let (Some(Value::String(kind)), Some(details @ Value::Object(_))) = (kind, details) else {
@@ -309,10 +303,7 @@ impl Verified<Request> {
         if !fits {
             return Err(Unverifiable::Form);
         }
-        if envelope.issued_at > not_after {
-            return Err(Unverifiable::Signature);
-        }
-        let request = Request {
+        Ok(Self {
             prev: hash(&envelope.prev)?,
             actor_commitment: hash(&envelope.actor_commitment)?,
             ask: Ask::read(kind, details).ok_or(Unverifiable::Form)?,
@@ -323,7 +314,41 @@ impl Verified<Request> {
             why: envelope.reason,
             issued_at: envelope.issued_at,
             expires_at: envelope.expires_at,
-        };
+        })
+    }
+}
+
+/// The fields of a signed document without its signature, which nobody has checked.
+pub(super) fn claimed(bytes: &[u8]) -> Result<Map<String, Value>, Unverifiable> {
+    if bytes.len() > MAX_REQUEST {
+        return Err(Unverifiable::TooLong);
+    }
+    let mut fields = strict::object(bytes).map_err(|_| Unverifiable::Json)?;
+    let signed = fields.remove("signature").is_some_and(|signature| signature.is_string());
+    if signed { Ok(fields) } else { Err(Unverifiable::Signature) }
+}
+
+impl From<Unopened> for Unverifiable {
+    fn from(why: Unopened) -> Self {
+        match why {
+            Unopened::TooLong => Self::TooLong,
+            Unopened::Json => Self::Json,
+            Unopened::Unsigned | Unopened::Signature => Self::Signature,
+        }
+    }
+}
+
+impl Verified<Request> {
+    /// Checks size, strict JSON, signature and form, in this order.
+    ///
+    /// # Errors
+    /// [`Unverifiable`].
+    pub fn open_request(bytes: &[u8], keys: &LicensingKeys) -> Result<Self, Unverifiable> {
+        let (fields, not_after) = signed::open(bytes, MAX_REQUEST, keys)?;
+        let request = Request::read(fields)?;
+        if request.issued_at > not_after {
+            return Err(Unverifiable::Signature);
+        }
         Ok(Self::checked(request, bytes.to_vec()))
     }
 

@@ -8,10 +8,10 @@ use paramant_protocol::canonical::CanonicalError;
 use paramant_protocol::leaf::Hash;
 use paramant_protocol::path::parse_hash;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::chain::Chain;
-use super::request::{MAX_REQUEST, Unverifiable};
+use super::request::{MAX_REQUEST, Unverifiable, claimed};
 use crate::offline::utc;
 use crate::online::keys::LicensingKeys;
 use crate::signed;
@@ -63,6 +63,23 @@ impl Silence {
         signed::sign(serde_json::to_value(fields).map_err(CanonicalError::from)?, sign)
     }
 
+    /// What a statement says, whoever signed it: for auditors, as [`super::Request::claimed`].
+    ///
+    /// # Errors
+    /// [`Unverifiable`], but for the signature.
+    pub fn claimed(bytes: &[u8]) -> Result<Self, Unverifiable> {
+        Self::read(claimed(bytes)?)
+    }
+
+    fn read(fields: Map<String, Value>) -> Result<Self, Unverifiable> {
+        let fields: Fields = serde_json::from_value(Value::Object(fields)).map_err(|_| Unverifiable::Form)?;
+        let head = parse_hash(&fields.head).ok_or(Unverifiable::Form)?;
+        if fields.type_ != TYPE || parse_hash(&fields.relay_id).is_none() {
+            return Err(Unverifiable::Form);
+        }
+        Ok(Self { relay_id: fields.relay_id, seq: fields.seq, head, issued_at: fields.issued_at })
+    }
+
     /// Whether it speaks of this chain as it stands.
     pub fn fits(&self, relay_id: &str, chain: &Chain) -> bool {
         self.relay_id == relay_id && self.seq == chain.seq() && self.head == chain.head()
@@ -76,16 +93,10 @@ impl Verified<Silence> {
     /// [`Unverifiable`].
     pub fn open_silence(bytes: &[u8], keys: &LicensingKeys) -> Result<Self, Unverifiable> {
         let (fields, not_after) = signed::open(bytes, MAX_REQUEST, keys)?;
-        let fields: Fields = serde_json::from_value(Value::Object(fields)).map_err(|_| Unverifiable::Form)?;
-        let head = parse_hash(&fields.head).ok_or(Unverifiable::Form)?;
-        if fields.type_ != TYPE || parse_hash(&fields.relay_id).is_none() {
-            return Err(Unverifiable::Form);
-        }
-        if fields.issued_at > not_after {
+        let silence = Silence::read(fields)?;
+        if silence.issued_at > not_after {
             return Err(Unverifiable::Signature);
         }
-        let silence =
-            Silence { relay_id: fields.relay_id, seq: fields.seq, head, issued_at: fields.issued_at };
         Ok(Self::checked(silence, bytes.to_vec()))
     }
 }

@@ -140,6 +140,21 @@ fn what_no_pinned_key_signed_is_never_logged() {
 }
 
 #[test]
+fn an_auditor_without_a_key_reads_what_is_claimed_in_the_same_form() {
+    let (signer, stranger) = (Signer::of(1), Signer::of(2));
+    let made = request(&Chain::default(), support());
+    assert_eq!(Request::claimed(&bytes(&signer, &made)), Ok(made.clone()));
+    assert_eq!(Request::claimed(&bytes(&stranger, &made)), Ok(made.clone()), "whoever signed it");
+    let silence = Silence { relay_id: relay(), seq: 0, head: [0; 32], issued_at: noon() };
+    let said = silence.to_signed(|message| Ok::<_, Never>(stranger.sign(message))).unwrap();
+    assert_eq!(Silence::claimed(&said), Ok(silence));
+    assert_eq!(Request::claimed(&said), Err(Unverifiable::Form));
+    assert_eq!(Silence::claimed(&bytes(&signer, &made)), Err(Unverifiable::Form));
+    assert_eq!(Request::claimed(br#"{"type":"paramant/action/v1"}"#), Err(Unverifiable::Signature));
+    assert_eq!(Request::claimed(&[b' '; 13_000]), Err(Unverifiable::TooLong));
+}
+
+#[test]
 fn the_form_is_closed() {
     let signer = Signer::of(1);
     let good: Value =
