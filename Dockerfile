@@ -42,7 +42,7 @@ ENTRYPOINT ["/paramant-authority"]
 FROM scratch AS relay
 LABEL org.opencontainers.image.title="paramant-relay" org.opencontainers.image.licenses="Apache-2.0"
 # What the program says of itself (checked above), for an operator that looks before it runs the image.
-LABEL app.paramant.data.schema="13" app.paramant.data.min-reader="1"
+LABEL app.paramant.data.schema="14" app.paramant.data.min-reader="1"
 # What the relay becomes in the pods of couriers.
 COPY --from=build --chmod=0755 /programs/paramant-relay /programs/paramant-courier /
 USER 65532:65532

@@ -12,11 +12,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use paramant_licensing::actions::Draining;
 use paramant_protocol::control::{DrainDirective, DrainReport};
 use tokio::sync::{Notify, watch};
 
 use self::progress::Progress;
-pub use self::requests::{Requests, VendorDrain};
+pub use self::requests::Requests;
 
 /// What a refused client is told to wait. Longer than a pod replacement usually takes, shorter than patience.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
@@ -101,9 +102,15 @@ impl Drain {
         self.change(|progress| progress.requests.operator = directive);
     }
 
-    /// Puts an accepted vendor request in force, or lifts it.
-    pub fn vendor(&self, request: Option<VendorDrain>) {
-        self.change(|progress| progress.requests.vendor = request);
+    /// Does what a vendor's request brings about: a drain that ends by itself, or the end of one.
+    pub fn obey(&self, request: &Draining) {
+        let until = request.until();
+        self.change(|progress| progress.requests.vendor_until = until);
+    }
+
+    /// Lifts a vendor's drain.
+    pub fn lift(&self) {
+        self.change(|progress| progress.requests.vendor_until = None);
     }
 
     /// The process was told to end. There is no way back.

@@ -6,6 +6,7 @@
 
 pub mod account_views;
 pub mod accounts;
+pub mod actions;
 pub mod adoption;
 pub mod app;
 mod archive;

@@ -12,6 +12,7 @@ mod hours;
 pub mod key_book;
 mod key_ring;
 mod origin;
+mod proof;
 mod signing;
 mod tree_heads;
 

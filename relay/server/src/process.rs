@@ -157,6 +157,7 @@ impl Running {
         running.background.spawn(running.app.core.witnesses.clone().run());
         running.background.spawn(running.app.store.webhooks.clone().run());
         running.background.spawn(running.app.store.check_ins.clone().run());
+        running.background.spawn(running.app.store.actions.clone().run());
         let accounts = running.app.store.accounts.clone();
         running.background.spawn(running.app.core.streams.clone().follow(accounts));
         Ok(running)
@@ -189,6 +190,7 @@ impl Running {
         if deleting {
             self.app.store.webhooks.settle_calls().await;
             self.app.store.check_ins.settle_calls().await;
+            self.app.store.actions.settle_uses().await;
         }
         self.app.store.close().await;
         // First a head over everything, then the anchor over that head: nothing signed stays outside the chain for long.

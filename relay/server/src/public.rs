@@ -4,6 +4,7 @@
 //! headers, the client's address. Reads of the log need no key and are never limited.
 
 pub mod account_views;
+pub mod actions;
 pub mod admin;
 mod body;
 mod conditions;
@@ -34,6 +35,7 @@ mod plain_words;
 mod representation;
 pub mod sessions;
 pub mod stream;
+pub mod support;
 pub mod team;
 pub mod transfer;
 pub mod usage;
@@ -80,6 +82,8 @@ pub fn router(app: Shared) -> Router {
         .merge(dids::routes())
         .merge(admin::routes())
         .merge(license::routes())
+        .merge(actions::routes())
+        .merge(support::routes())
         .merge(panel::routes())
         .merge(usage::routes())
         .merge(team::routes())

@@ -10,6 +10,7 @@ mod network;
 mod online;
 mod origins;
 mod reload;
+mod remote;
 mod webhooks;
 mod witnesses;
 
@@ -21,6 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use paramant_protocol::chunks::Disclosure;
+use paramant_protocol::control::RemoteDirective;
 use tokio::sync::watch;
 
 pub use self::command_line::{CommandLine, LogFormat};
@@ -59,6 +61,8 @@ pub struct Settings {
     pub online: Option<Arc<OnlineSettings>>,
     /// A file with a reply that somebody carries in.
     pub air_gap: Option<PathBuf>,
+    /// What becomes of a vendor's requests, where no operator says so.
+    pub remote: RemoteDirective,
     /// Telemetry, where the settings say anything of it: off, or on with a consent.
     pub telemetry: Option<Option<Consent>>,
     /// Caps.
@@ -167,6 +171,7 @@ impl Default for Settings {
             license_directory: None,
             online: None,
             air_gap: None,
+            remote: RemoteDirective::default(),
             telemetry: None,
             limits: Limits::default(),
             anonymous_uploads: false,

@@ -5,6 +5,7 @@
 //! left half done in either direction before the first request. The start-up code opens and closes it; handlers reach its
 //! parts through [`crate::app::App::store`].
 
+pub mod action_rows;
 pub mod activity_rows;
 pub mod audit_rows;
 pub mod blob_rows;
@@ -55,6 +56,7 @@ pub use self::rows_and_log::Torn;
 use self::slots::{KeySlots, Slot, SlotError};
 use crate::account_views::AccountViews;
 use crate::accounts::Accounts;
+use crate::actions::{ActionError, Actions};
 use crate::app::Core;
 use crate::devices::Devices;
 use crate::dids::Dids;
@@ -112,6 +114,8 @@ pub struct Store {
     pub licenses: Licenses,
     /// The online check.
     pub check_ins: CheckIns,
+    /// What the vendor asked.
+    pub actions: Actions,
     /// How often each caller may ask.
     pub rates: RateLimits,
     /// How often an address may try a code of the second factor.
@@ -170,6 +174,9 @@ pub enum OpenError {
     /// What is known of the licence.
     #[error("what is known of the licence cannot be read: {0}")]
     License(#[from] CheckInError),
+    /// What the vendor asked.
+    #[error("what the vendor asked cannot be read: {0}")]
+    Actions(#[from] ActionError),
     /// What a crash left could not be put right.
     #[error("what the last run left could not be put right: {0}")]
     Recovery(#[from] RecoveryError),
@@ -240,7 +247,9 @@ impl Store {
         let (meta, log) = (|| vault.meta.clone(), || core.log.clone());
         let accounts = Accounts::load(meta(), log(), licenses.clone(), unattended.clone());
         let accounts = accounts.await.map_err(RecoveryError::from)?;
-        let check_ins = CheckIns::new(core, vault.meta.clone(), licenses.clone(), accounts.clone());
+        let actions = Actions::new(core, vault.meta.clone(), licenses.clone());
+        let check_ins =
+            CheckIns::new(core, vault.meta.clone(), licenses.clone(), accounts.clone(), actions.clone());
         check_ins.recall().await?;
         let devices = Devices::new(meta(), log(), unattended.clone());
         let dids = Dids::new(meta(), log(), unattended.clone());
@@ -264,6 +273,7 @@ impl Store {
             transfers,
             licenses,
             check_ins,
+            actions,
             rates: RateLimits::default(),
             code_rates: RateLimits::default(),
             guess_rates: RateLimits::default(),

@@ -3,6 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use paramant_protocol::control::{RemoteAnswer, RemoteAnswers};
+use serde::{Deserialize, Serialize};
 
 use super::request::{Ask, Request};
 
@@ -10,7 +11,8 @@ use super::request::{Ask, Request};
 pub const PATIENCE: SignedDuration = SignedDuration::from_hours(4 * 24);
 
 /// What an admin said of one request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Said {
     /// Yes.
     Approve,

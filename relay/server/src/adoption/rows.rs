@@ -53,6 +53,15 @@ pub(super) fn rewrite(data: &DataDir) -> Result<(), AdoptError> {
                  UPDATE license_request SET log_index = NULL;
                  UPDATE license_replies SET log_from = 0;
                  UPDATE check_ins SET request_index = NULL, reply_index = NULL;
+                 DELETE FROM vendor_entries;
+                 DELETE FROM support_uses;
+                 UPDATE vendor_silences SET placed = 0;
+                 DELETE FROM license_waiting;
+                 UPDATE support_keys SET ended = 'expired', told = 1 WHERE ended IS NULL;
+                 UPDATE vendor_requests SET state = 'lapsed' WHERE state = 'accepted' AND kind IN ('support_key', 'drain');
+                 UPDATE vendor_requests SET state = 'new', decision = NULL, decided_ms = NULL
+                     WHERE state = 'waiting' OR state = 'accepted' AND kind = 'update_offer';
+                 UPDATE vendor_requests SET log_index = NULL, covered = NULL;
                  UPDATE telemetry SET recorded_schema = NULL, recorded_preview = NULL;",
             )?;
             let mut blob = c.prepare("UPDATE blobs SET log_index = ? WHERE id = ?")?;

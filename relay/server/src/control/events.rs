@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::Stream;
-use paramant_protocol::control::{Directives, DrainReport, DrainState, LogReport, RelayState};
+use paramant_protocol::control::{Directives, DrainReport, DrainState, LogReport, RelayState, RemoteReport};
 use std::collections::BTreeMap;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -48,6 +48,7 @@ struct Watcher {
     directives: watch::Receiver<Option<Directives>>,
     readiness: watch::Receiver<BTreeMap<&'static str, String>>,
     fence: watch::Receiver<Standing>,
+    remote: watch::Receiver<RemoteReport>,
     ca: OperatorCa,
     sent: Option<(Instant, RelayState)>,
 }
@@ -60,6 +61,7 @@ impl Watcher {
             directives: core.directives.subscribe(),
             readiness: core.readiness.subscribe(),
             fence: core.log.guard().subscribe(),
+            remote: reader.app().store.actions.subscribe(),
             ca: reader.ca(),
             sent: None,
             reader,
@@ -77,6 +79,7 @@ impl Watcher {
                     _ = self.directives.changed() => tokio::time::sleep(DEBOUNCE).await,
                     _ = self.readiness.changed() => tokio::time::sleep(DEBOUNCE).await,
                     _ = self.fence.changed() => tokio::time::sleep(DEBOUNCE).await,
+                    _ = self.remote.changed() => tokio::time::sleep(DEBOUNCE).await,
                     () = self.ca.changed() => {}
                     () = tokio::time::sleep(LOOK) => {}
                 }

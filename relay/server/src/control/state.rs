@@ -64,7 +64,7 @@ impl StateReader {
             directives: core.directives.mark(),
             ca_bundle_sha256: self.ca.sha256(),
             admin: self.app.store.admin.report(),
-            remote: None,
+            remote: Some(self.app.store.actions.report()),
             data: Some(self.app.store.data_report()),
         }
     }

@@ -3,20 +3,13 @@
 use jiff::Timestamp;
 use paramant_protocol::control::{DrainDirective, DrainSource};
 
-/// An accepted request of the vendor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct VendorDrain {
-    /// When it ends by itself.
-    pub until: Timestamp,
-}
-
 /// Everything that was asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Requests {
     /// By the operator: spec, policy, update step.
     pub operator: DrainDirective,
-    /// By the vendor, accepted by an admin.
-    pub vendor: Option<VendorDrain>,
+    /// By the vendor, until then.
+    pub vendor_until: Option<Timestamp>,
     /// By SIGTERM.
     pub shutting_down: bool,
 }
@@ -36,7 +29,7 @@ impl Requests {
 
     fn asked(&self, now: Timestamp) -> [(DrainSource, bool); 5] {
         let operator = &self.operator;
-        let vendor = self.vendor.is_some_and(|request| now < request.until) && operator.spec != Some(false);
+        let vendor = self.vendor_until.is_some_and(|until| now < until) && operator.spec != Some(false);
         [
             (DrainSource::Spec, operator.spec == Some(true)),
             (DrainSource::Policy, operator.policy),
@@ -48,7 +41,7 @@ impl Requests {
 
     /// The next instant after `now` at which a request ends by itself.
     pub fn next_expiry(&self, now: Timestamp) -> Option<Timestamp> {
-        [self.vendor.map(|request| request.until), self.operator.update_until]
+        [self.vendor_until, self.operator.update_until]
             .into_iter()
             .flatten()
             .filter(|until| *until > now)
@@ -81,7 +74,7 @@ mod tests {
                 update_until: update.map(at),
                 ..DrainDirective::default()
             },
-            vendor: vendor.map(|until| VendorDrain { until: at(until) }),
+            vendor_until: vendor.map(at),
             shutting_down: term,
         }
     }

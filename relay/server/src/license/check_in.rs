@@ -9,6 +9,7 @@
 //! | keep the verified reply | its bytes, and its entry to be | it is appended at the next start |
 //! | append `license_checkin` (`accepted`, `refused`) | the entry | as above |
 //! | a checkpoint covers it | the proof | as above |
+//! | what the vendor asks in it is taken and answered ([`crate::actions`]) | its rows and entries | as above |
 //! | apply | the reply's place in the log; the next request can be frozen | the reply counts from the start |
 //!
 //! Nothing counts before the last step. A reply that fails a check is an outage: it is told, and changes nothing. The courier, or a
@@ -18,6 +19,7 @@ mod ask;
 mod freeze;
 mod settle;
 pub mod telemetry;
+mod terms;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -35,6 +37,7 @@ use tokio::time::Instant;
 use super::Licenses;
 use super::counts::Counts;
 use crate::accounts::Accounts;
+use crate::actions::{ActionError, Actions};
 use crate::app::Core;
 use crate::log_service::{LogError, LogService};
 use crate::outbound::{Couriers, sums};
@@ -67,6 +70,7 @@ struct Inner {
     /// What telemetry counts.
     counts: Arc<Counts>,
     accounts: Accounts,
+    actions: Actions,
     started_at: Timestamp,
     observed: watch::Sender<Observed>,
     asked_for: Notify,
@@ -103,6 +107,9 @@ pub enum CheckInError {
     /// The log.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// What the vendor asked beside it.
+    #[error(transparent)]
+    Actions(#[from] ActionError),
     /// No randomness.
     #[error("the system gives no random bytes: {0}")]
     Random(#[from] getrandom::Error),
@@ -121,7 +128,13 @@ impl From<rusqlite::Error> for CheckInError {
 }
 
 impl CheckIns {
-    pub(crate) fn new(core: &Core, meta: Meta, licenses: Licenses, accounts: Accounts) -> Self {
+    pub(crate) fn new(
+        core: &Core,
+        meta: Meta,
+        licenses: Licenses,
+        accounts: Accounts,
+        actions: Actions,
+    ) -> Self {
         Self(Arc::new(Inner {
             meta,
             log: core.log.clone(),
@@ -131,6 +144,7 @@ impl CheckIns {
             relay_id: core.identity.fingerprint().to_owned(),
             counts: core.counts.clone(),
             accounts,
+            actions,
             started_at: core.started_at,
             observed: watch::Sender::default(),
             asked_for: Notify::new(),
@@ -164,6 +178,7 @@ impl CheckIns {
             tokio::select! {
                 () = self.0.asked_for.notified() => desk.due = Some(Instant::now()),
                 () = self.0.news.notified() => {}
+                () = self.0.actions.capability_news() => {}
                 // A courier that comes while nobody could be asked is news; others come and go.
                 Ok(()) = couriers.changed() => {
                     desk.met(self.0.couriers.session(CourierPurpose::License));
@@ -246,6 +261,7 @@ impl CheckIns {
         self.follow_time().await?;
         self.recall_again().await?;
         self.settle().await?;
+        self.release().await?;
         let settings = self.0.settings.current();
         let wanted = settings.online.is_some() || settings.air_gap.is_some();
         let key = self.0.licenses.online_key().filter(|_| wanted);

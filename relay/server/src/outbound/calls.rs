@@ -3,7 +3,7 @@
 //! Whoever calls counts it, durably, before it is made, and makes an entry of an hour that is over. An entry that was written and not yet
 //! crossed off when the process died is written once more: the log may claim a call twice, it never hides one.
 
-use paramant_protocol::entry::body::{Digest, OutboundCall, OutboundPurpose};
+use paramant_protocol::entry::body::{Digest, OutboundCall, OutboundPurpose, SupportKeyUsed};
 use paramant_protocol::leaf::{self, Hash, Purpose, sha256};
 use serde::{Deserialize, Serialize};
 
@@ -69,6 +69,12 @@ impl Calls {
             count: self.count,
             chain: Digest(hash(&self.chain)),
         }
+    }
+
+    /// The body of the entry about a support key, whose uses are counted in the same way: its id in place of a destination.
+    pub(crate) fn uses(&self) -> SupportKeyUsed {
+        let key = leaf::commit(Purpose::SupportKey, &hash(&self.salt), self.destination.as_bytes());
+        SupportKeyUsed { key: Digest(key), count: self.count, chain: Digest(hash(&self.chain)) }
     }
 
     /// What opens the entry, for the relay's own log file.

@@ -10,10 +10,11 @@ use crate::store::call_rows::{self, Caller};
 use crate::store::meta::{Meta, MetaError};
 
 impl Caller {
-    fn purpose(self) -> OutboundPurpose {
+    fn body(self, sum: &Calls) -> Body {
         match self {
-            Self::Webhooks => OutboundPurpose::Webhook,
-            Self::License => OutboundPurpose::License,
+            Self::Webhooks => Body::OutboundCall(sum.body(OutboundPurpose::Webhook)),
+            Self::License => Body::OutboundCall(sum.body(OutboundPurpose::License)),
+            Self::Support => Body::SupportKeyUsed(sum.uses()),
         }
     }
 }
@@ -26,17 +27,16 @@ pub(crate) fn over(sum: &Calls) -> bool {
 /// Writes the entries of sums and crosses them off. One that was written and not crossed off when the process died is written once
 /// more: the log may claim a call twice, it never hides one.
 pub(crate) async fn record(log: &LogService, meta: &Meta, caller: Caller, which: impl Fn(&Calls) -> bool) {
-    let purpose = caller.purpose();
     let sums = match meta.read(move |c| Ok::<_, MetaError>(call_rows::sums(c, caller)?)).await {
         Ok(sums) => sums,
-        Err(error) => return tracing::error!(%error, ?purpose, "calls could not be summed up"),
+        Err(error) => return tracing::error!(%error, ?caller, "calls could not be summed up"),
     };
     for sum in sums.into_iter().filter(which) {
-        match log.record(Body::OutboundCall(sum.body(purpose))).await {
+        match log.record(caller.body(&sum)).await {
             Ok(appended) => {
                 let (destination, salt) = sum.opening();
                 tracing::info!(
-                    ?purpose,
+                    ?caller,
                     destination,
                     salt,
                     count = sum.count,
@@ -44,11 +44,11 @@ pub(crate) async fn record(log: &LogService, meta: &Meta, caller: Caller, which:
                     "calls are summed in the log"
                 );
             }
-            Err(error) => return tracing::warn!(%error, ?purpose, "calls have no entry yet"),
+            Err(error) => return tracing::warn!(%error, ?caller, "calls have no entry yet"),
         }
         let crossed = meta.write(move |c| Ok::<_, MetaError>(call_rows::cross_off(c, caller, &sum)?)).await;
         if let Err(error) = crossed {
-            tracing::warn!(%error, ?purpose, "an entry about calls may be written twice");
+            tracing::warn!(%error, ?caller, "an entry about calls may be written twice");
         }
     }
 }

@@ -91,7 +91,7 @@ pub fn is_admin(headers: &HeaderMap, app: &Shared) -> bool {
     presented.is_some_and(|token| app.store.admin.is_admin(token))
 }
 
-fn admit(app: &Shared, caller: Caller) -> Result<(), Refused> {
+pub(super) fn admit(app: &Shared, caller: Caller) -> Result<(), Refused> {
     let per_minute = app.core.settings.current().limits.requests_per_minute;
     let admitted = app.store.rates.admit(&caller, per_minute);
     admitted.map_err(|wait| Refused::too_many(wait.as_secs() + 1))

@@ -12,6 +12,7 @@ use paramant_protocol::size::ByteSize;
 use serde::Deserialize;
 
 use super::online::{OnlineYaml, TelemetryYaml};
+use super::remote::RemoteYaml;
 use super::webhooks::WebhooksYaml;
 use super::witnesses::WitnessesYaml;
 use super::{AllowedOrigins, Control, Limits, Network, Payload, Settings};
@@ -48,6 +49,7 @@ struct RelayYaml {
     control: Option<ControlYaml>,
     admin: AdminYaml,
     license: LicenseYaml,
+    remote_actions: RemoteYaml,
     limits: LimitsYaml,
     anonymous_uploads: Option<bool>,
     allowed_origins: Option<Vec<String>>,
@@ -156,6 +158,7 @@ fn settings(yaml: RelayYaml) -> Result<Settings, String> {
     settings.online = yaml.license.online.map(OnlineYaml::checked).transpose()?.map(Arc::new);
     settings.air_gap = yaml.license.air_gap;
     settings.telemetry = yaml.license.telemetry.map(TelemetryYaml::checked).transpose()?;
+    settings.remote = yaml.remote_actions.checked()?;
     if settings.online.is_some() && settings.air_gap.is_some() {
         return Err("license: choose online or airGap, not both".to_owned());
     }

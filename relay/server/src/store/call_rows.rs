@@ -14,6 +14,8 @@ pub(crate) enum Caller {
     Webhooks,
     /// The licence check.
     License,
+    /// No calls of ours: uses of support keys, summed per key and hour in the same way.
+    Support,
 }
 
 impl Caller {
@@ -21,6 +23,7 @@ impl Caller {
         match self {
             Self::Webhooks => "webhook_calls",
             Self::License => "license_calls",
+            Self::Support => "support_uses",
         }
     }
 }

@@ -67,6 +67,33 @@ pub struct ReplyRow {
     pub log_index: Option<u64>,
 }
 
+/// What a verified and logged reply is worth.
+#[derive(Debug, Clone)]
+pub enum Fate {
+    /// It counts; a set with these terms.
+    Counts {
+        /// What it grants, as a hash; absent for a refusal.
+        terms: Option<Digest>,
+        /// What it changes.
+        change: Option<Change>,
+    },
+    /// Its change of capabilities waits for an answer to this request.
+    Waits(Digest),
+    /// It changes capabilities, and no request for that is accepted: what was granted before goes on to its end.
+    Void,
+}
+
+/// A change of capabilities that a vendor asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Change {
+    /// The request.
+    pub request: Digest,
+    /// The terms before.
+    pub before: Digest,
+    /// The terms from then on.
+    pub after: Digest,
+}
+
 /// A check-in that is over.
 #[derive(Clone)]
 pub struct CheckInRow {
@@ -274,18 +301,92 @@ pub fn applied(
     (key, sequence): (Digest, u64),
     log_index: u64,
     revoked: bool,
-    floor_ms: i64,
+    fate: &Fate,
     over: &CheckInRow,
 ) -> Result<(), rusqlite::Error> {
+    let sequence = sequence.cast_signed();
     c.prepare_cached("UPDATE license_replies SET log_index = ? WHERE key = ? AND sequence = ?")?
-        .execute(params![log_index.cast_signed(), key, sequence.cast_signed()])?;
-    keep_floor(c, floor_ms)?;
+        .execute(params![log_index.cast_signed(), key, sequence])?;
+    match fate {
+        Fate::Counts { terms, .. } => counts(c, key, sequence, *terms)?,
+        Fate::Waits(request) => {
+            c.prepare_cached("DELETE FROM license_waiting WHERE key = ?")?.execute([key])?;
+            c.prepare_cached(
+                "INSERT INTO license_waiting (key, sequence, bytes, salt, by_hand, received_ms, entry, log_index, awaits)
+                 SELECT key, sequence, bytes, salt, by_hand, received_ms, entry, log_index, ? FROM license_replies
+                 WHERE key = ? AND sequence = ?",
+            )?
+            .execute(params![request, key, sequence])?;
+            drop_reply(c, key, sequence)?;
+        }
+        Fate::Void => drop_reply(c, key, sequence)?,
+    }
     if revoked {
         c.prepare_cached("INSERT OR IGNORE INTO license_tombstones VALUES (?, ?)")?
             .execute(params![key, over.at_ms])?;
     }
     keep(c, over)?;
     thaw(c)
+}
+
+/// A reply counts: whatever older one waited is superseded.
+fn counts(c: &Connection, key: Digest, sequence: i64, terms: Option<Digest>) -> Result<(), rusqlite::Error> {
+    c.prepare_cached("DELETE FROM license_waiting WHERE key = ? AND sequence <= ?")?
+        .execute(params![key, sequence])?;
+    if let Some(terms) = terms {
+        c.prepare_cached("INSERT OR REPLACE INTO license_terms (key, terms) VALUES (?, ?)")?
+            .execute(params![key, terms])?;
+    }
+    Ok(())
+}
+
+fn drop_reply(c: &Connection, key: Digest, sequence: i64) -> Result<(), rusqlite::Error> {
+    c.prepare_cached("DELETE FROM license_replies WHERE key = ? AND sequence = ?")?
+        .execute(params![key, sequence])
+        .map(drop)
+}
+
+/// What the last set that counted under a key grants, as a hash.
+pub fn terms(c: &Connection, key: Digest) -> Result<Option<Digest>, rusqlite::Error> {
+    c.prepare_cached("SELECT terms FROM license_terms WHERE key = ?")?
+        .query_row([key], |row| row.get(0))
+        .optional()
+}
+
+/// Sets that wait, each with the request that must be accepted.
+pub fn waiting(c: &Connection) -> Result<Vec<(ReplyRow, Digest)>, rusqlite::Error> {
+    c.prepare_cached(
+        "SELECT key, sequence, bytes, salt, by_hand, received_ms, entry, log_index, awaits FROM license_waiting
+         ORDER BY key, sequence",
+    )?
+    .query_map([], |row| {
+        let reply = ReplyRow {
+            key: row.get(0)?,
+            sequence: unsigned(row, 1)?,
+            bytes: row.get(2)?,
+            salt: row.get(3)?,
+            by_hand: row.get(4)?,
+            received_ms: row.get(5)?,
+            entry: row.get(6)?,
+            log_from: 0,
+            log_index: index(row, 7)?,
+        };
+        Ok((reply, row.get(8)?))
+    })?
+    .collect()
+}
+
+/// A set that waited counts from now on.
+pub fn released(c: &Connection, reply: &ReplyRow, terms: Option<Digest>) -> Result<(), rusqlite::Error> {
+    received(c, reply)?;
+    counts(c, reply.key, reply.sequence.cast_signed(), terms)
+}
+
+/// A set that waited will never count.
+pub fn forget_waiting(c: &Connection, reply: &ReplyRow) -> Result<(), rusqlite::Error> {
+    c.prepare_cached("DELETE FROM license_waiting WHERE key = ? AND sequence = ?")?
+        .execute(params![reply.key, reply.sequence.cast_signed()])
+        .map(drop)
 }
 
 /// Deletes replies to a key that can never count again: all that took effect but these.

@@ -75,6 +75,8 @@ const MIGRATIONS: &[Migration] = &[
     Migration { min_reader: 1, sql: include_str!("schema/0012-receipt-of-upload.sql") },
     // An older release asks nobody, and is Community or goes by an offline licence until the newer one is back.
     Migration { min_reader: 1, sql: include_str!("schema/0013-check-ins.sql") },
+    // An older release hears no requests: none has an effect until the newer one is back, and no support key works.
+    Migration { min_reader: 1, sql: include_str!("schema/0014-remote-actions.sql") },
 ];
 
 /// The schema does not fit.

@@ -2,7 +2,6 @@
 
 use jiff::{SignedDuration, Timestamp};
 use paramant_protocol::control::{Directives, DrainDirective, DrainSource, DrainState};
-use paramant_relay::drain::VendorDrain;
 use paramant_relay::settings::Payload;
 use reqwest::StatusCode;
 use serde_json::json;
@@ -79,13 +78,9 @@ async fn each_source_stands_until_its_own_end() {
     let soon = Timestamp::now() + SignedDuration::from_secs(4);
     let all = DrainDirective { policy: true, update_until: Some(soon), ..spec(true) };
     put(&operator, &relay, &directives(1, all.clone())).await;
-    relay.running.app.core.drain.vendor(Some(VendorDrain { until: soon }));
-    assert_eq!(
-        by().await,
-        [DrainSource::Spec, DrainSource::Policy, DrainSource::Vendor, DrainSource::Update]
-    );
-    // The operator is gone; what has an end comes to it.
-    until("the two with an end are over", async || by().await == [DrainSource::Spec, DrainSource::Policy])
+    assert_eq!(by().await, [DrainSource::Spec, DrainSource::Policy, DrainSource::Update]);
+    // The operator is gone; what has an end comes to it. The vendor's is in `remote_actions`.
+    until("the one with an end is over", async || by().await == [DrainSource::Spec, DrainSource::Policy])
         .await;
     assert!(Timestamp::now() >= soon);
     // Those without stay, also over a restart; what has ended does not come back.

@@ -12,22 +12,19 @@ use paramant_protocol::entry::body::{
     self, CheckinResult, ClockAuthority, ClockCorrected, LicenseChanged, LicenseOrigin,
 };
 use paramant_protocol::leaf::{self, Purpose};
-use paramant_tlog::Tree;
-use paramant_tlog::tlog_proof::TlogProof;
 
 use super::freeze::{checkin, logged};
 use super::{CheckInError, CheckIns, moment};
-use crate::store::license_rows::{self, CheckInRow, Frozen, ReplyRow};
+use crate::store::Digest;
+use crate::store::license_rows::{self, Change, CheckInRow, Fate, Frozen, ReplyRow};
 
 /// A checkpoint comes every second while the log grows.
 const CHECKPOINT: Duration = Duration::from_secs(5);
 /// A reply this old was under way for longer than an exchange takes.
 const FRESH_MS: i64 = 60_000;
-/// Between two looks whether it has come.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// Why the log does not show that it holds a reply.
-enum Unprovable {
+pub(super) enum Unprovable {
     /// It may later.
     Now(String),
     /// It never will.
@@ -81,11 +78,17 @@ impl CheckIns {
         let rows = self.0.meta.read(|c| Ok::<_, CheckInError>(license_rows::replies(c)?)).await?;
         for mut row in rows.into_iter().filter(|row| row.log_index.is_none()) {
             let Some(index) = self.place(&mut row).await? else { continue };
-            self.covered(index).await?;
+            self.0.log.covering(index, CHECKPOINT).await.ok_or(CheckInError::NoCheckpoint)?;
             // What counted before must be there when this one supersedes it.
             self.recall_again().await?;
             match self.prove(&row, index).await {
-                Ok(reply) => self.apply(row, index, reply).await?,
+                Ok(reply) => {
+                    self.put_clock_right(&row, reply.get().get()).await?;
+                    // What the vendor asks in this reply is on record, and answered, before the reply counts.
+                    self.0.actions.take(reply.get().get()).await?;
+                    self.0.actions.settle().await?;
+                    self.apply(row, index, reply).await?;
+                }
                 Err(Unprovable::Never(reason)) => self.give_up(&row, &reason).await?,
                 Err(Unprovable::Now(_)) => return Err(CheckInError::NoCheckpoint),
             }
@@ -125,42 +128,21 @@ impl CheckIns {
             .await
     }
 
-    /// Waits for a checkpoint over an entry.
-    async fn covered(&self, index: u64) -> Result<(), CheckInError> {
-        let published = || self.0.log.published().is_some_and(|published| published.head.size > index);
-        let wait = async {
-            while !published() {
-                tokio::time::sleep(LOOK).await;
-            }
-        };
-        tokio::time::timeout(CHECKPOINT, wait).await.map_err(|_| CheckInError::NoCheckpoint)
-    }
-
     /// Verifies the reply again, and that the log holds it under its newest checkpoint.
-    async fn prove(&self, row: &ReplyRow, index: u64) -> Result<Logged<Verified<Reply>>, Unprovable> {
+    pub(super) async fn prove(
+        &self,
+        row: &ReplyRow,
+        index: u64,
+    ) -> Result<Logged<Verified<Reply>>, Unprovable> {
         let never = |reason: &dyn std::fmt::Display| Unprovable::Never(reason.to_string());
         let now = |reason: &dyn std::fmt::Display| Unprovable::Now(reason.to_string());
         let verified = Verified::open(&row.bytes, self.0.licenses.keys()).map_err(|error| never(&error))?;
         if !verified.get().is_for(&self.0.relay_id) {
             return Err(never(&"it was given to another relay"));
         }
-        let log = self.0.log.clone();
-        let published = log.published().filter(|published| published.head.size > index);
-        let published = published.ok_or_else(|| now(&"the log does not reach its entry"))?;
-        let keys = log.verifiers();
-        let proof = move || {
-            let entry = log.engine().entry(index)?;
-            let path = log.engine().inclusion(Tree::Sha256, index, published.head.size)?;
-            let extra = entry.map(|entry| entry.bytes);
-            Ok::<_, crate::log_service::ReadError>(TlogProof {
-                extra,
-                index,
-                path,
-                checkpoint: published.note.clone(),
-            })
-        };
-        let proof = tokio::task::spawn_blocking(proof).await.map_err(|error| now(&error))?;
-        let proof = proof.map_err(|error| now(&error))?;
+        let proof = self.0.log.proof(index).await.map_err(|error| now(&error))?;
+        let proof = proof.ok_or_else(|| now(&"the log does not reach its entry"))?;
+        let keys = self.0.log.verifiers();
         Logged::prove(verified, &row.salt.0, &proof, &keys).map_err(|error| match error {
             NotLogged::Entry => never(&error),
             NotLogged::Checkpoint | NotLogged::Inclusion => now(&error),
@@ -174,8 +156,35 @@ impl CheckIns {
         reply: Logged<Verified<Reply>>,
     ) -> Result<(), CheckInError> {
         let revoked = matches!(reply.get().get(), Reply::Refusal(it) if it.error == RefusalCause::Revoked);
-        let (issued, refused) = (reply.get().get().issued_at(), reply.get().get().set().is_none());
-        // A reply that was under way for long, or that says no, moves the clock in one direction only.
+        let refused = reply.get().get().set().is_none();
+        let fate = self.fate(row.key, reply.get()).await?;
+        if let Fate::Counts { change, .. } = &fate {
+            self.tell_change(&row, reply.get().get(), change.as_ref()).await?;
+        }
+        let over = self.over(&row, index, refused).await?;
+        let (key, sequence) = (row.key, row.sequence);
+        let (counts, problem) = (matches!(fate, Fate::Counts { .. }), fate.problem());
+        let apply = move |c: &rusqlite::Connection| {
+            license_rows::applied(c, (key, sequence), index, revoked, &fate, &over)
+        };
+        self.0.meta.write(move |c| Ok::<_, CheckInError>(apply(c)?)).await?;
+        if counts {
+            self.hold(key, reply, row.by_hand).await?;
+        }
+        self.0.licenses.say(problem.into_iter().collect());
+        self.observe(|observed| {
+            observed.at = Timestamp::from_millisecond(row.received_ms).ok();
+            observed.reachable = if row.by_hand { observed.reachable } else { Some(true) };
+            observed.problem = None;
+            observed.request = None;
+        });
+        tracing::info!(sequence, index, refused, counts, by_hand = row.by_hand, "a licence check-in is over");
+        Ok(())
+    }
+
+    /// A reply that was under way for long, or that says no, moves the clock in one direction only.
+    async fn put_clock_right(&self, row: &ReplyRow, reply: &Reply) -> Result<(), CheckInError> {
+        let (issued, refused) = (reply.issued_at(), reply.set().is_none());
         let _timing = self.0.timing.lock().await;
         let fresh = !row.by_hand && !refused && moment().saturating_sub(row.received_ms).abs() < FRESH_MS;
         let time = self.0.licenses.weigh_time(issued, fresh);
@@ -183,7 +192,22 @@ impl CheckIns {
             tracing::warn!(%issued, "a verified licence reply puts the licence clock right");
             self.0.log.record(Body::ClockCorrected(ClockCorrected { by: ClockAuthority::Reply })).await?;
         }
-        if let Some(set) = reply.get().get().set()
+        self.keep_floor(time.floor()).await?;
+        self.0.licenses.set_time(time);
+        Ok(())
+    }
+
+    /// The entries that say what a set changes, before it counts.
+    pub(super) async fn tell_change(
+        &self,
+        row: &ReplyRow,
+        reply: &Reply,
+        change: Option<&Change>,
+    ) -> Result<(), CheckInError> {
+        if let Some(change) = change {
+            self.0.log.record(Body::CapabilityChanged(change.body())).await?;
+        }
+        if let Some(set) = reply.set()
             && !self.0.licenses.grants_same(set)
         {
             let document = leaf::commit(Purpose::License, &row.salt.0, &row.bytes);
@@ -191,27 +215,22 @@ impl CheckIns {
                 LicenseChanged { source: LicenseOrigin::Online, document: Some(body::Digest(document)) };
             self.0.log.record(Body::LicenseChanged(changed)).await?;
         }
-        let over = self.over(&row, index, refused).await?;
-        let (key, sequence, floor) = (row.key, row.sequence, time.floor().as_millisecond());
-        let apply = move |c: &rusqlite::Connection| {
-            license_rows::applied(c, (key, sequence), index, revoked, floor, &over)
-        };
-        self.0.meta.write(move |c| Ok::<_, CheckInError>(apply(c)?)).await?;
-        self.0.licenses.set_time(time);
-        let held = self.0.licenses.hold(reply, row.by_hand);
+        Ok(())
+    }
+
+    /// Lets a reply count, and forgets those that it supersedes.
+    pub(super) async fn hold(
+        &self,
+        key: Digest,
+        reply: Logged<Verified<Reply>>,
+        by_hand: bool,
+    ) -> Result<(), CheckInError> {
+        let held = self.0.licenses.hold(reply, by_hand);
         // Should a crash come first, what is held at the next start is the same.
         let prune = move |c: &rusqlite::Connection| license_rows::prune(c, key, &held);
         if !self.0.recall.load(Ordering::Relaxed) {
             self.0.meta.write(move |c| Ok::<_, CheckInError>(prune(c)?)).await?;
         }
-        self.0.licenses.say(Vec::new());
-        self.observe(|observed| {
-            observed.at = Timestamp::from_millisecond(row.received_ms).ok();
-            observed.reachable = if row.by_hand { observed.reachable } else { Some(true) };
-            observed.problem = None;
-            observed.request = None;
-        });
-        tracing::info!(sequence, index, refused, by_hand = row.by_hand, "a licence reply counts from now on");
         Ok(())
     }
 
