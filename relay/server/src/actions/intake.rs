@@ -84,7 +84,9 @@ impl Actions {
     /// A kept request, verified anew. `None`: its key is pinned no more, or somebody edited the row.
     pub(super) fn reopen(&self, row: &RequestRow) -> Option<Verified<Request>> {
         let request = Verified::open_request(&row.bytes, self.0.licenses.keys()).ok()?;
-        (request.hash() == row.hash.0 && request.get().relay_id == self.0.relay_id).then_some(request)
+        // What took no place may be for another relay: it is only refused.
+        let ours = row.seq.is_none() || request.get().relay_id == self.0.relay_id;
+        (request.hash() == row.hash.0 && ours).then_some(request)
     }
 
     /// The newest statement, verified anew.

@@ -48,6 +48,7 @@ mod process;
 mod ranges;
 mod receipts;
 mod relay;
+mod remote_actions;
 mod sdk;
 mod sessions;
 mod slow_clients;
