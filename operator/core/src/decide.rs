@@ -16,7 +16,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use paramant_crds::ParamantRelayStatus;
 use paramant_crds::annotation::PAUSED;
-use paramant_protocol::control::{AdminReport, CouriersDirective, Directives, DrainDirective, RelayState};
+use paramant_protocol::control::{
+    AdminReport, CouriersDirective, Directives, DrainDirective, RelayState, RemoteDirective,
+};
 
 use self::verify::InForce;
 pub(crate) use self::verify::VERIFYING;
@@ -31,6 +33,7 @@ use crate::log_check::{Continuity, continuity};
 use crate::machine::{self, Facts, PodFact, Probe, Roll, Step};
 use crate::observation::{Context, Observation};
 use crate::pod::PodView;
+use crate::remote::answers;
 use crate::rivals;
 use crate::rules::Rules;
 use crate::situation::{Evidence, Hold};
@@ -163,7 +166,8 @@ impl Pass<'_> {
         let wish = self.drain_wish(&durable, &rules, &roll, &facts, hold.as_ref());
         let couriers = self.couriers(&durable, hold.as_ref());
         let commit = self.commit(&durable, [&stored_roll, &roll], &facts, believed, hold.as_ref());
-        let directives = self.directives(&mut durable, wish, log_refused, couriers, commit, believed);
+        let remote = self.remote_wish(&durable, &rules, hold.as_ref());
+        let directives = self.directives(&mut durable, wish, log_refused, couriers, commit, remote, believed);
         // Also after a refusal: whoever keeps the registry may still push what is missing. The asker paces itself.
         let unresolved = matches!(desired, Desired::Unresolved(_));
         let wakes = [machine::wake(&roll, &facts, now), drain::renewal(&roll, &rules, &facts.timing, now)];
@@ -215,6 +219,17 @@ impl Pass<'_> {
         }
     }
 
+    /// How a vendor's requests are answered. While nothing new may reach the relay, or no policy is in force, nobody is let in who
+    /// was not before; whoever is turned away is.
+    fn remote_wish(&self, durable: &Durable, rules: &Rules, hold: Option<&Hold>) -> RemoteDirective {
+        if hold.is_none() && rules.suspended.is_none() {
+            return rules.remote.clone();
+        }
+        let told = durable.directives.as_ref().and_then(|issued| issued.remote.as_ref());
+        answers::withheld(&rules.remote, told)
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "each is another thing a relay is told")]
     fn directives(
         &self,
         durable: &mut Durable,
@@ -222,6 +237,7 @@ impl Pass<'_> {
         log_refused: Option<String>,
         couriers: Option<CouriersDirective>,
         commit: Option<u32>,
+        remote: RemoteDirective,
         believed: Option<&RelayState>,
     ) -> Directives {
         let held = believed.and_then(|state| state.directives.as_ref());
@@ -234,6 +250,7 @@ impl Pass<'_> {
             log_refused,
             couriers,
             commit,
+            remote,
             answered,
         )
     }

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use paramant_crds::ParamantRelaySpec;
 use paramant_crds::policy::OnDeadline;
 use paramant_protocol::control::{
-    CouriersDirective, Directives, DirectivesMark, DrainDirective, DrainSource, DrainState,
+    CouriersDirective, Directives, DirectivesMark, DrainDirective, DrainSource, DrainState, RemoteDirective,
 };
 
 use crate::durable::{Durable, Issued};
@@ -183,6 +183,7 @@ pub fn issue(
     log_refused: Option<String>,
     couriers: Option<CouriersDirective>,
     commit_schema: Option<u32>,
+    remote: RemoteDirective,
     answered: Answered<'_>,
 ) -> Directives {
     let log_high_water = durable.log.as_ref().map(|log| log.mark.clone());
@@ -194,6 +195,7 @@ pub fn issue(
         log_refused,
         commit_schema,
         couriers,
+        remote: Some(remote),
     };
     let issued = match durable.directives.take() {
         Some(issued)
@@ -231,6 +233,6 @@ fn directives(issued: &Issued, relay_uid: &str, epoch: u64, deleting: bool) -> D
         commit_schema: issued.commit_schema,
         deleting,
         couriers: issued.couriers.clone(),
-        remote: None,
+        remote: issued.remote.clone(),
     }
 }

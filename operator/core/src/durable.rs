@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
-use paramant_protocol::control::{CouriersDirective, DataReport, DrainDirective, LogMark};
+use paramant_protocol::control::{CouriersDirective, DataReport, DrainDirective, LogMark, RemoteDirective};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -174,6 +174,9 @@ pub struct Issued {
     /// Who might offer tunnels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub couriers: Option<CouriersDirective>,
+    /// How a vendor's requests are answered; absent from what an older operator issued.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<RemoteDirective>,
 }
 
 /// Stands for a last good template that is the rolled one: nearly always, and a thousand relays are held in memory.
@@ -390,8 +393,20 @@ mod tests {
             identity: Some("id".into()),
             control_key: Some("ab".into()),
             volume: Some(Volume { claim_uid: "c-1".into(), relay_uid: "u-1".into() }),
-            directives: Some(Issued { seq: 4, ..Issued::default() }),
+            directives: Some(Issued {
+                seq: 4,
+                remote: Some(RemoteDirective { denied: vec!["0".repeat(32)], ..RemoteDirective::default() }),
+                ..Issued::default()
+            }),
         }
+    }
+
+    #[test]
+    fn what_an_older_operator_issued_can_be_read() {
+        let older = r#"{"drain":{"deadlineSeconds":60,"settleSeconds":1},"seq":9}"#;
+        let state = map([("directives".to_owned(), older.to_owned())].into());
+        let issued = Durable::read(Some(&state)).directives.unwrap();
+        assert_eq!((issued.seq, issued.remote), (9, None));
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub mod machine;
 pub mod observation;
 pub mod pod;
 pub mod release;
+pub mod remote;
 pub mod rivals;
 pub mod rotation;
 pub mod rules;

@@ -12,12 +12,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use paramant_crds::policy::{Mode, OnDeadline, Overrun, Verification};
 use paramant_crds::{ParamantPolicy, ParamantPolicySpec, Span};
+use paramant_protocol::control::RemoteDirective;
 
 pub use self::approval::{AWAITING, Asked};
 use self::windows::Windows;
 use crate::acceptance;
 use crate::gate::Gate;
 use crate::observation::Referenced;
+use crate::remote::answers;
 
 /// Effective values, each with the default api.md gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +52,8 @@ pub struct Rules {
     pub accept_loss: bool,
     /// Whose signatures an image needs, where the policy says so.
     pub verification: Verification,
+    /// How a vendor's requests are answered.
+    pub remote: RemoteDirective,
     /// Why no disruptive step may start, if none may.
     pub suspended: Option<Suspended>,
 }
@@ -91,8 +95,12 @@ impl Rules {
         };
         let accepted = policy.status.as_ref().and_then(|status| status.accepted.as_ref()?.parse().ok());
         match accepted {
-            Some(spec) => Self::from_spec(&spec),
+            Some(spec) => {
+                let rules = Self::from_spec(&spec);
+                Self { remote: answers::with_denied(rules.remote, &policy.spec), ..rules }
+            }
             None => Self {
+                remote: answers::with_denied(answers::of(&ParamantPolicySpec::default()), &policy.spec),
                 suspended: Some(Suspended::NeverAccepted {
                     name: policy.metadata.name.clone().unwrap_or_default(),
                     problem: objection.message,
@@ -128,6 +136,7 @@ impl Rules {
             allow_no_rollback: updates.allow_no_rollback.unwrap_or_default(),
             accept_loss: updates.accept_loss.unwrap_or_default(),
             verification: spec.verification.clone().unwrap_or_default(),
+            remote: answers::of(spec),
             suspended: None,
         }
     }

@@ -214,6 +214,7 @@ fn relay_state(now: Timestamp) -> RelayState {
         directives: None,
         ca_bundle_sha256: hash(4),
         admin: AdminReport::SetupCode,
+        remote: None,
         data: None,
     }
 }
