@@ -155,6 +155,9 @@ impl Limits {
     }
 }
 
+/// A support key works for a working day unless the settings say otherwise.
+const SUPPORT: Duration = Duration::from_secs(8 * 3600);
+
 impl Default for Settings {
     /// A laptop: loopback listeners, no operator.
     fn default() -> Self {
@@ -171,7 +174,7 @@ impl Default for Settings {
             license_directory: None,
             online: None,
             air_gap: None,
-            remote: RemoteDirective::default(),
+            remote: RemoteDirective { support_seconds: Some(SUPPORT.as_secs()), ..RemoteDirective::default() },
             telemetry: None,
             limits: Limits::default(),
             anonymous_uploads: false,

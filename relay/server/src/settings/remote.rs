@@ -9,15 +9,12 @@
 //!   supportDuration: 8h     # 5m to 24h: the longest that a support key works
 //! ```
 
-use std::time::Duration;
-
 use paramant_licensing::actions::{LONGEST_SUPPORT, SHORTEST_SUPPORT};
 use paramant_protocol::control::{RemoteAnswer, RemoteAnswers, RemoteDirective};
 use paramant_protocol::period::Period;
 use serde::Deserialize;
 
-/// A support key works for a working day unless the settings say otherwise.
-const SUPPORT: Duration = Duration::from_secs(8 * 3600);
+use super::SUPPORT;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]

@@ -65,7 +65,7 @@ impl State {
 }
 
 /// All routes of the public listener, with their methods.
-fn routes() -> Vec<(Method, String)> {
+pub fn routes() -> Vec<(Method, String)> {
     let mut files = vec![PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/public")];
     let mut found = Vec::new();
     while let Some(path) = files.pop() {
@@ -124,7 +124,7 @@ fn constant(source: &str, name: &str) -> String {
 }
 
 /// A path with something in the place of each parameter.
-fn filled(path: &str) -> String {
+pub fn filled(path: &str) -> String {
     let parts = path.split('/').map(|part| match part {
         "{index}" | "{number}" | "{millis}" => "0".to_owned(),
         it if it.starts_with('{') => "a".repeat(64),

@@ -9,6 +9,7 @@ mod alike_in_time;
 mod anchors;
 mod anonymous;
 mod archive;
+mod auth_matrix;
 mod backup;
 mod boundless;
 mod browser;
