@@ -174,7 +174,10 @@ impl Default for Settings {
             license_directory: None,
             online: None,
             air_gap: None,
-            remote: RemoteDirective { support_seconds: Some(SUPPORT.as_secs()), ..RemoteDirective::default() },
+            remote: RemoteDirective {
+                support_seconds: Some(SUPPORT.as_secs()),
+                ..RemoteDirective::default()
+            },
             telemetry: None,
             limits: Limits::default(),
             anonymous_uploads: false,

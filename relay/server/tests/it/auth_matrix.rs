@@ -135,9 +135,12 @@ impl Stage {
         clock.set(600);
         until("one has run out", async || actions().support().count() == 2).await;
         let http = Client::builder().redirect(Policy::none()).build().unwrap();
-        let signed_in = http.post(format!("{}/admin/sign-in", relay.url)).body(format!("token={}", ADMIN.replace(' ', "+")));
+        let signed_in = http
+            .post(format!("{}/admin/sign-in", relay.url))
+            .body(format!("token={}", ADMIN.replace(' ', "+")));
         let signed_in = signed_in.send().await.unwrap();
-        let cookie = signed_in.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+        let cookie =
+            signed_in.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
         let user = relay.user().await;
         Self { user, http, live, revoked, expired, other, cookie, relay, _vendor: vendor }
     }
@@ -156,7 +159,9 @@ impl Stage {
             Shown::SupportOfAnotherRelay => request.header("x-support-key", key(&self.other)),
             // What a courier and the operator prove themselves with means nothing on this listener.
             Shown::Courier => request.bearer_auth("eyJhbGciOiJSUzI1NiJ9.courier.token"),
-            Shown::Operator => request.header("x-forwarded-client-cert", "URI=spiffe://paramant.app/operator"),
+            Shown::Operator => {
+                request.header("x-forwarded-client-cert", "URI=spiffe://paramant.app/operator")
+            }
         };
         request.send().await.unwrap().status()
     }
@@ -225,7 +230,8 @@ async fn every_route_opens_to_whom_the_table_says_and_to_nobody_else() {
             }
         }
     }
-    for (whose, least) in [(Whose::Anybody, 400), (Whose::User, 30), (Whose::Admin, 20), (Whose::Support, 7)] {
+    for (whose, least) in [(Whose::Anybody, 400), (Whose::User, 30), (Whose::Admin, 20), (Whose::Support, 7)]
+    {
         assert!(opened[&whose] >= least, "a walk that only knocks at closed doors finds nothing: {opened:?}");
     }
     stage.relay.stop().await;

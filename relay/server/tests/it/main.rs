@@ -66,6 +66,7 @@ mod updates;
 mod upgrade;
 mod upload;
 mod uploads;
+mod vendor_reach;
 mod vitals;
 mod webhooks;
 mod witness;
