@@ -34,6 +34,10 @@ const OFFLINE: &str = "relay/licensing/src/offline/tests.rs";
 const VECTORS: &str = "relay/licensing/tests/vectors.rs";
 const CANARY: &str = "relay/server/tests/it/canary.rs";
 const COURIER: &str = "relay/server/tests/it/license_courier.rs";
+const REMOTE: &str = "relay/server/tests/it/remote_actions.rs";
+const REACH: &str = "relay/server/tests/it/vendor_reach.rs";
+const MATRIX: &str = "relay/server/tests/it/auth_matrix.rs";
+const ACTION: &str = "relay/licensing/src/actions/tests.rs";
 const SCENARIO: &str = "scenario";
 
 pub(crate) const PROMISES: &[Promise] = &[
@@ -315,23 +319,44 @@ pub(crate) const PROMISES: &[Promise] = &[
         id: "R1",
         group: ACTIONS,
         sentence: "There are exactly four: issue a support key, offer an update, ask for drain, adjust the capability set. Anything else is refused, and the refusal is logged.",
-        state: NotYet(
-            "no relay acts on a vendor's request yet: a reply has no field for one, and a reply with a field too many is an outage. The documents are specified (docs/spec/remote-actions.md) and verified by `relay/licensing/src/actions`.",
-        ),
+        state: Kept {
+            limits: "what no pinned key signed is counted and shown, never logged: anybody could fill a log.",
+            check: "`paramant audit --actions URL`; docs/spec/remote-actions.md",
+            tests: &[
+                (REMOTE, "each_of_the_four_follows_the_policy"),
+                (REMOTE, "what_is_no_request_of_this_relays_chain_is_refused_in_the_log_or_counted"),
+                (REACH, "no_message_of_a_vendor_changes_anything_but_what_the_four_actions_are_about"),
+                (ACTION, "what_is_not_the_next_of_this_relays_chain_is_refused"),
+            ],
+        },
     },
     Promise {
         id: "R2",
         group: ACTIONS,
         sentence: "Each is recorded in the relay's own log, with the role (Owner or Support), before it takes effect.",
-        state: NotYet(
-            "true of the one that exists, the capability set (without a role): `Logged<Verified<…>>`, and the test of L6. The other three do not exist yet.",
-        ),
+        state: Kept {
+            limits: "a relay that runs another program than ours may do otherwise; the log shows what it was told, and a silence statement what the vendor claims.",
+            check: "`paramant audit --actions URL`: each request with its entry, its role, and what became of it",
+            tests: &[
+                (REMOTE, "each_of_the_four_follows_the_policy"),
+                (REMOTE, "a_refusal_carries_requests_too_and_each_reply_a_statement_of_silence"),
+                (VECTORS, "remote_actions"),
+            ],
+        },
     },
     Promise {
         id: "R3",
         group: ACTIONS,
         sentence: "A support key is time-boxed, read-only, bound to one relay, and revocable by the admin at once, without asking anyone.",
-        state: NotYet("there are no support keys yet, so nobody holds one."),
+        state: Kept {
+            limits: "what it showed before it ended stays known to whoever held it.",
+            check: "`kubectl paramant revoke-support-key R ID`, and docs/auth-matrix.md",
+            tests: &[
+                (REMOTE, "a_support_key_reads_diagnostics_and_ends_within_a_second_without_the_vendor"),
+                (REMOTE, "a_support_key_ends_by_its_time_and_by_the_policys"),
+                (MATRIX, "every_route_opens_to_whom_the_table_says_and_to_nobody_else"),
+            ],
+        },
     },
     Promise {
         id: "R4",
@@ -346,9 +371,12 @@ pub(crate) const PROMISES: &[Promise] = &[
         group: ACTIONS,
         sentence: "Drain refuses new uploads, finishes what is in flight, then idles. The admin can always undo it.",
         state: Kept {
-            limits: "a vendor cannot ask for one yet.",
+            limits: "a vendor's drain ends by itself after a week at most.",
             check: "`kubectl paramant drain R`, then `undrain`",
-            tests: &[(SCENARIO, "drain"), (SCENARIO, "node-drain"), (SCENARIO, "license")],
+            tests: &[
+                (REMOTE, "a_drain_ends_by_the_admin_by_the_vendor_and_by_itself_and_outlives_a_restart"),
+                ("relay/server/src/drain/requests.rs", "who_asks_follows_the_table"),
+                (SCENARIO, "drain"), (SCENARIO, "node-drain"), (SCENARIO, "license")],
         },
     },
     Promise {
@@ -401,15 +429,29 @@ pub(crate) const PROMISES: &[Promise] = &[
         id: "N3",
         group: CONSTRUCTION,
         sentence: "Getting past the local second factor or admin key: no message from a vendor can create, weaken or skip either.",
-        state: NotYet(
-            "no message of a vendor reaches anything but the licence today; the test that compares a relay's whole state over every kind of message comes with remote actions.",
-        ),
+        state: Kept {
+            limits: "the vendor's program itself is trusted like any program one runs: V1 and V2 are about that.",
+            check: "docs/auth-matrix.md, and the tests below against a relay of your own",
+            tests: &[
+                (REACH, "no_message_of_a_vendor_changes_anything_but_what_the_four_actions_are_about"),
+                (MATRIX, "every_route_opens_to_whom_the_table_says_and_to_nobody_else"),
+            ],
+        },
     },
     Promise {
         id: "N4",
         group: CONSTRUCTION,
         sentence: "Reaching user data or another deployment through the vendor channel.",
-        state: NotYet("as N3. A reply that names another relay is refused (L6)."),
+        state: Kept {
+            limits: "diagnostics say how many accounts and files there are in sum, to who holds a support key.",
+            check: "as N3",
+            tests: &[
+                (REACH, "no_message_of_a_vendor_changes_anything_but_what_the_four_actions_are_about"),
+                (MATRIX, "every_route_opens_to_whom_the_table_says_and_to_nobody_else"),
+                (REMOTE, "what_is_no_request_of_this_relays_chain_is_refused_in_the_log_or_counted"),
+                (CANARY, "what_users_write_is_in_nothing_that_leaves"),
+            ],
+        },
     },
     Promise {
         id: "N5",
