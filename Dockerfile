@@ -23,7 +23,7 @@ RUN export CARGO_TARGET_DIR=/target ${VERSION:+PARAMANT_VERSION="$VERSION"}; \
     cargo build --release --locked --target x86_64-unknown-linux-gnu \
         -p paramant-operator --bin paramant-operator -p paramant-relay --bin paramant-relay --bin paramant-courier \
         -p paramant-authority --bin paramant-authority \
-    && test "$(/target/x86_64-unknown-linux-gnu/release/paramant-relay data-schema)" = '{"schema":13,"minReader":1}' \
+    && test "$(/target/x86_64-unknown-linux-gnu/release/paramant-relay data-schema)" = '{"schema":14,"minReader":1}' \
     && mkdir /programs \
     && cd /target/x86_64-unknown-linux-gnu/release && cp paramant-operator paramant-relay paramant-courier paramant-authority /programs/
 

@@ -55,8 +55,8 @@ pub(crate) enum Action {
     Drain {
         #[command(flatten)]
         to: To,
-        /// on or off
-        #[arg(action = clap::ArgAction::Set, value_parser = on)]
+        /// Which
+        #[arg(value_name = "on|off", action = clap::ArgAction::Set, value_parser = on)]
         enabled: bool,
         /// The admin is asked to be done in so many seconds
         #[arg(long, value_name = "N")]

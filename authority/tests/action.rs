@@ -122,7 +122,7 @@ fn all_that_is_asked_is_listed_and_a_relay_takes_it() {
     assert!(!said(&["record", "--data", &cli.data]).contains(digits));
 
     // Who it was is in the book, and nowhere else until it is opened.
-    assert!(!said(&cli.with(&["list"])).contains("Eve"));
+    assert!(!said(&cli.with(&["list"])).contains("Eve Example"));
     let id = support["id"].as_str().unwrap();
     let opened: Value = serde_json::from_str(&said(&cli.with(&["open", "--id", id]))).unwrap();
     let salt = hex::decode(opened["salt"].as_str().unwrap()).unwrap().try_into().unwrap();

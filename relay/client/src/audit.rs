@@ -9,6 +9,7 @@
 //! The log may be a relay's ([`crate::Relay`]) or a [`enum@Copy`] on this machine. With what an earlier run remembered, the audit
 //! goes on from there.
 
+pub mod actions;
 mod copy;
 mod examination;
 mod heads;
@@ -26,6 +27,7 @@ pub mod witnesses;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use paramant_licensing::online::keys::LicensingKey;
 use paramant_tlog::policy::Policy;
 use paramant_tlog::tile::WIDTH;
 use paramant_tlog::vkey::VerifierKey;
@@ -38,13 +40,15 @@ pub use source::Source;
 
 use crate::error::ClientError;
 use crate::relay::Progress;
+use actions::Seen;
 use examination::Examination;
 use heads::{Heads, HeadsSoFar, Stream};
 use keys::{Keys, Opened};
 use memory::Resume;
 use nodes::Nodes;
 use report::{Finding, counted, finding, micros};
-use rules::Rules;
+use rules::actions::Licensing;
+use rules::{Known, Rules};
 use walk::{Roots, Walk};
 use witnesses::{Witnesses, lies_in};
 
@@ -67,6 +71,9 @@ pub struct Baggage {
     pub require_pq: bool,
     /// How old the quorum of witnesses may be by the clock.
     pub max_witness_age: Option<Duration>,
+    /// What became of the vendor's requests is to be told, and these licensing keys must have signed them; with none their signatures are
+    /// not checked. The log is then read from its first entry, where that is here, whatever an earlier run remembered.
+    pub actions: Option<Vec<LicensingKey>>,
     /// What was seen last time.
     pub remembered: Option<Remembered>,
     /// The time, in seconds since 1970; the clock's when none is given.
@@ -147,6 +154,7 @@ async fn examine<S: Source>(
 ) -> Result<Option<Remembered>, Stop> {
     let keys = Keys::collect(source, baggage).await?;
     let resume = baggage.remembered.as_ref().and_then(|remembered| remembered.resume.as_ref());
+    let resume = resume.filter(|_| baggage.actions.is_none() || source.span(u64::MAX).start > 0);
     let begin = resume.map_or(0, |resume| resume.edge.size());
 
     // First what is shown beside the entries, then the checkpoint: so the checkpoint covers it, or soon does.
@@ -192,6 +200,7 @@ async fn examine<S: Source>(
         None => Walk::after_tiles(&mut nodes, span.start).await?,
     };
     let identity = keys.identity.as_ref().map(crate::RelayIdentity::fingerprint);
+    let licensing: Vec<Licensing> = baggage.actions.iter().flatten().map(Licensing::new).collect();
     let mut sizes: BTreeSet<u64> = [checkpoint.size, span.end].into();
     sizes.extend(pages.iter().map(|pages| pages.size));
     sizes.extend(witnesses.witnessed().map(|checkpoint| checkpoint.size));
@@ -204,11 +213,14 @@ async fn examine<S: Source>(
     let next_start = if whole { reached.min(span.end) } else { span.end } / WIDTH;
     let mut examination = Examination {
         source,
-        origin: &keys.origin,
-        identity,
+        known: Known { origin: &keys.origin, identity: identity.as_deref(), licensing: &licensing },
         pages: pages.as_ref(),
         anchors_from: resume.and(baggage.remembered.as_ref()).map_or(0, |remembered| remembered.size),
-        rules: resume.map(|resume| resume.rules.clone()).unwrap_or_default(),
+        rules: match resume {
+            Some(resume) => resume.rules.clone(),
+            None if walk.is_whole() => Rules::default(),
+            None => Rules::of_a_part(),
+        },
         next_start: next_start.max(walk.next_bundle()),
         resume: None,
         heads: Heads::after(so_far.clone(), keys.identity.clone()),
@@ -257,6 +269,23 @@ async fn examine<S: Source>(
     }
     if let Some(before) = &baggage.remembered {
         report.add(before.continues(&roots, checkpoint)?);
+    }
+    if let Some(given) = &baggage.actions {
+        let cosigned = witnesses.cosigned(&opened);
+        let seen = Seen {
+            checkpoint,
+            from: if walk.is_whole() { 0 } else { span.start },
+            to: walk.size(),
+            signed_by: opened.signers.iter().map(keys::brief).collect(),
+            believed: keys.trust,
+            quorum: cosigned.as_ref().is_some_and(|(.., quorum)| *quorum),
+            cosigned: cosigned.map(|(names, size, pinned, _)| (names, size, pinned)),
+            identity,
+            licensing: given,
+        };
+        let (told, checks) = actions::tell(rules.actions(), seen);
+        checks.into_iter().for_each(|check| report.add(check));
+        report.actions = Some(told);
     }
     report.conclude(checkpoint, roots.sha3.get(&checkpoint.size).copied());
     // A part of a log that was read alone is nothing to go on from: its SHA3-256 tree is not known.

@@ -376,7 +376,10 @@ pub(crate) const PROMISES: &[Promise] = &[
             tests: &[
                 (REMOTE, "a_drain_ends_by_the_admin_by_the_vendor_and_by_itself_and_outlives_a_restart"),
                 ("relay/server/src/drain/requests.rs", "who_asks_follows_the_table"),
-                (SCENARIO, "drain"), (SCENARIO, "node-drain"), (SCENARIO, "license")],
+                (SCENARIO, "drain"),
+                (SCENARIO, "node-drain"),
+                (SCENARIO, "license"),
+            ],
         },
     },
     Promise {

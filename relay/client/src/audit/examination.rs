@@ -11,7 +11,7 @@ use super::keys::Opened;
 use super::nodes::Nodes;
 use super::pages::Pages;
 use super::report::{Check, Finding, Report, finding};
-use super::rules::Rules;
+use super::rules::{Known, Rules};
 use super::walk::{self, Against, Bundle, Edge, Expected, Roots, Walk};
 use super::{Source, Stop, source};
 use crate::relay::Progress;
@@ -22,8 +22,7 @@ const AHEAD: usize = 16;
 /// A log being read.
 pub(super) struct Examination<'a, S> {
     pub(super) source: &'a S,
-    pub(super) origin: &'a str,
-    pub(super) identity: Option<String>,
+    pub(super) known: Known<'a>,
     pub(super) pages: Option<&'a Pages>,
     /// Anchors before this entry were checked in the earlier run.
     pub(super) anchors_from: u64,
@@ -79,12 +78,7 @@ impl<S: Source> Examination<'_, S> {
             if self.walk.next_bundle() == self.next_start {
                 self.resume = Some((self.walk.edge(), self.rules.clone()));
             }
-            let mut against = Against {
-                origin: self.origin,
-                identity: self.identity.as_deref(),
-                rules: &mut self.rules,
-                pages: self.pages,
-            };
+            let mut against = Against { known: self.known, rules: &mut self.rules, pages: self.pages };
             let (bundle, anchors) = self.walk.bundle(width, bundle, tile, &mut against)?;
             self.note_roots(&bundle);
             self.heads_of(stream, &bundle).await?;

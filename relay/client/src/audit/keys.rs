@@ -30,7 +30,7 @@ pub(super) struct Keys {
     expected: Vec<VerifierKey>,
     /// Keys of a pinned policy: any of them will do.
     accepted: Vec<VerifierKey>,
-    trust: &'static str,
+    pub(super) trust: &'static str,
     remembered: bool,
     require_pq: bool,
 }
@@ -45,7 +45,7 @@ pub(super) struct Opened {
     /// When the newest timestamped line of the log's own was made.
     pub(super) signed_at: Option<u64>,
     /// Keys whose lines verified.
-    signers: Vec<VerifierKey>,
+    pub(super) signers: Vec<VerifierKey>,
     /// Lines of keys that nobody named.
     unknown: usize,
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use paramant_tlog::{Checkpoint, Hash};
 use serde::Serialize;
 
+use super::actions::RemoteActions;
+
 /// One check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
@@ -87,6 +89,9 @@ pub struct Report {
     pub head: Option<Head>,
     /// What the work cost.
     pub timing: Timing,
+    /// The vendor's requests and what became of them, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actions: Option<RemoteActions>,
 }
 
 impl Report {

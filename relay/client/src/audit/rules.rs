@@ -5,11 +5,14 @@
 //! - `relay_started` names one identity, the one that signs the tree heads.
 //! - A log key is added once and retired once, never added again; every one bears the log's name.
 //! - A support key is used, revoked and expires only after it was issued, and is issued for at most a day.
+//! - Requests of a vendor, the answers to them and their effects fit together ([`actions`]).
 //! - `sth_anchor` is checked where the tree heads are (`heads`).
 //!
 //! What an entry hides behind a salted commitment (which transfer was claimed or burned) is not linkable, and not guessed at.
 
-use std::collections::BTreeMap;
+pub(super) mod actions;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use paramant_protocol::entry::body::{ClockAuthority, LogAdopted, LogKeyRotated, SupportKeyIssued};
@@ -17,6 +20,7 @@ use paramant_protocol::entry::{Body, Entry, Kind};
 use paramant_tlog::vkey::VerifierKey;
 use serde::{Deserialize, Serialize};
 
+use self::actions::{Actions, At, Licensing};
 use super::keys::brief;
 use super::report::{Check, Finding, finding};
 
@@ -42,10 +46,24 @@ pub(super) struct Rules {
     /// Verifier keys in the order in which they were added and retired.
     added: Vec<String>,
     retired: Vec<String>,
-    support_keys: Vec<String>,
+    support_keys: BTreeSet<String>,
     /// The log that this one replaced.
     #[serde(default)]
     replaced: Option<Replaced>,
+    /// What the vendor asked, and what came of it.
+    #[serde(default)]
+    actions: Actions,
+}
+
+/// What is known of a log besides its entries.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    /// Its name.
+    pub(super) origin: &'a str,
+    /// The fingerprint of its relay.
+    pub(super) identity: Option<&'a str>,
+    /// The licensing keys that were given.
+    pub(super) licensing: &'a [Licensing],
 }
 
 /// A log that was retired, as its successor's first entry names it.
@@ -66,6 +84,16 @@ pub(super) struct Anchor {
 }
 
 impl Rules {
+    /// For a part of a log that is read alone.
+    pub(super) fn of_a_part() -> Self {
+        Self { actions: Actions::elsewhere(), ..Self::default() }
+    }
+
+    /// What the vendor asked, and what came of it.
+    pub(super) fn actions(&self) -> &Actions {
+        &self.actions
+    }
+
     /// Any entry.
     pub(super) fn entry(&mut self, index: u64, kind: &'static str, hour: &str) -> Result<(), Finding> {
         if let Some(closed) = self.closed_at {
@@ -113,9 +141,13 @@ impl Rules {
         &mut self,
         index: u64,
         entry: &Entry,
-        origin: &str,
-        identity: Option<&str>,
+        known: Known<'_>,
     ) -> Result<Option<Anchor>, Finding> {
+        let Known { origin, identity, licensing } = known;
+        if let Some(body) = entry.body() {
+            let relay = identity.or(self.identity.as_deref());
+            self.actions.body(At { index, hour: entry.hour(), relay, licensing }, body)?;
+        }
         match entry.body() {
             Some(Body::RelayStarted(body)) => self.started(index, hex::encode(body.identity.0), identity)?,
             Some(Body::LogKeyRotated(body)) => self.rotated(index, body, origin)?,
@@ -154,6 +186,7 @@ impl Rules {
         if old == origin {
             return Err(wrong(index, "says that this log replaced itself"));
         }
+        self.actions = Actions::elsewhere();
         self.replaced = Some(Replaced { origin: old.clone(), size: *size });
         Ok(())
     }
@@ -189,7 +222,7 @@ impl Rules {
                 format!("issues a support key until {}, a day at most is allowed", body.until),
             ));
         }
-        self.support_keys.push(key);
+        self.support_keys.insert(key);
         Ok(())
     }
 
@@ -249,9 +282,10 @@ impl Rules {
                 format!("; {} entries say that the clock was set back, {index} last", self.set_back.len())
             }
         };
+        let actions = self.actions.summary();
         Check::passed(
             NAME,
-            format!("order of hours, identity, keys, beginning and end{replaced}{set_back}{closed}"),
+            format!("order of hours, identity, keys, beginning and end{actions}{replaced}{set_back}{closed}"),
         )
     }
 }

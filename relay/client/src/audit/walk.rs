@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::nodes::Nodes;
 use super::pages::Pages;
 use super::report::{Finding, finding};
-use super::rules::{Anchor, Rules};
+use super::rules::{Anchor, Known, Rules};
 use super::{Source, Stop};
 
 /// Where a walk can be taken up again: at a full bundle's end. Kept between runs.
@@ -58,8 +58,7 @@ pub(super) struct Bundle {
 
 /// What a bundle is held against, besides its tile.
 pub(super) struct Against<'a> {
-    pub(super) origin: &'a str,
-    pub(super) identity: Option<&'a str>,
+    pub(super) known: Known<'a>,
     pub(super) rules: &'a mut Rules,
     pub(super) pages: Option<&'a Pages>,
 }
@@ -172,7 +171,7 @@ impl Walk {
             }
             against.rules.entry(index, kind, hour)?;
             if let Some(entry) = other {
-                anchors.extend(against.rules.body(index, entry, against.origin, against.identity)?);
+                anchors.extend(against.rules.body(index, entry, against.known)?);
             }
             sha256.push(entry_leaf(bytes));
             sha3.push(leaf);

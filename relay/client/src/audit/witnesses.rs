@@ -54,6 +54,15 @@ impl Witnesses {
         self.witnessed.as_ref().map(|(checkpoint, _)| checkpoint)
     }
 
+    /// Whose cosignatures verify, over how many entries, whether the policy was pinned, and whether it is satisfied.
+    pub(super) fn cosigned(&self, newest: &Opened) -> Option<(Vec<String>, u64, bool, bool)> {
+        let policy = self.policy.as_ref().filter(|policy| policy.asks_for_witnesses())?;
+        let verdict = self.best(policy, newest).ok()?;
+        let name = |number: &usize| policy.witnesses().get(*number).map(|witness| witness.name.clone());
+        let names = verdict.cosigned.iter().filter_map(|(number, _)| name(number)).collect();
+        Some((names, verdict.checkpoint.size, self.pinned, self.pinned && verdict.quorum))
+    }
+
     /// Judges. The witnessed checkpoint was found to lie in the log.
     pub(super) fn check(&self, keys: &Keys, newest: &Opened, rules: &Rules) -> Result<Check, Finding> {
         let wrong = |text: String| Err(finding(NAME, text));

@@ -3,6 +3,7 @@
 //! Signing in takes the admin's token and a code of the second factor; where none is set up, it is set up first. The token never
 //! becomes a cookie. Wrong codes are limited for each address, so that a stranger cannot keep the right person out.
 
+mod actions;
 mod calls;
 mod license;
 mod sign_in;
@@ -32,6 +33,7 @@ const MAX_FORM: usize = 8 * 1024;
 
 const SIGN_IN: &str = "/admin/sign-in";
 const LICENSE: &str = "/admin/license";
+const ACTIONS: &str = "/admin/actions";
 
 /// The routes of this module.
 pub(super) fn routes() -> Router<Shared> {
@@ -42,6 +44,9 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/admin/sign-out", post(sign_in::out))
         .route(LICENSE, get(license::page))
         .route("/admin/license/check-in", post(license::check_in))
+        .route(ACTIONS, get(actions::page))
+        .route("/admin/actions/answer", post(actions::answer))
+        .route("/admin/actions/end", post(actions::end))
         .route("/admin/telemetry", get(telemetry::page).post(telemetry::switch))
         .route("/admin/calls", get(calls::page))
 }

@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::browser::{self, ACCESSIBLE, OVERFLOWS};
 use crate::check_in::{Clock, Vendor, online, relay as licensed};
 use crate::relay::{ADMIN, Relay, until};
+use crate::remote_actions;
 
 /// Somebody at a browser, as far as HTTP sees them.
 struct Person {
@@ -142,7 +143,7 @@ async fn nobody_gets_in_without_token_and_second_factor() {
     person.post("/admin/sign-in", &[("token", ADMIN)]).await;
     let cookie = person.cookie.clone().unwrap();
     assert!(!cookie.contains(ADMIN));
-    for path in ["/admin/license", "/admin/telemetry", "/admin/calls"] {
+    for path in ["/admin/license", "/admin/actions", "/admin/telemetry", "/admin/calls"] {
         assert_eq!(person.get(path).await.location, "/admin/second-factor", "{path}");
     }
     let secret = secret_of(&person.get("/admin/second-factor").await.body);
@@ -236,11 +237,45 @@ async fn the_switch_of_telemetry_is_unlocked_by_the_preview_on_its_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_admin_answers_the_vendor_and_ends_what_is_in_force() {
+    let (vendor, clock) = (Vendor::start().await, Clock::default());
+    let relay = licensed(&vendor, &clock).await;
+    online(&relay).await;
+    let [key, drain] = remote_actions::asks_of_every_kind(&vendor, &relay).await;
+    let mut person = Person::new(&relay);
+    person.sign_in().await;
+    let page = person.get("/admin/actions").await.body;
+    assert!(
+        page.contains("May the vendor read diagnostics")
+            && page.contains("May the vendor take no new uploads")
+    );
+    let press = [("id", key.as_str()), ("answer", "approve")];
+    assert_eq!(person.press("/admin/actions/answer", &press).await.location, "/admin/actions");
+    person.get("/admin/actions").await;
+    let press = [("id", drain.as_str()), ("answer", "deny")];
+    assert_eq!(person.press("/admin/actions/answer", &press).await.location, "/admin/actions");
+    let page = person.get("/admin/actions").await.body;
+    assert!(page.contains("Revoke now, for good") && page.contains("denied, or ended by an admin"));
+    assert_eq!(person.press("/admin/actions/end", &[("id", key.as_str())]).await.location, "/admin/actions");
+    let page = person.get("/admin/actions").await.body;
+    assert!(!page.contains("Revoke now, for good"), "one click");
+    assert_eq!(
+        person.press("/admin/actions/end", &[("id", key.as_str())]).await.status,
+        StatusCode::NOT_FOUND
+    );
+    let again = [("id", drain.as_str()), ("answer", "approve")];
+    person.get("/admin/actions").await;
+    assert_eq!(person.press("/admin/actions/answer", &again).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_browser_shows_the_pages_without_any_script_from_the_relay_alone() {
     let Some(driver) = browser::driver("panel").await else { return };
     let (vendor, clock) = (Vendor::start().await, Clock::default());
     let relay = licensed(&vendor, &clock).await;
     online(&relay).await;
+    // What waits, and what was refused, on the page about the vendor.
+    remote_actions::asks_of_every_kind(&vendor, &relay).await;
     let browser = driver.browser().await;
     // Planted: a page that loads from elsewhere is seen to.
     browser.go(&browser::plant("<img src=\"http://planted.invalid/seen.png\">").await).await;
@@ -270,11 +305,11 @@ async fn a_browser_shows_the_pages_without_any_script_from_the_relay_alone() {
         [("desktop", 1280, "light"), ("dark", 1280, "dark"), ("phone", 390, "light"), ("narrow", 320, "dark")]
     {
         browser.look(width, scheme).await;
-        for path in ["/admin/license", "/admin/telemetry", "/admin/calls"] {
+        for path in ["/admin/license", "/admin/actions", "/admin/telemetry", "/admin/calls"] {
             browser.go(&url(path)).await;
             let here = browser.run("return location.pathname;").await;
             assert_eq!(here, path, "signed in");
-            if path == "/admin/license" {
+            if path == "/admin/license" || path == "/admin/actions" {
                 browser
                     .run("document.querySelectorAll('details').forEach((it) => { it.open = true; });")
                     .await;

@@ -173,6 +173,17 @@ fn sell(vendor: &Vendor, tier: Tier) {
     vendor.authority.book.change(&vendor.key, "tier", Timestamp::now(), change).unwrap();
 }
 
+/// For the page that shows them: a support key and a drain that wait, an offer, a refusal. Answers the ids of the first two.
+pub async fn asks_of_every_kind(vendor: &Vendor, relay: &Relay) -> [String; 2] {
+    let (_, key) = support(relay);
+    let asks =
+        [key, drain(true, Some(5400)), Ask::UpdateOffer(Box::new(offer(1))), Ask::Unknown("reboot".into())];
+    let made = asks.map(|ask| wants(vendor, relay, ask));
+    hears(relay, &made[3].id).await;
+    let [key, drain, ..] = made;
+    [key.id, drain.id]
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_of_the_four_follows_the_policy() {
     for rule in RULES {

@@ -16,6 +16,8 @@ fn at(hour: usize) -> Timestamp {
 
 /// Runs entries, each with its hour, through fresh rules. Answers what is said against the last.
 fn run(entries: &[(usize, Body)]) -> Result<Rules, String> {
+    let identity = "07".repeat(32);
+    let known = Known { origin: ORIGIN, identity: Some(&identity), licensing: &[] };
     let mut rules = Rules::default();
     let mut result = Ok(());
     for (index, (hour, body)) in entries.iter().enumerate() {
@@ -24,7 +26,7 @@ fn run(entries: &[(usize, Body)]) -> Result<Rules, String> {
         let index = index as u64;
         result = rules
             .entry(index, entry.kind().name(), entry.hour())
-            .and_then(|()| rules.body(index, &entry, ORIGIN, Some(&"07".repeat(32))).map(drop));
+            .and_then(|()| rules.body(index, &entry, known).map(drop));
     }
     match result {
         Ok(()) => Ok(rules),

@@ -135,7 +135,7 @@ impl Past {
 }
 
 /// To the second, in UTC.
-fn readable(at: Timestamp) -> String {
+pub(super) fn readable(at: Timestamp) -> String {
     moment::millis(at).get(..19).unwrap_or_default().replace('T', " ")
 }
 

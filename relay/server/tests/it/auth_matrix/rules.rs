@@ -2,6 +2,9 @@
 [
     ("GET", "/", Whose::Anybody),
     ("GET", "/admin", Whose::Panel),
+    ("GET", "/admin/actions", Whose::Panel),
+    ("POST", "/admin/actions/answer", Whose::Panel),
+    ("POST", "/admin/actions/end", Whose::Panel),
     ("GET", "/admin/calls", Whose::Panel),
     ("GET", "/admin/license", Whose::Panel),
     ("POST", "/admin/license/check-in", Whose::Panel),
