@@ -43,7 +43,7 @@ use crate::store::call_rows::Caller;
 use crate::store::meta::{Meta, MetaError};
 
 /// How often what only time changes is looked at.
-const LOOK: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_secs(5);
 /// Before a step that the disk or the log refused is tried again.
 const REST: Duration = Duration::from_secs(10);
 
@@ -252,13 +252,17 @@ impl Actions {
         self.0.meta.read(|c| Ok::<_, ActionError>(action_rows::requests(c)?)).await
     }
 
-    /// What the policy's lists deny of what is in force.
+    /// What the policy's lists deny of what is in force. Mostly nothing, which writes nothing.
     async fn end_what_was_denied(&self) -> Result<(), ActionError> {
         let denied = self.policy().denied;
-        for id in &denied {
-            if self.revoke(id).await? | self.end_drain(id).await? {
-                self.refresh().await?;
-            }
+        if denied.is_empty() {
+            return Ok(());
+        }
+        let keys = self.0.meta.read(|c| Ok::<_, ActionError>(action_rows::support_keys(c)?)).await?;
+        let keys = keys.into_iter().filter(|key| key.ended.is_none()).map(|key| key.id);
+        let drain = self.standing_drain().await?.map(|row| row.id);
+        for id in keys.chain(drain).filter(|id| denied.contains(id)) {
+            self.end(&id).await?;
         }
         Ok(())
     }
@@ -275,19 +279,16 @@ impl Actions {
         Ok(kept)
     }
 
-    async fn end_drain(&self, id: &str) -> Result<bool, ActionError> {
+    /// The newest request about a drain that was accepted: what the relay does about it.
+    async fn standing_drain(&self) -> Result<Option<RequestRow>, ActionError> {
         let rows = self.rows().await?;
-        let Some(row) = rows.iter().rev().find(|row| row.kind == "drain" && row.state == State::Accepted)
-        else {
-            return Ok(false);
-        };
-        if row.id != id {
-            return Ok(false);
-        }
-        let hash = row.hash;
+        Ok(rows.into_iter().rev().find(|row| row.kind == "drain" && row.state == State::Accepted))
+    }
+
+    async fn end_drain(&self, id: &str) -> Result<bool, ActionError> {
+        let Some(row) = self.standing_drain().await?.filter(|row| row.id == id) else { return Ok(false) };
         self.0.drain.lift();
-        let stands = move |c: &rusqlite::Connection| action_rows::stands(c, hash, State::Denied);
-        self.0.meta.write(move |c| Ok::<_, ActionError>(stands(c)?)).await?;
+        self.stand(row.hash, State::Denied).await?;
         tracing::info!(id, "an admin ended the vendor's drain");
         Ok(true)
     }

@@ -363,7 +363,7 @@ pub(crate) const PROMISES: &[Promise] = &[
         group: ACTIONS,
         sentence: "An update is an offer: Community sees a banner, Pro applies it in a window the admin opted into, Enterprise needs explicit approval. Never a silent push.",
         state: NotYet(
-            "a vendor cannot offer one yet; updates that people ask for go through windows and approvals (scenario `tour`).",
+            "a vendor's offer is logged and shown on the relay's page, and nothing applies it yet: the operator does not follow offers. Updates that people ask for go through windows and approvals (scenario `tour`).",
         ),
     },
     Promise {
