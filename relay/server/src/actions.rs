@@ -11,7 +11,7 @@
 //! | the effect | its rows, with the request's state, in one transaction | all of it or nothing |
 //!
 //! A full disk ends the way before the effect: what cannot be logged is not done. What cannot be verified is counted, never logged.
-//! [`apply`] is the only way to an effect, and takes a request with proof that the log holds it.
+//! `Actions::apply` is the only way to an effect, and takes a request with proof that the log holds it.
 
 mod apply;
 mod intake;
