@@ -1,7 +1,7 @@
 //! What an audit tells of remote actions: each request with what became of it, the newest silence statement, what all that rests on, and
 //! what it does not prove.
 //!
-//! Made from the ledger ([`super::rules::actions`]) once everything else was checked. Nothing here is worth more than the entries say: where
+//! Made from the ledger (`rules/actions.rs`) once everything else was checked. Nothing here is worth more than the entries say: where
 //! only their order ties an effect to a request, [`Of`] says so.
 
 use jiff::Timestamp;

@@ -3,7 +3,8 @@
 //! - A `vendor_request` is of the closed form, for this relay, the next of its chain, with an id of its own; signed by one of the
 //!   licensing keys, where any were given.
 //! - `vendor_request_decided` answers a request that the log holds before it, once.
-//! - `capability_changed` names a `capability_set` request that was not turned down; `after` is the set it names, `before` the `after` before.
+//! - `capability_changed` names a `capability_set` request that was not turned down; `after` is the set it names, `before` the `after`
+//!   before, unless a `license_changed` of another cause lies between: another licence key begins anew, without a request.
 //! - From the first request on, each support key has a `support_key` request of its role of its own before it.
 //! - A `vendor_silence` is of the closed form and for this relay. What it claims is held against the requests ([`silences`]).
 //!
@@ -82,6 +83,8 @@ struct Kept {
     answered_elsewhere: BTreeSet<String>,
     /// The last set that was granted.
     granted: Option<Digest>,
+    /// `license_changed` entries since. The change itself brings one.
+    license_changes: u64,
     /// The entry that holds or approves a request, and its number: the newest such.
     just: Option<(u64, u64)>,
     /// Whether the vendor is among the reasons of the drain, and by which request.
@@ -123,6 +126,7 @@ impl Kept {
             silences: Silences::default(),
             answered_elsewhere: BTreeSet::new(),
             granted: None,
+            license_changes: 0,
             just: None,
             drain: None,
         }
@@ -219,6 +223,7 @@ impl Actions {
             Body::SupportKeyExpired(body) => self.ended(at, body.key, false),
             Body::UpdateOffered(body) => self.offered(at, body),
             Body::DrainChanged(body) => self.drained(at, body),
+            Body::LicenseChanged(_) => self.kept.license_changes += 1,
             _ => {}
         }
         Ok(())
@@ -373,11 +378,13 @@ impl Actions {
         if self.repeats(&of, body) {
             return Ok(());
         }
-        if let Some(granted) = self.kept.granted.filter(|granted| *granted != body.before) {
+        let anew = self.kept.license_changes > 1;
+        if let Some(granted) = self.kept.granted.filter(|granted| *granted != body.before && !anew) {
             let (found, granted) = (hex::encode(body.before.0), hex::encode(granted.0));
             return wrong(format!("says that the set {found} was granted before it, the log says {granted}"));
         }
         self.kept.granted = Some(body.after);
+        self.kept.license_changes = 0;
         self.effect(at.effect(of, What::CapabilityChanged { before: body.before, after: body.after }));
         Ok(())
     }

@@ -6,7 +6,7 @@ use paramant_licensing::actions::{Ask, Offer, Why};
 use paramant_protocol::canonical::CanonicalError;
 use paramant_protocol::entry::Entry;
 use paramant_protocol::entry::body::{
-    LogAdopted, SupportKeyEnded, SupportKeyUsed, VendorRequest, VendorSilence,
+    LicenseChanged, LicenseOrigin, LogAdopted, SupportKeyEnded, SupportKeyUsed, VendorRequest, VendorSilence,
 };
 
 use super::*;
@@ -416,6 +416,13 @@ fn a_change_of_capabilities_carries_out_a_request_for_that_very_set() {
     with(&[changed(key, 0, 1)]).refused("carries out request 2, which is a support_key request");
     with(&[changed(one, 0, 2)]).refused("grants the set 0202");
     with(&[changed(one, 0, 1), changed(two, 0, 2)]).refused("that the set 0000");
+    // Another licence key begins anew; the change itself brings one entry.
+    let license = || {
+        let changed = LicenseChanged { source: LicenseOrigin::Online, document: None };
+        Body::LicenseChanged(changed)
+    };
+    with(&[changed(one, 0, 1), license(), changed(two, 0, 2)]).refused("that the set 0000");
+    assert!(with(&[changed(one, 0, 1), license(), license(), changed(two, 0, 2)]).run().is_ok());
     for no in [Decision::Denied, Decision::Lapsed] {
         with(&[decided(one, no), changed(one, 0, 1)]).refused("carries out request 1, which was turned down");
     }
