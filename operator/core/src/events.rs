@@ -11,6 +11,7 @@ use paramant_crds::relay::Phase;
 
 use crate::conditions::find;
 use crate::decision::{Event, EventType};
+use crate::remote::news;
 use crate::status::is_true;
 use crate::witnessing::NO_WITNESSES;
 
@@ -51,6 +52,7 @@ pub fn events(before: &ParamantRelayStatus, next: &ParamantRelayStatus) -> Vec<E
     events.retain(|event| event.reason != NO_WITNESSES && event.reason != "Configuring");
     // The transition itself may already have said the same.
     events.dedup_by(|later, earlier| later.reason == earlier.reason);
+    events.extend(news::events(before, next));
     events
 }
 

@@ -27,6 +27,7 @@ use crate::digest::Digest;
 use crate::log_check::Continuity;
 use crate::machine::{Roll, Target};
 use crate::observation::{Observation, Referenced, Report};
+use crate::remote::shown;
 use crate::situation::{Evidence, Hold, Situation};
 use crate::witnessing;
 
@@ -60,6 +61,9 @@ pub fn status(
     let situation = Situation::of(it);
     let mut conditions = Conditions::after(&before.conditions, generation, now);
     say_all(&mut conditions, &situation, seen, it);
+    shown::say(&mut conditions, (subject.namespace, subject.name), &before, it.believed);
+    let support = shown::support(&before, it.believed);
+    let remote_actions = shown::actions(&before, it.believed);
     ParamantRelayStatus {
         observed_generation: generation,
         phase: Some(situation.phase),
@@ -72,8 +76,8 @@ pub fn status(
         drain: it.believed.map(|state| drain(&state.drain)).or(before.drain),
         update: update(&situation, it),
         log: log(before.log, it),
-        support: before.support,
-        remote_actions: before.remote_actions,
+        support,
+        remote_actions,
         storage: seen.children.claim.as_deref().map(|claim| StorageStatus {
             claim: claim.metadata.name.clone(),
             capacity: claim

@@ -262,6 +262,10 @@ fn without_counters(state: &RelayState) -> RelayState {
             (member.size, member.at) = (0, None);
         }
     }
+    if let Some(remote) = &mut state.remote {
+        remote.unverifiable = 0;
+        remote.support.iter_mut().for_each(|key| key.uses = 0);
+    }
     state.drain.uploads = 0;
     state.drain.claims = 0;
     state.drain.unclaimed = 0;

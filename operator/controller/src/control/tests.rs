@@ -472,3 +472,28 @@ fn growth_of_the_log_wakes_nobody_and_a_shrunken_log_everybody() {
     grown.log.size = 9;
     assert_eq!(follow::urgency(&grown, &quiet), Some(Wake::Now));
 }
+
+#[test]
+fn what_a_vendor_asks_wakes_and_how_often_a_key_was_used_does_not() {
+    use paramant_protocol::control::{RemoteReport, SupportReport, SupportState};
+    let key = SupportReport {
+        id: "0".repeat(32),
+        role: "support".to_owned(),
+        since: jiff::Timestamp::UNIX_EPOCH,
+        until: jiff::Timestamp::UNIX_EPOCH,
+        state: SupportState::Active,
+        uses: 1,
+    };
+    let with = |remote| {
+        let mut state = fake_relay::a_state();
+        state.remote = Some(remote);
+        state
+    };
+    let before = with(RemoteReport { support: vec![key.clone()], ..RemoteReport::default() });
+    let used = SupportReport { uses: 9, ..key.clone() };
+    let used = with(RemoteReport { unverifiable: 3, support: vec![used], ..RemoteReport::default() });
+    assert_eq!(follow::urgency(&before, &used), None);
+    let revoked = SupportReport { state: SupportState::Revoked, ..key };
+    let revoked = with(RemoteReport { support: vec![revoked], ..RemoteReport::default() });
+    assert_eq!(follow::urgency(&before, &revoked), Some(Wake::Now));
+}

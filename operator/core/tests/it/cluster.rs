@@ -103,6 +103,8 @@ pub(crate) struct Cluster {
     pub(crate) events: Vec<Event>,
     pub(crate) steps: Vec<Step>,
     pub(crate) uploads: u64,
+    /// The relay has accepted a drain that the vendor asked for.
+    pub(crate) vendor_drains: bool,
     /// Files that nobody has fetched yet.
     pub(crate) unclaimed: u64,
     /// The schema that the volume was committed to.
@@ -155,6 +157,7 @@ impl Cluster {
             events: Vec::new(),
             steps: Vec::new(),
             uploads: 0,
+            vendor_drains: false,
             unclaimed: 0,
             committed: 0,
             writes_left: None,

@@ -17,6 +17,7 @@ mod not_taken;
 mod overrun;
 mod properties;
 mod refusals;
+mod remote;
 mod schema;
 mod signatures;
 mod status;

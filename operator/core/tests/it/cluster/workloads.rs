@@ -128,6 +128,7 @@ impl Cluster {
         let seen = state.and_then(|state| state["data"]["logHighWater"].as_str());
         let lost = self.faults.get(&digest) == Some(&Fault::LosesTheLog) && seen.is_some();
         let (now, uploads, unclaimed) = (self.now, self.uploads, self.unclaimed);
+        let vendor = self.vendor_drains;
         let process = self.process.get_or_insert_with(|| Process {
             pod_uid,
             directives: None,
@@ -156,6 +157,9 @@ impl Cluster {
         }
         if directives.drain.policy && directives.drain.spec != Some(false) {
             requested_by.push(DrainSource::Policy);
+        }
+        if vendor && directives.drain.spec != Some(false) {
+            requested_by.push(DrainSource::Vendor);
         }
         if directives.drain.update_until.is_some_and(|until| until > now) {
             requested_by.push(DrainSource::Update);
