@@ -1,11 +1,15 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use jiff::{SignedDuration, Timestamp};
+use paramant_protocol::control::{RemoteAnswer, RemoteAnswers};
 use paramant_protocol::entry::body::RefusalReason;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Ask, Chain, Judged, Offer, Request, Role, Silence, Unverifiable, Why, actor, judge};
+use super::{
+    Answer, Ask, Chain, Judged, Offer, PATIENCE, Request, Role, Said, Silence, Unverifiable, Why, actor,
+    answer, judge,
+};
 use crate::online::keys::LicensingKeys;
 use crate::online::tests::{Never, Signer};
 use crate::verified::Verified;
@@ -113,6 +117,54 @@ fn what_is_not_the_next_of_this_relays_chain_is_refused() {
         it.expires_at = noon();
     };
     assert_eq!(is(&late), Some((RefusalReason::Expired, true)));
+}
+
+#[test]
+fn the_policy_answers_each_kind_by_its_own_rule_and_nobody_agrees_to_what_it_refuses_or_what_is_over() {
+    use RemoteAnswer::{Allow, Ask as Asks, Refuse};
+    let chain = Chain::default();
+    let received = noon();
+    let yes = |by_admin| Answer::Accept { by_admin };
+    for ask in asks() {
+        let request = request(&chain, ask);
+        let others =
+            RemoteAnswers { support_key: Refuse, update_offer: Refuse, drain: Refuse, capability: Refuse };
+        for (rule, said, before, after) in [
+            (Allow, None, yes(false), Answer::Lapse),
+            (Allow, Some(Said::Approve), yes(false), Answer::Lapse),
+            (Allow, Some(Said::Deny), Answer::Deny, Answer::Deny),
+            (Asks, None, Answer::Wait, Answer::Lapse),
+            (Asks, Some(Said::Approve), yes(true), Answer::Lapse),
+            (Asks, Some(Said::Deny), Answer::Deny, Answer::Deny),
+            (Refuse, None, Answer::Refuse, Answer::Refuse),
+            (Refuse, Some(Said::Approve), Answer::Refuse, Answer::Refuse),
+            (Refuse, Some(Said::Deny), Answer::Refuse, Answer::Refuse),
+        ] {
+            let mut answers = others;
+            match request.ask {
+                Ask::SupportKey { .. } => answers.support_key = rule,
+                Ask::UpdateOffer(_) => answers.update_offer = rule,
+                Ask::Drain { .. } => answers.drain = rule,
+                Ask::CapabilitySet { .. } | Ask::Unknown(_) => answers.capability = rule,
+            }
+            let second = SignedDuration::from_secs(1);
+            let at = |now| answer(&request, received, &answers, said, now);
+            let case = format!("{} {rule:?} {said:?}", request.ask.kind());
+            assert_eq!(at(received + PATIENCE - second), before, "{case}");
+            assert_eq!(at(received + PATIENCE), after, "{case}, four days on");
+            let late = Request { expires_at: received + second, ..request.clone() };
+            assert_eq!(
+                answer(&late, received, &answers, said, received + second),
+                after,
+                "{case}, at its end"
+            );
+        }
+    }
+    let usual = RemoteAnswers::default();
+    assert_eq!(
+        [usual.support_key, usual.update_offer, usual.drain, usual.capability],
+        [Asks, Allow, Asks, Allow]
+    );
 }
 
 #[test]
