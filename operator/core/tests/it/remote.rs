@@ -82,8 +82,9 @@ fn a_request_that_waits_is_named_with_the_command_that_answers_it() {
         let waits = request(&cluster, 1, kind, RemoteState::Waiting);
         reports(&mut cluster, RemoteReport { sequence: 1, requests: vec![waits], ..Default::default() });
         assert_eq!(cluster.condition("RemoteActionPending"), ("True".into(), reason.into()));
-        let command = format!("`kubectl paramant allow health {} -n transfers`", id(1));
-        assert!(message(&cluster).contains(&command), "{}", message(&cluster));
+        for how in ["/admin/actions of relay transfers/health", "remoteActions.approved or denied", &id(1)] {
+            assert!(message(&cluster).contains(how), "{}", message(&cluster));
+        }
         let status = cluster.status();
         let actions = status.remote_actions.unwrap();
         assert_eq!((actions.last_sequence, actions.last_action.as_deref()), (Some(1), Some(kind)));
