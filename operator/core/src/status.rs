@@ -4,6 +4,7 @@
 //! they come back from the API server; text from a relay is cut to what the schema takes, so that a relay can never make
 //! a status unwritable. Pure; called by [`crate::decide`].
 
+mod available;
 mod update;
 
 use jiff::Timestamp;
@@ -20,7 +21,8 @@ use paramant_crds::relay::{
 use paramant_crds::text::{Digest as DigestText, HexHash};
 use paramant_protocol::control::{self, CONTROL_SCHEMA, RelayState};
 
-use self::update::{say_available, update};
+pub(crate) use self::available::RECALLED;
+use self::update::update;
 use crate::children::{self, Subject};
 use crate::conditions::{Conditions, Truth};
 use crate::digest::Digest;
@@ -61,7 +63,9 @@ pub fn status(
     let situation = Situation::of(it);
     let mut conditions = Conditions::after(&before.conditions, generation, now);
     say_all(&mut conditions, &situation, seen, it);
+    available::say(&mut conditions, subject, &before, it);
     shown::say(&mut conditions, (subject.namespace, subject.name), &before, it.believed);
+    let update = update(&before, &situation, it);
     let support = shown::support(&before, it.believed);
     let remote_actions = shown::actions(&before, it.believed);
     ParamantRelayStatus {
@@ -74,7 +78,7 @@ pub fn status(
         endpoints: Some(endpoints(subject)),
         license: it.believed.map(|state| license(&state.license)).or(before.license),
         drain: it.believed.map(|state| drain(&state.drain)).or(before.drain),
-        update: update(&situation, it),
+        update,
         log: log(before.log, it),
         support,
         remote_actions,
@@ -99,7 +103,6 @@ fn say_all(conditions: &mut Conditions<'_>, situation: &Situation, seen: &Observ
     abnormal(STALLED, &situation.stalled, "NotStalled", "nothing waits for a person");
     abnormal(DEGRADED, &situation.degraded, "NotDegraded", "nothing is known to be wrong");
     abnormal(UPDATE_BLOCKED, &situation.blocked, "NotBlocked", "no change of the pod waits");
-    say_available(conditions, it);
     say_drained(conditions, it.believed);
     say_licence(conditions, seen, it.believed);
     say_synced(conditions, it);
