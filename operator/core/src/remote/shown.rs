@@ -97,7 +97,7 @@ pub(crate) fn say(
     };
     let more = match actions.pending.len() {
         1 => String::new(),
-        count => format!("; {} more wait: status.remoteActions.pending", count - 1),
+        count => format!("; {} more wait: `kubectl paramant requests {} -n {}`", count - 1, relay.1, relay.0),
     };
     let message = format!("{}{more}{problem}", asked(first, Some(relay)));
     conditions.say(REMOTE_ACTION_PENDING, true, waiting_reason(&first.kind), message);
@@ -108,7 +108,7 @@ pub(crate) fn asked(request: &PendingRequest, relay: Option<(&str, &str)>) -> St
     let PendingRequest { id, kind, role, reason, asks, ends_at } = request;
     let how = match relay {
         Some((namespace, name)) => format!(
-            ": answer on the page /admin/actions of relay {namespace}/{name}, or name it in remoteActions.approved or denied of its policy"
+            ": answer with `kubectl paramant allow {name} {id} -n {namespace}` (or deny), or on the relay's page /admin/actions"
         ),
         None => String::new(),
     };
