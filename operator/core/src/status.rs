@@ -61,13 +61,15 @@ pub fn status(
     let before = seen.relay.status.clone().unwrap_or_default();
     let generation = seen.relay.metadata.generation;
     let situation = Situation::of(it);
-    let mut conditions = Conditions::after(&before.conditions, generation, now);
-    say_all(&mut conditions, &situation, seen, it);
-    available::say(&mut conditions, subject, &before, it);
-    shown::say(&mut conditions, (subject.namespace, subject.name), &before, it.believed);
     let update = update(&before, &situation, it);
     let support = shown::support(&before, it.believed);
     let remote_actions = shown::actions(&before, it.believed);
+    let mut conditions = Conditions::after(&before.conditions, generation, now);
+    say_all(&mut conditions, &situation, seen, it);
+    let available = update.as_ref().and_then(|update| update.available.as_ref());
+    available::say(&mut conditions, subject, &before, it, available);
+    let name = (subject.namespace, subject.name);
+    shown::say(&mut conditions, name, &before, it.believed, remote_actions.as_ref());
     ParamantRelayStatus {
         observed_generation: generation,
         phase: Some(situation.phase),
@@ -345,7 +347,8 @@ pub(crate) fn is_true(status: &ParamantRelayStatus, type_: &str) -> bool {
     crate::conditions::find(&status.conditions, type_).is_some_and(|it| it.status == Truth::True.as_str())
 }
 
-fn time(at: Timestamp) -> Time {
+/// As Kubernetes writes an instant.
+pub(crate) fn time(at: Timestamp) -> Time {
     Time(whole_seconds(at))
 }
 

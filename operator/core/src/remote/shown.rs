@@ -6,8 +6,6 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use paramant_crds::ParamantRelayStatus;
 use paramant_crds::condition::REMOTE_ACTION_PENDING;
 use paramant_crds::relay::{
@@ -18,7 +16,7 @@ use paramant_protocol::control::{RelayState, RemoteReport, RemoteRequest, Remote
 
 use super::{SUPPORT_KEY, waiting_reason};
 use crate::conditions::{Conditions, find};
-use crate::status::whole_seconds;
+use crate::status::time;
 
 /// As many requests of one sort as the schema takes.
 const MOST: usize = 16;
@@ -82,6 +80,7 @@ pub(crate) fn say(
     relay: (&str, &str),
     before: &ParamantRelayStatus,
     believed: Option<&RelayState>,
+    actions: Option<&RemoteActionsStatus>,
 ) {
     if believed.is_none() {
         if find(&before.conditions, REMOTE_ACTION_PENDING).is_some() {
@@ -89,8 +88,8 @@ pub(crate) fn say(
         }
         return;
     }
-    let Some(actions) = actions(before, believed) else { return };
-    let problem = actions.problem.map(|problem| format!("; {problem}")).unwrap_or_default();
+    let Some(actions) = actions else { return };
+    let problem = actions.problem.as_ref().map(|problem| format!("; {problem}")).unwrap_or_default();
     let Some(first) = actions.pending.first() else {
         let message = format!("no request of the vendor waits for an answer{problem}");
         return conditions.say(REMOTE_ACTION_PENDING, false, "NothingPending", message);
@@ -181,8 +180,4 @@ fn role(word: &str) -> String {
 
 fn line(text: &str, most: usize) -> String {
     text.chars().take(most).map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
-fn time(at: Timestamp) -> Time {
-    Time(whole_seconds(at))
 }

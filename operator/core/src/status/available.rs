@@ -55,11 +55,13 @@ fn shown_offer<'e>(it: &Evidence<'e>) -> Option<&'e Offer> {
     it.standing.filter(|offer| offer.is_worth_showing(&running, version))
 }
 
+/// Says `UpdateAvailable` of what `status.update.available` will be.
 pub(super) fn say(
     conditions: &mut Conditions<'_>,
     subject: &Subject<'_>,
     before: &ParamantRelayStatus,
     it: &Evidence<'_>,
+    update: Option<&AvailableUpdate>,
 ) {
     let running = it.durable.template.as_ref().and_then(children::image_digest);
     let (Some(running), Some(wanted)) = (running, it.desired.target()) else {
@@ -70,8 +72,7 @@ pub(super) fn say(
     if it.believed.is_none() && wanted.image == running && matches!(said, Some(OFFERED | RECALLED)) {
         return conditions.keep(UPDATE_AVAILABLE, "NotKnown", "the relay has not reported yet");
     }
-    let update = available(before, it);
-    let (reason, message) = match (&update, wanted.image != running) {
+    let (reason, message) = match (update, wanted.image != running) {
         (None, _) => ("UpToDate", "the release that is wanted runs".to_owned()),
         (Some(update), true) => ("UpdateAvailable", wanted_words(update)),
         (Some(update), false) => (OFFERED, offered_words(update, subject, it)),

@@ -83,16 +83,11 @@ fn patch(stored: &Value, section: Section, answer: Answer, id: &str) -> anyhow::
         .context("this policy holds what this release of kubectl-paramant cannot read; take a newer one")?;
     let access = policy.spec.support_access.unwrap_or_default();
     let actions = policy.spec.remote_actions.unwrap_or_default();
-    let texts = |ids: &[&str]| ids.iter().map(|&id| id.to_owned()).collect::<Vec<String>>();
-    let keys =
-        |ids: &[paramant_crds::text::KeyId]| texts(&ids.iter().map(|id| id.as_str()).collect::<Vec<_>>());
-    let requests =
-        |ids: &[paramant_crds::text::RequestId]| texts(&ids.iter().map(|id| id.as_str()).collect::<Vec<_>>());
     let sets = [
-        (Section::SupportAccess, Answer::Yes, keys(&access.approved)),
-        (Section::SupportAccess, Answer::No, keys(&access.revoked)),
-        (Section::RemoteActions, Answer::Yes, requests(&actions.approved)),
-        (Section::RemoteActions, Answer::No, requests(&actions.denied)),
+        (Section::SupportAccess, Answer::Yes, texts(&access.approved)),
+        (Section::SupportAccess, Answer::No, texts(&access.revoked)),
+        (Section::RemoteActions, Answer::Yes, texts(&actions.approved)),
+        (Section::RemoteActions, Answer::No, texts(&actions.denied)),
     ];
     let mut change = json!({});
     for (of, said, mut ids) in sets {
@@ -111,6 +106,10 @@ fn patch(stored: &Value, section: Section, answer: Answer, id: &str) -> anyhow::
     }
     let changes = change.as_object().is_some_and(|change| !change.is_empty());
     Ok(changes.then(|| json!({ "spec": change })))
+}
+
+fn texts<T: ToString>(ids: &[T]) -> Vec<String> {
+    ids.iter().map(T::to_string).collect()
 }
 
 fn full(section: Section, answer: Answer) -> String {
