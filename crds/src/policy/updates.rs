@@ -78,14 +78,14 @@ pub struct Updates {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub enum Mode {
-    /// As the licence's tier has it: offers are followed by hand (Community, Licensed), in a window (Pro), by approval (Enterprise).
+    /// As the licence's tier has it: Community by hand, Pro in a window, Enterprise by approval.
     #[default]
     ByTier,
-    /// A person, by `spec.image`: offers are only shown.
+    /// A person, by `spec.image`.
     Manual,
-    /// The next window, for offers too.
+    /// The next window.
     Window,
-    /// A person's approval (of an offer: its digest and its sequence), then the next window.
+    /// A person's approval, then the next window.
     Approval,
 }
 

@@ -40,7 +40,7 @@ pub use self::services::{headless, service};
 pub use self::settings::{StaticSettings, endpoint, relay_yaml};
 pub use self::state::state;
 pub use self::stateful_set::stateful_set;
-pub(crate) use self::stateful_set::{live_template, resolved_image, taken_offer};
+pub(crate) use self::stateful_set::{live_template, resolved_image};
 use crate::digest::Digest;
 
 /// Who owns the fields this operator sets.

@@ -14,7 +14,6 @@ mod lost;
 mod memory;
 mod mounts;
 mod not_taken;
-mod offers;
 mod overrun;
 mod properties;
 mod refusals;
