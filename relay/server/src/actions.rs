@@ -27,6 +27,7 @@ use jiff::Timestamp;
 use paramant_licensing::actions::{Ask, LONGEST_SUPPORT, Said};
 use paramant_protocol::control::{RemoteDirective, RemoteReport, RemoteState};
 use paramant_protocol::entry::Body;
+use rusqlite::Connection;
 use tokio::sync::{Notify, watch};
 
 use self::support::SupportKeys;
@@ -38,7 +39,7 @@ use crate::log_service::{Entry, LogError, LogService};
 use crate::outbound::sums;
 use crate::settings::SettingsHandle;
 use crate::store::Digest;
-use crate::store::action_rows::{self, Ended, Owed, RequestRow, State};
+use crate::store::action_rows::{self, Ended, Owed, RequestRow, State, SupportRow};
 use crate::store::call_rows::Caller;
 use crate::store::meta::{Meta, MetaError};
 
@@ -214,7 +215,7 @@ impl Actions {
     /// [`ActionError::Nothing`] when none of this id waits, or the database.
     pub async fn answer(&self, id: &str, said: Said) -> Result<(), ActionError> {
         let of = id.to_owned();
-        if !self.0.meta.write(move |c| Ok::<_, ActionError>(action_rows::say(c, &of, said)?)).await? {
+        if !self.write(move |c| action_rows::say(c, &of, said)).await? {
             return Err(ActionError::Nothing("no request of this id waits for an answer"));
         }
         self.settle().await
@@ -248,8 +249,26 @@ impl Actions {
         self.0.licenses.now().at()
     }
 
+    async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, rusqlite::Error> + Send + 'static,
+    ) -> Result<T, ActionError> {
+        self.0.meta.read(move |c| Ok(query(c)?)).await
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Connection) -> Result<T, rusqlite::Error> + Send + 'static,
+    ) -> Result<T, ActionError> {
+        self.0.meta.write(move |c| Ok(change(c)?)).await
+    }
+
+    async fn keys(&self) -> Result<Vec<SupportRow>, ActionError> {
+        self.read(action_rows::support_keys).await
+    }
+
     async fn rows(&self) -> Result<Vec<RequestRow>, ActionError> {
-        self.0.meta.read(|c| Ok::<_, ActionError>(action_rows::requests(c)?)).await
+        self.read(action_rows::requests).await
     }
 
     /// What the policy's lists deny of what is in force. Mostly nothing, which writes nothing.
@@ -258,7 +277,7 @@ impl Actions {
         if denied.is_empty() {
             return Ok(());
         }
-        let keys = self.0.meta.read(|c| Ok::<_, ActionError>(action_rows::support_keys(c)?)).await?;
+        let keys = self.keys().await?;
         let keys = keys.into_iter().filter(|key| key.ended.is_none()).map(|key| key.id);
         let drain = self.standing_drain().await?.map(|row| row.id);
         for id in keys.chain(drain).filter(|id| denied.contains(id)) {
@@ -271,8 +290,7 @@ impl Actions {
     async fn revoke(&self, id: &str) -> Result<bool, ActionError> {
         let live = self.0.support.end(id);
         let of = id.to_owned();
-        let ends = move |c: &rusqlite::Connection| action_rows::support_ends(c, &of, Ended::Revoked);
-        let kept = self.0.meta.write(move |c| Ok::<_, ActionError>(ends(c)?)).await?;
+        let kept = self.write(move |c| action_rows::support_ends(c, &of, Ended::Revoked)).await?;
         if live || kept {
             tracing::warn!(id, "a support key was revoked");
         }
@@ -300,7 +318,7 @@ impl Actions {
         step: u8,
         body: impl FnOnce() -> Result<Body, ActionError>,
     ) -> Result<u64, ActionError> {
-        let kept = self.0.meta.read(move |c| Ok::<_, ActionError>(action_rows::owed(c, hash, step)?)).await?;
+        let kept = self.read(move |c| action_rows::owed(c, hash, step)).await?;
         let mut owed = match kept {
             Some(owed) => owed,
             None => {
@@ -325,7 +343,7 @@ impl Actions {
 
     async fn keep(&self, owed: &Owed) -> Result<(), ActionError> {
         let owed = owed.clone();
-        self.0.meta.write(move |c| Ok::<_, ActionError>(action_rows::keep_owed(c, &owed)?)).await
+        self.write(move |c| action_rows::keep_owed(c, &owed)).await
     }
 
     fn count_unverifiable(&self, reason: &dyn std::fmt::Display) {

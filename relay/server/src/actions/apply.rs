@@ -72,7 +72,7 @@ impl Actions {
             action_rows::support_begins(c, &kept)?;
             action_rows::stands(c, hash, State::Accepted)
         };
-        self.0.meta.write(move |c| Ok::<_, ActionError>(begin(c)?)).await?;
+        self.write(begin).await?;
         self.0.support.begin(support, row.salt, self.now());
         Ok(())
     }
@@ -80,7 +80,7 @@ impl Actions {
     /// What earlier runs carried out is in force again, if the log still shows it.
     pub(super) async fn recall(&self) -> Result<(), ActionError> {
         let rows = self.rows().await?;
-        let keys = self.0.meta.read(|c| Ok::<_, ActionError>(action_rows::support_keys(c)?)).await?;
+        let keys = self.keys().await?;
         let accepted = |row: &&RequestRow| row.state == State::Accepted;
         let drain = rows.iter().rev().filter(|row| row.kind == "drain").find(accepted);
         let supports = rows.iter().filter(accepted).filter_map(|row| {

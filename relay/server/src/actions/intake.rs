@@ -56,7 +56,7 @@ impl Actions {
                 log_index: None,
                 bytes,
             };
-            self.0.meta.write(move |c| Ok::<_, ActionError>(action_rows::came(c, &row)?)).await?;
+            self.write(move |c| action_rows::came(c, &row)).await?;
         }
         match reply.silence() {
             Some(silence) => self.take_silence(silence).await,
@@ -77,8 +77,7 @@ impl Actions {
             return Ok(());
         }
         let (hash, now) = (Digest(sha256(&bytes)), self.now().as_millisecond());
-        let came = move |c: &rusqlite::Connection| action_rows::silence_came(c, hash, &bytes, now);
-        self.0.meta.write(move |c| Ok::<_, ActionError>(came(c)?)).await
+        self.write(move |c| action_rows::silence_came(c, hash, &bytes, now)).await
     }
 
     /// A kept request, verified anew. `None`: its key is pinned no more, or somebody edited the row.
@@ -91,7 +90,7 @@ impl Actions {
 
     /// The newest statement, verified anew.
     pub(super) async fn newest_silence(&self) -> Result<Option<Silence>, ActionError> {
-        let kept = self.0.meta.read(|c| Ok::<_, ActionError>(action_rows::silences(c)?)).await?;
+        let kept = self.read(action_rows::silences).await?;
         let open = |bytes: &[u8]| Verified::open_silence(bytes, self.0.licenses.keys()).ok();
         Ok(kept.first().and_then(|(_, bytes, _)| open(bytes)).map(|silence| silence.get().clone()))
     }

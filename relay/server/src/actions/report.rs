@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{ActionError, Actions};
-use crate::store::action_rows::{self, Ended, RequestRow, State, SupportRow};
+use crate::store::action_rows::{Ended, RequestRow, State, SupportRow};
 
 /// Requests and keys that are told of; those that wait are always among them.
 const MOST: usize = 16;
@@ -30,7 +30,7 @@ impl Actions {
 
     async fn told_now(&self) -> Result<RemoteReport, ActionError> {
         let mut rows = self.rows().await?;
-        let keys = self.0.meta.read(|c| Ok::<_, ActionError>(action_rows::support_keys(c)?)).await?;
+        let keys = self.keys().await?;
         let chain = Chain::of(rows.iter().filter(|row| row.seq.is_some()).map(|row| row.hash.0));
         let offer = self.standing_offer(&rows);
         rows.sort_by_key(|row| (!row.state.is_open(), std::cmp::Reverse((row.received_ms, row.seq))));

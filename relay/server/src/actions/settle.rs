@@ -65,14 +65,12 @@ impl Actions {
         let index = self.place(row.hash, CAME, came).await?;
         let covered = self.0.log.covering(index, CHECKPOINT).await.ok_or(ActionError::NoCheckpoint)?;
         let hash = row.hash;
-        let note = move |c: &rusqlite::Connection| action_rows::covered(c, hash, index, covered);
-        self.0.meta.write(move |c| Ok::<_, ActionError>(note(c)?)).await?;
+        self.write(move |c| action_rows::covered(c, hash, index, covered)).await?;
         if row.seq.is_none() {
             return self.stand(hash, State::Refused).await;
         }
         let Some((decision, at)) = self.decide(&row, verified.as_ref()).await? else {
-            let waits = move |c: &rusqlite::Connection| action_rows::waits(c, hash);
-            return self.0.meta.write(move |c| Ok::<_, ActionError>(waits(c)?)).await;
+            return self.write(move |c| action_rows::waits(c, hash)).await;
         };
         if let Some(decided) = decided(&row, verified.as_ref(), decision) {
             self.place(hash, DECIDED, || Ok(decided)).await?;
@@ -107,8 +105,7 @@ impl Actions {
             },
         };
         let (hash, at) = (row.hash, now.as_millisecond());
-        let keep = move |c: &rusqlite::Connection| action_rows::decided(c, hash, decision, at);
-        self.0.meta.write(move |c| Ok::<_, ActionError>(keep(c)?)).await?;
+        self.write(move |c| action_rows::decided(c, hash, decision, at)).await?;
         tracing::warn!(id = row.id, kind = row.kind, ?decision, "a vendor's request is answered");
         Ok(Some((decision, now)))
     }
@@ -140,7 +137,7 @@ impl Actions {
         match &asked.ask {
             Ask::UpdateOffer(offer) => Ok(!fits(offer, &self.earlier_offers(row).await?)),
             Ask::SupportKey { key_sha256, .. } => {
-                let keys = self.0.meta.read(|c| Ok::<_, ActionError>(action_rows::support_keys(c)?)).await?;
+                let keys = self.keys().await?;
                 Ok(keys.iter().any(|key| key.key_sha256 == Digest(*key_sha256) && key.id != row.id))
             }
             _ => Ok(false),
@@ -171,12 +168,11 @@ impl Actions {
     }
 
     pub(super) async fn stand(&self, hash: Digest, state: State) -> Result<(), ActionError> {
-        let stands = move |c: &rusqlite::Connection| action_rows::stands(c, hash, state);
-        self.0.meta.write(move |c| Ok::<_, ActionError>(stands(c)?)).await
+        self.write(move |c| action_rows::stands(c, hash, state)).await
     }
 
     async fn place_silences(&self) -> Result<(), ActionError> {
-        let kept = self.0.meta.read(|c| Ok::<_, ActionError>(action_rows::silences(c)?)).await?;
+        let kept = self.read(action_rows::silences).await?;
         for (hash, bytes, _) in kept.into_iter().rev().filter(|(.., placed)| !placed) {
             let body = || {
                 let statement = Document::parse(&bytes);
@@ -185,8 +181,7 @@ impl Actions {
                 Ok(Body::VendorSilence(VendorSilence { statement }))
             };
             self.place(hash, CAME, body).await?;
-            let placed = move |c: &rusqlite::Connection| action_rows::silence_placed(c, hash);
-            self.0.meta.write(move |c| Ok::<_, ActionError>(placed(c)?)).await?;
+            self.write(move |c| action_rows::silence_placed(c, hash)).await?;
         }
         Ok(())
     }
@@ -194,18 +189,17 @@ impl Actions {
     /// Support keys whose time is over.
     async fn end_what_ran_out(&self) -> Result<(), ActionError> {
         let now = self.now().as_millisecond();
-        let keys = self.0.meta.read(|c| Ok::<_, ActionError>(action_rows::support_keys(c)?)).await?;
+        let keys = self.keys().await?;
         for key in keys.into_iter().filter(|key| key.ended.is_none() && key.until_ms <= now) {
             self.0.support.end(&key.id);
-            let ends = move |c: &rusqlite::Connection| action_rows::support_ends(c, &key.id, Ended::Expired);
-            self.0.meta.write(move |c| Ok::<_, ActionError>(ends(c)?)).await?;
+            self.write(move |c| action_rows::support_ends(c, &key.id, Ended::Expired)).await?;
         }
         Ok(())
     }
 
     /// Entries for support keys that ended.
     async fn tell_ends(&self) -> Result<(), ActionError> {
-        let keys = self.0.meta.read(|c| Ok::<_, ActionError>(action_rows::support_keys(c)?)).await?;
+        let keys = self.keys().await?;
         for key in keys.into_iter().filter(|key| !key.told) {
             let Some(ended) = key.ended else { continue };
             let body = SupportKeyEnded { key: commitment(&key.salt, &key.id) };
@@ -214,8 +208,7 @@ impl Actions {
                 Ended::Expired => Body::SupportKeyExpired(body),
             };
             self.place(key.request, ENDED, || Ok(body)).await?;
-            let told = move |c: &rusqlite::Connection| action_rows::support_told(c, &key.id);
-            self.0.meta.write(move |c| Ok::<_, ActionError>(told(c)?)).await?;
+            self.write(move |c| action_rows::support_told(c, &key.id)).await?;
         }
         Ok(())
     }

@@ -127,7 +127,7 @@ impl Actions {
             action_rows::support_used(c, &id)?;
             call_rows::count(c, Caller::Support, &id, request.as_bytes(), now, salt)
         };
-        self.0.meta.write(move |c| Ok::<_, ActionError>(count(c)?)).await
+        self.write(count).await
     }
 
     /// Writes the entries for all uses that have none yet: before a log is closed.

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Digest;
+use super::license_rows::index;
 
 /// Silence statements that are kept.
 const SILENCES: u32 = 32;
@@ -225,7 +226,7 @@ const REQUEST: &str = "SELECT hash, seq, id, kind, bytes, salt, received_ms, ref
 fn request(row: &Row<'_>) -> Result<RequestRow, rusqlite::Error> {
     Ok(RequestRow {
         hash: row.get(0)?,
-        seq: number(row, 1)?,
+        seq: index(row, 1)?,
         id: row.get(2)?,
         kind: row.get(3)?,
         bytes: row.get(4)?,
@@ -236,8 +237,8 @@ fn request(row: &Row<'_>) -> Result<RequestRow, rusqlite::Error> {
         said: row.get(9)?,
         decision: row.get(10)?,
         decided_ms: row.get(11)?,
-        covered: number(row, 12)?,
-        log_index: number(row, 13)?,
+        covered: index(row, 12)?,
+        log_index: index(row, 13)?,
     })
 }
 
@@ -308,7 +309,7 @@ pub fn owed(c: &Connection, hash: Digest, step: u8) -> Result<Option<Owed>, rusq
     c.prepare_cached("SELECT entry, log_from, log_index FROM vendor_entries WHERE hash = ? AND step = ?")?
         .query_row(params![hash, step], |row| {
             let log_from = row.get::<_, i64>(1)?.cast_unsigned();
-            Ok(Owed { hash, step, entry: row.get(0)?, log_from, log_index: number(row, 2)? })
+            Ok(Owed { hash, step, entry: row.get(0)?, log_from, log_index: index(row, 2)? })
         })
         .optional()
 }
@@ -396,8 +397,4 @@ pub fn support_told(c: &Connection, id: &str) -> Result<(), rusqlite::Error> {
 /// One more use of a support key.
 pub fn support_used(c: &Connection, id: &str) -> Result<(), rusqlite::Error> {
     c.prepare_cached("UPDATE support_keys SET uses = uses + 1 WHERE id = ?")?.execute([id]).map(drop)
-}
-
-fn number(row: &Row<'_>, column: usize) -> Result<Option<u64>, rusqlite::Error> {
-    row.get::<_, Option<i64>>(column).map(|number| number.map(i64::cast_unsigned))
 }

@@ -268,8 +268,7 @@ pub fn dated(c: &Connection, reply: &ReplyRow) -> Result<(), rusqlite::Error> {
 
 /// Forgets a reply that can never count, and lets its request be made anew.
 pub fn give_up(c: &Connection, key: Digest, sequence: u64, now_ms: i64) -> Result<(), rusqlite::Error> {
-    c.prepare_cached("DELETE FROM license_replies WHERE key = ? AND sequence = ?")?
-        .execute(params![key, sequence.cast_signed()])?;
+    drop_reply(c, key, sequence.cast_signed())?;
     abandon(c, now_ms)
 }
 
@@ -279,20 +278,22 @@ pub fn replies(c: &Connection) -> Result<Vec<ReplyRow>, rusqlite::Error> {
         "SELECT key, sequence, bytes, salt, by_hand, received_ms, entry, log_from, log_index FROM license_replies
          ORDER BY key, sequence",
     )?
-    .query_map([], |row| {
-        Ok(ReplyRow {
-            key: row.get(0)?,
-            sequence: unsigned(row, 1)?,
-            bytes: row.get(2)?,
-            salt: row.get(3)?,
-            by_hand: row.get(4)?,
-            received_ms: row.get(5)?,
-            entry: row.get(6)?,
-            log_from: unsigned(row, 7)?,
-            log_index: index(row, 8)?,
-        })
-    })?
+    .query_map([], reply)?
     .collect()
+}
+
+fn reply(row: &Row<'_>) -> Result<ReplyRow, rusqlite::Error> {
+    Ok(ReplyRow {
+        key: row.get(0)?,
+        sequence: unsigned(row, 1)?,
+        bytes: row.get(2)?,
+        salt: row.get(3)?,
+        by_hand: row.get(4)?,
+        received_ms: row.get(5)?,
+        entry: row.get(6)?,
+        log_from: unsigned(row, 7)?,
+        log_index: index(row, 8)?,
+    })
 }
 
 /// The reply's entry is under a checkpoint: the request is answered, and the check-in is over.
@@ -356,23 +357,10 @@ pub fn terms(c: &Connection, key: Digest) -> Result<Option<Digest>, rusqlite::Er
 /// Sets that wait, each with the request that must be accepted.
 pub fn waiting(c: &Connection) -> Result<Vec<(ReplyRow, Digest)>, rusqlite::Error> {
     c.prepare_cached(
-        "SELECT key, sequence, bytes, salt, by_hand, received_ms, entry, log_index, awaits FROM license_waiting
+        "SELECT key, sequence, bytes, salt, by_hand, received_ms, entry, 0, log_index, awaits FROM license_waiting
          ORDER BY key, sequence",
     )?
-    .query_map([], |row| {
-        let reply = ReplyRow {
-            key: row.get(0)?,
-            sequence: unsigned(row, 1)?,
-            bytes: row.get(2)?,
-            salt: row.get(3)?,
-            by_hand: row.get(4)?,
-            received_ms: row.get(5)?,
-            entry: row.get(6)?,
-            log_from: 0,
-            log_index: index(row, 7)?,
-        };
-        Ok((reply, row.get(8)?))
-    })?
+    .query_map([], |row| Ok((reply(row)?, row.get(9)?)))?
     .collect()
 }
 
@@ -393,8 +381,7 @@ pub fn forget_waiting(c: &Connection, reply: &ReplyRow) -> Result<(), rusqlite::
 pub fn prune(c: &Connection, key: Digest, held: &[u64]) -> Result<(), rusqlite::Error> {
     for reply in replies(c)? {
         if reply.key == key && reply.log_index.is_some() && !held.contains(&reply.sequence) {
-            c.prepare_cached("DELETE FROM license_replies WHERE key = ? AND sequence = ?")?
-                .execute(params![key, reply.sequence.cast_signed()])?;
+            drop_reply(c, key, reply.sequence.cast_signed())?;
         }
     }
     Ok(())
@@ -549,6 +536,6 @@ fn unsigned(row: &Row<'_>, column: usize) -> Result<u64, rusqlite::Error> {
     row.get::<_, i64>(column).map(i64::cast_unsigned)
 }
 
-fn index(row: &Row<'_>, column: usize) -> Result<Option<u64>, rusqlite::Error> {
+pub(super) fn index(row: &Row<'_>, column: usize) -> Result<Option<u64>, rusqlite::Error> {
     row.get::<_, Option<i64>>(column).map(|index| index.map(i64::cast_unsigned))
 }

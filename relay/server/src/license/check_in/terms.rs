@@ -8,7 +8,7 @@ use paramant_protocol::entry::body::{self, CapabilityChanged};
 use super::settle::Unprovable;
 use super::{CheckInError, CheckIns};
 use crate::store::Digest;
-use crate::store::license_rows::{self, Change, Fate};
+use crate::store::license_rows::{self, Change, Fate, ReplyRow};
 
 impl Change {
     pub(super) fn body(&self) -> CapabilityChanged {
@@ -63,8 +63,7 @@ impl CheckIns {
                 Some(RemoteState::Waiting) => continue,
                 Some(RemoteState::Accepted) => {}
                 _ => {
-                    let forget = move |c: &rusqlite::Connection| license_rows::forget_waiting(c, &row);
-                    self.0.meta.write(move |c| Ok::<_, CheckInError>(forget(c)?)).await?;
+                    self.forget_waiting(row).await?;
                     self.0.licenses.say(Fate::Void.problem().into_iter().collect());
                     continue;
                 }
@@ -79,8 +78,7 @@ impl CheckIns {
                         reason,
                         "a set that waited does not count any more"
                     );
-                    let forget = move |c: &rusqlite::Connection| license_rows::forget_waiting(c, &row);
-                    self.0.meta.write(move |c| Ok::<_, CheckInError>(forget(c)?)).await?;
+                    self.forget_waiting(row).await?;
                     continue;
                 }
             };
@@ -94,5 +92,9 @@ impl CheckIns {
             self.0.licenses.say(Vec::new());
         }
         Ok(())
+    }
+    async fn forget_waiting(&self, row: ReplyRow) -> Result<(), CheckInError> {
+        let forget = move |c: &rusqlite::Connection| license_rows::forget_waiting(c, &row);
+        self.0.meta.write(move |c| Ok::<_, CheckInError>(forget(c)?)).await
     }
 }
