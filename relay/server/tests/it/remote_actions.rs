@@ -111,12 +111,23 @@ async fn hears(relay: &Relay, id: &str) -> RemoteState {
     state_of(relay, id).unwrap()
 }
 
-/// A check-in later: everything that came with the one before was settled.
-async fn settled(relay: &Relay) {
-    let at = async || relay.running.app.store.check_ins.history(1).await.unwrap().first().map(|it| it.at_ms);
-    let before = at().await;
+/// When the last check-in was over.
+pub async fn last_check_in(relay: &Relay) -> Option<i64> {
+    relay.running.app.store.check_ins.history(1).await.unwrap().first().map(|it| it.at_ms)
+}
+
+/// A check-in is over that was not when this began. It may have left before.
+async fn checked_in(relay: &Relay) {
+    let before = last_check_in(relay).await;
     ask(relay).await;
-    until("one more check-in is over", async || at().await != before).await;
+    until("one more check-in is over", async || last_check_in(relay).await != before).await;
+}
+
+/// A whole check-in later: what the vendor answers from now on has come, and was settled. One may be on its way already, with an
+/// answer from before; the next leaves after it.
+pub async fn settled(relay: &Relay) {
+    checked_in(relay).await;
+    checked_in(relay).await;
 }
 
 fn entries(relay: &Relay) -> Vec<entry::Entry> {
