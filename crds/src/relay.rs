@@ -73,7 +73,8 @@ pub struct ParamantRelaySpec {
     /// What to run first, and the floor: registry, repository, and a tag or a digest. A tag is resolved once per change of this field.
     #[x_kube(validation = clause::IMAGE_IS_COMPLETE)]
     pub image: ImageReference,
-    /// Also follow the vendor's offers on this channel. Absent: only `image` counts.
+    /// Also follow the vendor's offers, as far as `updates.mode` of a named policy lets them be: whichever of `image` and the offer is
+    /// the newer release is wanted. Absent: only `image` counts, and offers are shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channel: Option<Label>,
     /// The sector written into every transfer's log entry; `relay` when absent.
@@ -82,7 +83,7 @@ pub struct ParamantRelaySpec {
     /// The licence. Absent: Community Edition.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub license_ref: Option<NameRef>,
-    /// The policy. Absent: the built-in one (release key pinned, updates by hand, vendor requests ask).
+    /// The policy. Absent: the built-in one (release key pinned, updates by hand, support keys and drains of the vendor ask).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy_ref: Option<NameRef>,
     /// How admins sign in. Absent: a one-time set-up code in the pod's log.

@@ -78,14 +78,14 @@ pub struct Updates {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub enum Mode {
-    /// As the licence's tier has it: Community by hand, Pro in a window, Enterprise by approval.
+    /// As the licence's tier has it: offers are followed by hand (Community, Licensed), in a window (Pro), by approval (Enterprise).
     #[default]
     ByTier,
-    /// A person, by `spec.image`.
+    /// A person, by `spec.image`: offers are only shown.
     Manual,
-    /// The next window.
+    /// The next window, for offers too.
     Window,
-    /// A person's approval, then the next window.
+    /// A person's approval (of an offer: its digest and its sequence), then the next window.
     Approval,
 }
 

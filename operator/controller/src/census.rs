@@ -13,7 +13,7 @@ use paramant_crds::condition::{
     LOG_WITNESSED, PAUSED, REACHABLE, READY, RECONCILING, REMOTE_ACTION_PENDING, STALLED, UPDATE_AVAILABLE,
     UPDATE_BLOCKED, VALID,
 };
-use paramant_crds::relay::{DrainState, LicenseSource, Phase};
+use paramant_crds::relay::{DrainState, LicenseSource, Phase, SupportKeyState};
 use paramant_crds::{ParamantLicense, ParamantPolicy, ParamantRelay};
 use paramant_operator_core::license_end;
 use paramant_operator_core::witnessing::NO_WITNESSES;
@@ -98,6 +98,8 @@ struct Series {
     conditions: IntGaugeVec,
     draining: IntGaugeVec,
     licenses: IntGaugeVec,
+    requests: IntGaugeVec,
+    support_keys: IntGaugeVec,
 }
 
 impl Series {
@@ -122,11 +124,22 @@ impl Series {
                 "When the licence of a relay ends; no series while that is more than 60 days away.",
                 &["object_namespace", "name"],
             )?,
+            requests: gauges(
+                "relay_requests_pending",
+                "Requests of the vendor that wait for an admin of a relay; no series while none does.",
+                &["object_namespace", "name"],
+            )?,
+            support_keys: gauges(
+                "relay_support_keys_active",
+                "Support keys of the vendor that are in force at a relay; no series while none is.",
+                &["object_namespace", "name"],
+            )?,
         })
     }
 
-    fn all(&self) -> [&IntGaugeVec; 4] {
-        [&self.relays, &self.conditions, &self.draining, &self.licenses]
+    fn all(&self) -> [&IntGaugeVec; 6] {
+        let Self { relays, conditions, draining, licenses, requests, support_keys } = self;
+        [relays, conditions, draining, licenses, requests, support_keys]
     }
 
     fn take(&self, world: &World, now: Timestamp) {
@@ -161,6 +174,11 @@ impl Series {
         if let Some(end) = ends.filter(|end| end.duration_since(now) <= LICENSE_SHOWN_WITHIN) {
             self.licenses.with_label_values(&place).set(end.as_second());
         }
+        // Status may be older than the end of what it shows, for the relay may be away; the relay itself keeps to it.
+        let pending = status.remote_actions.iter().flat_map(|actions| &actions.pending);
+        count(&self.requests, &place, pending.filter(|it| it.ends_at.0 > now).count());
+        let active = status.support.iter().filter(|key| key.state == SupportKeyState::Active);
+        count(&self.support_keys, &place, active.filter(|key| key.expires_at.0 > now).count());
     }
 
     fn conditions<K: Resource<DynamicType = ()>>(&self, object: &K, conditions: &[Condition]) {
@@ -170,6 +188,13 @@ impl Series {
             let labels = [K::kind(&()).as_ref(), namespace, name, type_, status, reason].map(str::to_owned);
             self.conditions.with_label_values(&labels).set(last_transition_time.0.as_second());
         }
+    }
+}
+
+/// None is no series.
+fn count(gauge: &IntGaugeVec, place: &[&str; 2], number: usize) {
+    if number > 0 {
+        gauge.with_label_values(place).set(i64::try_from(number).unwrap_or(i64::MAX));
     }
 }
 

@@ -40,7 +40,7 @@ pub use self::services::{headless, service};
 pub use self::settings::{StaticSettings, endpoint, relay_yaml};
 pub use self::state::state;
 pub use self::stateful_set::stateful_set;
-pub(crate) use self::stateful_set::{live_template, resolved_image};
+pub(crate) use self::stateful_set::{live_template, resolved_image, taken_offer};
 use crate::digest::Digest;
 
 /// Who owns the fields this operator sets.

@@ -32,6 +32,7 @@ use crate::kept::Kept;
 use crate::log_check::{Continuity, continuity};
 use crate::machine::{self, Facts, PodFact, Probe, Roll, Step};
 use crate::observation::{Context, Observation};
+use crate::offer::{Course, Offer};
 use crate::pod::PodView;
 use crate::remote::answers;
 use crate::rivals;
@@ -95,7 +96,10 @@ impl Pass<'_> {
         self.adopt_identity(&mut durable, &pod);
         let rolled_before = durable.template.is_some();
         let keys = InForce::of(rules.trust(self.context));
-        let desired = Desired::of(subject, seen, &mut durable);
+        let believed = self.believed(&durable, &pod);
+        let standing = believed.and_then(Offer::standing);
+        let course = self.course(&rules, standing.as_ref(), believed);
+        let desired = Desired::of(subject, seen, &mut durable, &course);
         let question = self.question(&durable, &desired, &rules, &keys);
         let learnt = self.learn(&mut durable, question.as_ref(), &keys);
         if hold.is_none() {
@@ -105,9 +109,8 @@ impl Pass<'_> {
             self.adopt_template(&mut durable, desired.template(), may_install);
         }
         // A change is measured by what was adopted.
-        let desired = if rolled_before { desired } else { Desired::of(subject, seen, &mut durable) };
+        let desired = if rolled_before { desired } else { Desired::of(subject, seen, &mut durable, &course) };
 
-        let believed = self.believed(&durable, &pod);
         let continuity = believed.map_or(Continuity::Unproven, |state| {
             continuity(durable.log.as_ref().map(|log| &log.mark), &state.log)
         });
@@ -151,6 +154,8 @@ impl Pass<'_> {
             roll: &roll,
             facts: &facts,
             desired: &desired,
+            standing: standing.as_ref(),
+            by_hand: !rules.follow_offers(course.tier),
             next_window: rules.next_window(now),
             in_memory: self.in_memory(&durable),
             refused,
@@ -186,6 +191,29 @@ impl Pass<'_> {
             resolve: unresolved.then(|| ImageRef(subject.spec.image.as_str().to_owned())),
             requeue: requeue(wakes.into_iter().flatten().min(), now),
         }
+    }
+
+    /// What decides whether an offer is followed.
+    fn course<'c>(
+        &'c self,
+        rules: &'c Rules,
+        standing: Option<&'c Offer>,
+        believed: Option<&'c RelayState>,
+    ) -> Course<'c> {
+        let shown = self.before.image.as_ref().and_then(|image| image.version.as_deref());
+        Course {
+            rules,
+            tier: self.tier(believed),
+            heard: believed.is_some(),
+            standing,
+            reported: believed.map(|state| state.version.as_str()).or(shown),
+        }
+    }
+
+    /// The tier of the licence, as the relay says or said.
+    fn tier<'t>(&'t self, believed: Option<&'t RelayState>) -> Option<&'t str> {
+        let known = self.before.license.as_ref().and_then(|license| license.tier.as_deref());
+        believed.map(|state| state.license.tier.as_str()).or(known)
     }
 
     /// Why nothing but reporting is done.

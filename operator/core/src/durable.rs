@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::children::image_digest;
 use crate::digest::Digest;
+use crate::offer::Offers;
 use crate::release::Release;
 
 /// The durable copy.
@@ -23,6 +24,8 @@ pub struct Durable {
     pub relay_uid: Option<String>,
     /// What `spec.image` was resolved to, and the text that was resolved. A tag is resolved once per change of the text.
     pub image: Option<ResolvedImage>,
+    /// The offers that are followed.
+    pub offers: Offers,
     /// The template last rolled, whole.
     pub template: Option<Value>,
     /// The template that was healthy last, whole.
@@ -201,6 +204,7 @@ impl Durable {
         Self {
             relay_uid: data.get("relayUid").cloned(),
             image: json(data, "image"),
+            offers: json(data, "offers").unwrap_or_default(),
             template,
             last_good,
             rejected: json(data, "rejected").unwrap_or_default(),
@@ -225,10 +229,12 @@ impl Durable {
         let same = self.last_good.is_some() && self.last_good == self.template;
         let rejected = (!self.rejected.is_empty()).then_some(&self.rejected);
         let verified = (!self.verified.is_empty()).then_some(&self.verified);
+        let offers = (self.offers != Offers::default()).then_some(&self.offers);
         let good_images = (!self.good_images.is_empty()).then_some(&self.good_images);
         [
             ("relayUid", self.relay_uid.clone()),
             ("image", text(self.image.as_ref())),
+            ("offers", text(offers)),
             ("template", text(self.template.as_ref())),
             ("lastGood", if same { text(Some(&SAME)) } else { text(self.last_good.as_ref()) }),
             ("rejected", text(rejected)),
@@ -355,6 +361,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::offer::Followed;
 
     fn digest(n: u8) -> Digest {
         Digest::of_json(&json!(n))
@@ -364,6 +371,16 @@ mod tests {
         Durable {
             relay_uid: Some("u-1".into()),
             image: Some(ResolvedImage { reference: "r.example/a/b:1".into(), digest: digest(1) }),
+            offers: Offers {
+                wanted: None,
+                taken: Some(Followed {
+                    digest: digest(1),
+                    sequence: 7,
+                    version: "1.0.0".into(),
+                    offered_at: Timestamp::UNIX_EPOCH,
+                    image: "r.example/a/b:1".into(),
+                }),
+            },
             template: Some(json!({"spec": {"containers": []}})),
             last_good: Some(json!({"spec": {}})),
             rejected: vec![Rejection {

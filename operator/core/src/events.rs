@@ -12,7 +12,7 @@ use paramant_crds::relay::Phase;
 use crate::conditions::find;
 use crate::decision::{Event, EventType};
 use crate::remote::news;
-use crate::status::is_true;
+use crate::status::{RECALLED, is_true};
 use crate::witnessing::NO_WITNESSES;
 
 /// What holds an update back as it was meant to.
@@ -43,7 +43,12 @@ pub fn events(before: &ParamantRelayStatus, next: &ParamantRelayStatus) -> Vec<E
     turned(&mut events, was, is, DRAINED, true, EventType::Normal);
     turned(&mut events, was, is, LICENSE_VALID, false, EventType::Warning);
     turned(&mut events, was, is, LOG_CONSISTENT, false, EventType::Warning);
-    turned(&mut events, was, is, UPDATE_AVAILABLE, true, EventType::Normal);
+    let recalled = find(is, UPDATE_AVAILABLE).is_some_and(|it| it.reason == RECALLED);
+    let kind = if recalled { EventType::Warning } else { EventType::Normal };
+    turned(&mut events, was, is, UPDATE_AVAILABLE, true, kind);
+    if recalled {
+        turned(&mut events, was, is, UPDATE_AVAILABLE, false, kind);
+    }
     let waits = find(is, UPDATE_BLOCKED).is_some_and(|it| WAITS.contains(&it.reason.as_str()));
     let kind = if waits { EventType::Normal } else { EventType::Warning };
     turned(&mut events, was, is, UPDATE_BLOCKED, true, kind);

@@ -22,6 +22,7 @@ pub mod kept;
 pub mod log_check;
 pub mod machine;
 pub mod observation;
+pub mod offer;
 pub mod pod;
 pub mod release;
 pub mod remote;

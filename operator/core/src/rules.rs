@@ -12,7 +12,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use paramant_crds::policy::{Mode, OnDeadline, Overrun, Verification};
 use paramant_crds::{ParamantPolicy, ParamantPolicySpec, Span};
-use paramant_protocol::control::RemoteDirective;
+use paramant_protocol::control::{RemoteAnswer, RemoteDirective};
 
 pub use self::approval::{AWAITING, Asked};
 use self::windows::Windows;
@@ -40,6 +40,8 @@ pub struct Rules {
     windows: Windows,
     /// Who decides that a release is rolled.
     pub mode: Mode,
+    /// No policy is named: nobody said when an offer may be applied.
+    pub built_in: bool,
     /// What happens to a step that is still running when its window closes.
     pub overrun: Overrun,
     /// How often one template is tried.
@@ -79,7 +81,9 @@ impl Rules {
     /// The rules that follow from a reference.
     pub fn of(policy: &Referenced<ParamantPolicy>, now: Timestamp) -> Self {
         match policy {
-            Referenced::Unreferenced => Self::from_spec(&ParamantPolicySpec::default()),
+            Referenced::Unreferenced => {
+                Self { built_in: true, ..Self::from_spec(&ParamantPolicySpec::default()) }
+            }
             Referenced::Missing { name } => Self {
                 suspended: Some(Suspended::Missing { name: name.clone() }),
                 ..Self::from_spec(&ParamantPolicySpec::default())
@@ -130,6 +134,7 @@ impl Rules {
             settle: or(&updates.settle, 5 * 60),
             windows: Windows::of(&updates),
             mode: updates.mode.unwrap_or_default(),
+            built_in: false,
             overrun: updates.overrun.unwrap_or_default(),
             max_attempts: updates.max_attempts.unwrap_or(1).max(1),
             allow_downgrade: updates.allow_downgrade.unwrap_or_default(),
@@ -139,6 +144,17 @@ impl Rules {
             remote: answers::of(spec),
             suspended: None,
         }
+    }
+
+    /// Whether an offer may become what is wanted, under a licence of this tier. It then goes through the same gates as any image.
+    pub fn follow_offers(&self, tier: Option<&str>) -> bool {
+        let by_mode = match self.mode {
+            Mode::Manual => false,
+            Mode::Window | Mode::Approval => true,
+            Mode::ByTier => matches!(tier, Some("Pro" | "Enterprise")),
+        };
+        let refused = self.remote.answers.update_offer == RemoteAnswer::Refuse;
+        by_mode && !refused && !self.built_in && self.suspended.is_none()
     }
 
     /// The gate of a policy that is not in force; open if it is.

@@ -17,6 +17,7 @@ use crate::kept::Kept;
 use crate::log_check::Continuity;
 use crate::machine::{Facts, Roll};
 use crate::observation::{Refused, Report};
+use crate::offer::Offer;
 use crate::pod::{PodView, Trouble};
 use crate::target::{Desired, Unresolved};
 
@@ -56,6 +57,10 @@ pub struct Evidence<'a> {
     pub facts: &'a Facts,
     /// What the spec wants.
     pub desired: &'a Desired,
+    /// The vendor's offer that stands, if the relay was heard.
+    pub standing: Option<&'a Offer>,
+    /// The policy leaves offers to people.
+    pub by_hand: bool,
     /// When the next window opens, if the policy has any.
     pub next_window: Option<Timestamp>,
     /// Files live in the pod's memory.
@@ -322,11 +327,15 @@ fn serving(it: &Evidence<'_>, blocked: Option<&Said>) -> Situation {
             }
             Desired::Unresolved(_) => situation.reconciling = Some((reason, message.clone())),
             Desired::Known { .. } if it.facts.rejected => situation.stalled = Some((reason, message.clone())),
-            Desired::Known { .. } if it.roll.step == Step::Verifying => match &it.facts.gates.verification {
-                Gate::Open => {}
-                Gate::Closed { .. } => situation.reconciling = Some((reason, message.clone())),
-                Gate::Never { .. } => situation.stalled = Some((reason, message.clone())),
-            },
+            Desired::Known { offer, .. } if it.roll.step == Step::Verifying => {
+                match &it.facts.gates.verification {
+                    Gate::Open => {}
+                    // Nobody here asked for it, and what runs is what the spec allows.
+                    Gate::Never { .. } if offer.is_some() => {}
+                    Gate::Closed { .. } => situation.reconciling = Some((reason, message.clone())),
+                    Gate::Never { .. } => situation.stalled = Some((reason, message.clone())),
+                }
+            }
             // A policy that is not there, or windows that no update fits into: no waiting helps.
             Desired::Known { .. } if matches!(*reason, "PolicyMissing" | "PolicyNotAccepted") => {
                 situation.stalled = Some((reason, message.clone()))

@@ -4,6 +4,7 @@
 //! they come back from the API server; text from a relay is cut to what the schema takes, so that a relay can never make
 //! a status unwritable. Pure; called by [`crate::decide`].
 
+mod available;
 mod update;
 
 use jiff::Timestamp;
@@ -20,7 +21,8 @@ use paramant_crds::relay::{
 use paramant_crds::text::{Digest as DigestText, HexHash};
 use paramant_protocol::control::{self, CONTROL_SCHEMA, RelayState};
 
-use self::update::{say_available, update};
+pub(crate) use self::available::RECALLED;
+use self::update::update;
 use crate::children::{self, Subject};
 use crate::conditions::{Conditions, Truth};
 use crate::digest::Digest;
@@ -59,11 +61,15 @@ pub fn status(
     let before = seen.relay.status.clone().unwrap_or_default();
     let generation = seen.relay.metadata.generation;
     let situation = Situation::of(it);
-    let mut conditions = Conditions::after(&before.conditions, generation, now);
-    say_all(&mut conditions, &situation, seen, it);
-    shown::say(&mut conditions, (subject.namespace, subject.name), &before, it.believed);
+    let update = update(&before, &situation, it);
     let support = shown::support(&before, it.believed);
     let remote_actions = shown::actions(&before, it.believed);
+    let mut conditions = Conditions::after(&before.conditions, generation, now);
+    say_all(&mut conditions, &situation, seen, it);
+    let available = update.as_ref().and_then(|update| update.available.as_ref());
+    available::say(&mut conditions, subject, &before, it, available);
+    let name = (subject.namespace, subject.name);
+    shown::say(&mut conditions, name, &before, it.believed, remote_actions.as_ref());
     ParamantRelayStatus {
         observed_generation: generation,
         phase: Some(situation.phase),
@@ -74,7 +80,7 @@ pub fn status(
         endpoints: Some(endpoints(subject)),
         license: it.believed.map(|state| license(&state.license)).or(before.license),
         drain: it.believed.map(|state| drain(&state.drain)).or(before.drain),
-        update: update(&situation, it),
+        update,
         log: log(before.log, it),
         support,
         remote_actions,
@@ -99,7 +105,6 @@ fn say_all(conditions: &mut Conditions<'_>, situation: &Situation, seen: &Observ
     abnormal(STALLED, &situation.stalled, "NotStalled", "nothing waits for a person");
     abnormal(DEGRADED, &situation.degraded, "NotDegraded", "nothing is known to be wrong");
     abnormal(UPDATE_BLOCKED, &situation.blocked, "NotBlocked", "no change of the pod waits");
-    say_available(conditions, it);
     say_drained(conditions, it.believed);
     say_licence(conditions, seen, it.believed);
     say_synced(conditions, it);
@@ -342,7 +347,8 @@ pub(crate) fn is_true(status: &ParamantRelayStatus, type_: &str) -> bool {
     crate::conditions::find(&status.conditions, type_).is_some_and(|it| it.status == Truth::True.as_str())
 }
 
-fn time(at: Timestamp) -> Time {
+/// As Kubernetes writes an instant.
+pub(crate) fn time(at: Timestamp) -> Time {
     Time(whole_seconds(at))
 }
 

@@ -1,7 +1,7 @@
 //! What the spec wants to run: the image by digest, and the pod template around it.
 //!
 //! A tag means what it meant when its text was first resolved; only another text asks again, never a lost status, a restart
-//! or a new leader. Pure; called by [`crate::decide`].
+//! or a new leader. A pin outranks all; an offer that is followed outranks `spec.image`: see [`crate::offer`]. Pure; called by [`crate::decide`].
 
 use paramant_crds::annotation::RESTARTED_AT;
 use serde_json::Value;
@@ -12,6 +12,7 @@ use crate::digest::Digest;
 use crate::durable::{Durable, ResolvedImage};
 use crate::machine::Target;
 use crate::observation::{Observation, Referenced, Resolution};
+use crate::offer::{Course, Followed, Offers};
 
 /// What the spec wants, as far as it is known.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +25,8 @@ pub enum Desired {
         template: Value,
         /// What it changes in the rolled one.
         change: Change,
+        /// The offer that it follows, if it is not what the spec itself names.
+        offer: Option<Followed>,
     },
     /// The image is not known by digest yet.
     Unresolved(Unresolved),
@@ -65,9 +68,17 @@ impl Desired {
         }
     }
 
-    /// Renders what the spec wants. Remembers in `durable` what a tag was resolved to.
-    pub fn of(subject: &Subject<'_>, seen: &Observation, durable: &mut Durable) -> Self {
-        let image = match image(subject, &seen.resolution, durable) {
+    /// The offer it follows, if it does.
+    pub fn offer(&self) -> Option<&Followed> {
+        match self {
+            Self::Known { offer, .. } => offer.as_ref(),
+            Self::Unresolved(_) => None,
+        }
+    }
+
+    /// Renders what is wanted. Remembers in `durable` what a tag was resolved to, and which offers are followed.
+    pub fn of(subject: &Subject<'_>, seen: &Observation, durable: &mut Durable, course: &Course<'_>) -> Self {
+        let (image, offer) = match image(subject, &seen.resolution, durable, course) {
             Ok(image) => image,
             Err(unresolved) => return Self::Unresolved(unresolved),
         };
@@ -81,7 +92,12 @@ impl Desired {
             None => children::pod_template(subject, wishes),
         };
         let change = change(subject, rolled, wishes);
-        Self::Known { target: Target { template: Digest::of_json(&template), image }, template, change }
+        Self::Known {
+            target: Target { template: Digest::of_json(&template), image },
+            template,
+            change,
+            offer,
+        }
     }
 }
 
@@ -136,20 +152,34 @@ fn image(
     subject: &Subject<'_>,
     resolution: &Resolution,
     durable: &mut Durable,
-) -> Result<Digest, Unresolved> {
+    course: &Course<'_>,
+) -> Result<(Digest, Option<Followed>), Unresolved> {
     let written = subject.spec.image.parts().and_then(|parts| parts.digest);
     if written.is_some() {
         // A tag that is written again later is another wish, and asked about again.
         durable.image = None;
     }
+    if subject.spec.channel.is_none() {
+        durable.offers = Offers::default();
+    }
     let pin = subject.spec.update.as_ref().and_then(|update| update.pin.as_ref());
     if let Some(digest) = pin.and_then(|pin| pin.as_str().parse().ok()) {
-        return Ok(digest);
+        return Ok((digest, None));
     }
-    if let Some(digest) = written.and_then(|digest| digest.as_str().parse().ok()) {
-        return Ok(digest);
-    }
-    let wanted = subject.spec.image.as_str();
+    let floor = match written.and_then(|digest| digest.as_str().parse().ok()) {
+        Some(digest) => digest,
+        None => resolved(subject.spec.image.as_str(), resolution, durable)?,
+    };
+    let followed = match subject.spec.channel {
+        Some(_) => course.followed(durable, &floor, subject.spec.image.as_str()),
+        None => None,
+    };
+    let image = followed.as_ref().map_or(floor, |offer| offer.digest.clone());
+    Ok((image, followed))
+}
+
+/// What a tag means.
+fn resolved(wanted: &str, resolution: &Resolution, durable: &mut Durable) -> Result<Digest, Unresolved> {
     if let Some(known) = durable.image.as_ref().filter(|known| known.reference == wanted) {
         return Ok(known.digest.clone());
     }

@@ -77,11 +77,16 @@ pub fn gate(target: &Release, running: &Running<'_>, known: bool, rules: &Rules)
 }
 
 /// Whether one version is lower than another. What is no version is not lower.
-fn is_lower(wanted: &str, runs: &str) -> bool {
+pub(crate) fn is_lower(wanted: &str, runs: &str) -> bool {
     match (version(wanted), version(runs)) {
         (Some(wanted), Some(runs)) => wanted.cmp_precedence(&runs).is_lt(),
         _ => false,
     }
+}
+
+/// Whether it can be compared at all.
+pub(crate) fn is_version(text: &str) -> bool {
+    version(text).is_some()
 }
 
 /// As people write versions: with a `v` before it, with one or two numbers.

@@ -164,6 +164,27 @@ pub(crate) enum Command {
         #[arg(short, long, value_enum, default_value_t)]
         output: Output,
     },
+    /// What the vendor asks of a relay, and what became of it.
+    Requests {
+        #[command(flatten)]
+        relay: Named,
+    },
+    /// Agree to a request of the vendor that waits.
+    Allow {
+        #[command(flatten)]
+        relay: Named,
+        /// The request's id, as `requests` shows it.
+        #[arg(value_parser = named::request_id)]
+        request: String,
+    },
+    /// Refuse a request of the vendor that waits.
+    Deny {
+        #[command(flatten)]
+        relay: Named,
+        /// The request's id, as `requests` shows it.
+        #[arg(value_parser = named::request_id)]
+        request: String,
+    },
     /// End a vendor's support key for good.
     RevokeSupportKey {
         #[command(flatten)]
@@ -218,6 +239,7 @@ impl Command {
             self,
             Self::Status { .. }
                 | Self::License { .. }
+                | Self::Requests { .. }
                 | Self::Verify { .. }
                 | Self::Report(_)
                 | Self::Completion { .. }
@@ -269,6 +291,7 @@ mod tests {
             "x license acme -A",
             "x license --dry-run=server",
             "x status --dry-run=server",
+            "x requests health --dry-run=server",
             "x verify health --dry-run server",
         ] {
             assert!(contradicts(line), "{line}");
@@ -293,6 +316,8 @@ mod tests {
             "x drain health -n a/b",
             "x approve health --digest sha256:1",
             "x rollback health --release --to sha256:1",
+            "x allow health $(id)",
+            "x deny health 0123456789ABCDEF0123456789ABCDEF",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }

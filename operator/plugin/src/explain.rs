@@ -8,6 +8,7 @@ use paramant_crds::annotation::{PAUSED, UPDATE_NOW};
 use crate::change::Change;
 use crate::cli::{Cli, Command, Output, Report};
 use crate::cluster::FIELD_MANAGER;
+use crate::verb::{Answer, Section};
 
 /// The version that was read, as the beginning of a patch.
 const SEEN: &str = r#""metadata":{"resourceVersion":"{{.metadata.resourceVersion}}""#;
@@ -70,6 +71,9 @@ pub(crate) fn lines(cli: &Cli, namespace: &str) -> Vec<String> {
         Command::License { license, output } => {
             words.license(license.as_deref(), *output, cli.global.all_namespaces)
         }
+        Command::Requests { relay } => vec![words.requests(&relay.name)],
+        Command::Allow { relay, request } => words.answer(&relay.name, request, Answer::Yes),
+        Command::Deny { relay, request } => words.answer(&relay.name, request, Answer::No),
         Command::RevokeSupportKey { relay, key } => words.revoke(&relay.name, key),
         Command::Verify { relay } => words.verify(&relay.name, namespace),
         Command::Report(report) => words.report(report, namespace),
@@ -161,21 +165,48 @@ impl Words {
         vec![self.say(&what)]
     }
 
-    /// The lists are sets of other people's entries too, so they are written as they were read, with one more and one less.
+    fn requests(&self, name: &str) -> String {
+        self.say(&format!(
+            "get prelay {name} -o jsonpath='{{.status.remoteActions}}{{\"\\n\"}}{{.status.support}}{{\"\\n\"}}'"
+        ))
+    }
+
     fn revoke(&self, name: &str, key: &str) -> Vec<String> {
-        let approved = format!(
-            r#"{{{{with .approved}}}}"approved":[{{{{$comma := ""}}}}{{{{range .}}}}{{{{if ne . "{key}"}}}}{{{{$comma}}}}"{{{{.}}}}"{{{{$comma = ","}}}}{{{{end}}}}{{{{end}}}}],{{{{end}}}}"#
-        );
-        let revoked = format!(
-            r#""revoked":["{key}"{{{{with .spec.supportAccess}}}}{{{{range .revoked}}}}{{{{if ne . "{key}"}}}},"{{{{.}}}}"{{{{end}}}}{{{{end}}}}{{{{end}}}}]"#
-        );
-        let template = format!(
-            r#"{{{SEEN}}},"spec":{{"supportAccess":{{ {{{{with .spec.supportAccess}}}}{approved}{{{{end}}}}{revoked}}}}}}}"#
-        );
-        let policy = self.say(&format!("get prelay {name} -o jsonpath='{{.spec.policyRef.name}}'"));
-        let mut lines = vec![format!("policy=$({policy})")];
+        let section = Section::SupportAccess;
+        let template = sets(section.as_str(), section.set(Answer::No), section.set(Answer::Yes), key);
+        let mut lines = vec![self.policy(name)];
         lines.extend(self.read_and_patch("ppol", r#""$policy""#, &template));
         lines
+    }
+
+    /// Where the word belongs follows from what is asked, so the shell reads that first.
+    fn answer(&self, name: &str, request: &str, answer: Answer) -> Vec<String> {
+        let kind = self.say(&format!(
+            "get prelay {name} -o jsonpath='{{.status.remoteActions.pending[?(@.id==\"{request}\")].kind}}'"
+        ));
+        let (others, keys) = (Section::RemoteActions, Section::SupportAccess);
+        let (section, no) = (r#"'"$section"'"#, r#"'"$no"'"#);
+        let (into, out_of) = match answer {
+            Answer::Yes => (others.set(Answer::Yes), no),
+            Answer::No => (no, others.set(Answer::Yes)),
+        };
+        let mut lines = vec![
+            format!("kind=$({kind}) && : \"${{kind:?no such request waits}}\""),
+            format!("section={} no={}", others.as_str(), others.set(Answer::No)),
+            format!(
+                "[ \"$kind\" != support_key ] || {{ section={}; no={}; }}",
+                keys.as_str(),
+                keys.set(Answer::No)
+            ),
+            self.policy(name),
+        ];
+        lines.extend(self.read_and_patch("ppol", r#""$policy""#, &sets(section, into, out_of, request)));
+        lines
+    }
+
+    fn policy(&self, name: &str) -> String {
+        let policy = self.say(&format!("get prelay {name} -o jsonpath='{{.spec.policyRef.name}}'"));
+        format!("policy=$({policy})")
     }
 
     fn verify(&self, name: &str, namespace: &str) -> Vec<String> {
@@ -214,6 +245,18 @@ impl Words {
         .map(|what| self.say(what))
         .collect()
     }
+}
+
+/// The template of a patch that moves an id from one set of a policy to another. Both hold other people's entries too, so they are
+/// written as they were read, with one more and one less.
+fn sets(section: &str, into: &str, out_of: &str, id: &str) -> String {
+    let less = format!(
+        r#"{{{{with .{out_of}}}}}"{out_of}":[{{{{$comma := ""}}}}{{{{range .}}}}{{{{if ne . "{id}"}}}}{{{{$comma}}}}"{{{{.}}}}"{{{{$comma = ","}}}}{{{{end}}}}{{{{end}}}}],{{{{end}}}}"#
+    );
+    let more = format!(
+        r#""{into}":["{id}"{{{{with .spec.{section}}}}}{{{{range .{into}}}}}{{{{if ne . "{id}"}}}},"{{{{.}}}}"{{{{end}}}}{{{{end}}}}{{{{end}}}}]"#
+    );
+    format!(r#"{{{SEEN}}},"spec":{{"{section}":{{ {{{{with .spec.{section}}}}}{less}{{{{end}}}}{more}}}}}}}"#)
 }
 
 /// A word for a POSIX shell.

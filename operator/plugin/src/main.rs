@@ -26,7 +26,9 @@ use crate::change::Change;
 use crate::cli::{Cli, Command, Global};
 use crate::cluster::Cluster;
 use crate::verb::status::Whose;
-use crate::verb::{complete, license, report as bundle, status, steer, support, updates, verify};
+use crate::verb::{
+    Answer, complete, license, report as bundle, requests, status, steer, support, updates, verify,
+};
 
 fn main() -> ExitCode {
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
@@ -108,6 +110,13 @@ async fn run(cluster: &Cluster, cli: &Cli) -> anyhow::Result<ExitCode> {
                 None => Whose::Namespace,
             };
             print!("{}", license::text(cluster, &whose, *output).await?);
+        }
+        Command::Requests { relay } => print!("{}", requests::show(cluster, &relay.name).await?),
+        Command::Allow { relay, request } => {
+            requests::answer(cluster, &relay.name, request, Answer::Yes).await?
+        }
+        Command::Deny { relay, request } => {
+            requests::answer(cluster, &relay.name, request, Answer::No).await?
         }
         Command::RevokeSupportKey { relay, key } => support::revoke(cluster, &relay.name, key).await?,
         Command::Verify { relay } => return verify::run(cluster, &relay.name).await,

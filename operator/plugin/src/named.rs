@@ -1,7 +1,7 @@
 //! Names as the API server takes them, checked before they become part of a path, a patch or a line for a shell.
 
 use paramant_crds::Digest;
-use paramant_crds::text::{KeyId, ObjectName};
+use paramant_crds::text::{KeyId, ObjectName, RequestId};
 
 /// The name of an object: lower-case letters, digits, `-` and `.`.
 pub(crate) fn object(text: &str) -> Result<String, String> {
@@ -22,6 +22,16 @@ pub(crate) fn digest(text: &str) -> Result<Digest, String> {
         Ok(digest)
     } else {
         Err("a digest is `sha256:` and 64 lower-case hex digits, as `status.update` shows it".to_owned())
+    }
+}
+
+/// The id of a vendor's request.
+pub(crate) fn request_id(text: &str) -> Result<String, String> {
+    if RequestId::from(text).is_valid() {
+        Ok(text.to_owned())
+    } else {
+        Err("the id of a request is 32 lower-case hex digits, as `kubectl paramant requests` shows it"
+            .to_owned())
     }
 }
 

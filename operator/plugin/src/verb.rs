@@ -1,8 +1,10 @@
 //! The verbs, one file for each group of them.
 
+mod answers;
 pub(crate) mod complete;
 pub(crate) mod license;
 pub(crate) mod report;
+pub(crate) mod requests;
 pub(crate) mod status;
 pub(crate) mod steer;
 pub(crate) mod support;
@@ -14,6 +16,7 @@ use paramant_crds::ParamantRelay;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub(crate) use self::answers::{Answer, Section};
 use crate::change::Change;
 use crate::cluster::{Cluster, Place, RELAYS, Refusal, if_unchanged};
 use crate::view;

@@ -3,6 +3,7 @@
 //! Everything shown is in the resource; nothing is computed that `kubectl describe` would not show too.
 
 mod license;
+mod requests;
 mod table;
 
 use std::fmt::Write as _;
@@ -10,9 +11,10 @@ use std::fmt::Write as _;
 use kube::ResourceExt as _;
 use paramant_crds::ParamantRelay;
 use paramant_crds::condition::Condition;
-use paramant_crds::relay::{DrainSource, DrainState};
+use paramant_crds::relay::{DrainSource, DrainState, PendingRequest, SupportKeyState};
 
 pub(crate) use self::license::{license, licenses};
+pub(crate) use self::requests::requests;
 pub(crate) use self::table::{Table, relays};
 use crate::change::Change;
 
@@ -42,6 +44,9 @@ pub(crate) fn one(relay: &ParamantRelay) -> String {
         lines.push(("Update", format!("{}{waits}", update.step.map_or("", |step| step.as_str()))));
         let target = update.target.as_ref().and_then(|target| target.digest.as_ref());
         lines.push(("Target", target.map(ToString::to_string).unwrap_or_default()));
+        let offer = update.available.as_ref().filter(|it| it.sequence.is_some());
+        let offer = offer.and_then(|it| Some(release(relay, it.digest.as_ref()?, it.sequence)));
+        lines.push(("Offered", offer.unwrap_or_default()));
         let window = update.next_window.as_ref().map(|at| at.0.to_string());
         lines.push(("Window", window.unwrap_or_default()));
     }
@@ -53,7 +58,14 @@ pub(crate) fn one(relay: &ParamantRelay) -> String {
         lines.push(("Service", endpoints.service.clone().unwrap_or_default()));
         lines.push(("Log", endpoints.log.clone().unwrap_or_default()));
     }
-    for key in &status.support {
+    for request in status.remote_actions.iter().flat_map(|actions| &actions.pending) {
+        let PendingRequest { id, kind, role, asks, ends_at, .. } = request;
+        lines.push(("Request", format!("{id} {kind} ({role}, until {}): {asks}", ends_at.0)));
+    }
+    let problem = status.remote_actions.as_ref().and_then(|actions| actions.problem.clone());
+    lines.push(("Problem", problem.unwrap_or_default()));
+    // A key that waits is a request.
+    for key in status.support.iter().filter(|key| key.state != SupportKeyState::Pending) {
         let line = format!("{} ({}, {:?}, until {})", key.key_id, key.role, key.state, key.expires_at.0);
         lines.push(("Support", line));
     }
@@ -169,6 +181,38 @@ mod tests {
         assert!(text.contains("Drain     Drained, asked for by Spec and Policy\n"), "{text}");
         assert!(text.contains("Licence   Community, 5 users\n"), "{text}");
         assert!(!text.contains("Version"), "{text}");
+    }
+
+    #[test]
+    fn what_waits_for_an_admin_and_what_is_offered_is_told() {
+        let mut asked = relay();
+        let digest = format!("sha256:{}", "1".repeat(64));
+        let key = |id: &str, state: &str| json!({ "keyId": id.repeat(32), "role": "Support", "state": state, "expiresAt": "2026-06-04T00:00:00Z" });
+        asked.status = serde_json::from_value(json!({
+            "update": { "available": { "version": "1.1.0", "digest": digest, "sequence": 7 } },
+            "remoteActions": {
+                "pending": [{
+                    "id": "a".repeat(32), "kind": "support_key", "role": "Support", "reason": "incident",
+                    "asks": "read diagnostics", "endsAt": "2026-06-04T00:00:00Z",
+                }],
+                "problem": "one did not come",
+            },
+            "support": [key("a", "Pending"), key("b", "Active")],
+        }))
+        .unwrap();
+        let text = one(&asked);
+        for line in [
+            format!(
+                "Request   {} support_key (Support, until 2026-06-04T00:00:00Z): read diagnostics",
+                "a".repeat(32)
+            ),
+            format!("Support   {} (Support, Active, until 2026-06-04T00:00:00Z)", "b".repeat(32)),
+            format!("Offered   {digest} (version 1.1.0, offer 7)"),
+            "Problem   one did not come".to_owned(),
+        ] {
+            assert!(text.contains(&line), "{line}\n{text}");
+        }
+        assert_eq!(text.matches(&"a".repeat(32)).count(), 1, "once: {text}");
     }
 
     #[test]

@@ -365,11 +365,11 @@ pub(crate) struct Audit {
     /// Remember keys and head here, check that the log continues what was seen last time, and read only what is new.
     #[arg(long, value_name = "FILE")]
     pub(crate) state: Option<PathBuf>,
-    /// Tell what the vendor asked of the relay and what became of it, what that rests on, and what it does not prove.
+    /// Tell what the vendor asked of the relay and what became of it, what that rests on, and what it does not prove. Reads the whole log.
     #[arg(long)]
     pub(crate) actions: bool,
-    /// A licensing key that must have signed the vendor's requests: hex of an ML-DSA-65 public key, or a file with it. Repeat it for more.
-    #[arg(long, value_name = "HEX|FILE", requires = "actions")]
+    /// A licensing key that may have signed the vendor's requests, as hex or in a file, a time behind it if it ends; may be repeated. Without any, signatures are not checked.
+    #[arg(long, value_name = "FILE|HEX", requires = "actions")]
     pub(crate) licensing_key: Vec<String>,
 }
 

@@ -94,6 +94,32 @@ fn a_drain_that_runs_and_a_licence_near_its_end_are_shown() {
 }
 
 #[test]
+fn requests_that_wait_and_support_keys_in_force_are_counted_until_they_end() {
+    let request = |n: u8, ends: &str| json!({ "id": format!("{n:032x}"), "kind": "drain", "role": "Support", "reason": "incident", "asks": "a drain", "endsAt": ends });
+    let key = |n: u8, state: &str, ends: &str| json!({ "keyId": format!("{n:032x}"), "role": "Support", "state": state, "expiresAt": ends });
+    let health = relay(
+        "health",
+        json!({
+            "remoteActions": { "pending": [
+                request(1, "2026-06-01T01:00:00Z"), request(2, "2026-06-02T00:00:00Z"), request(3, "2026-05-31T00:00:00Z"),
+            ] },
+            "support": [
+                key(4, "Active", "2026-06-01T01:00:00Z"), key(5, "Active", "2026-05-31T00:00:00Z"),
+                key(6, "Revoked", "2026-06-01T01:00:00Z"), key(7, "Pending", "2026-06-01T01:00:00Z"),
+            ],
+        }),
+    );
+    let of = |now: &str, name: &str| {
+        let found = series(std::slice::from_ref(&health), now);
+        found.get(&format!("{name}{{name=\"health\",object_namespace=\"transfers\"}}")).cloned()
+    };
+    for (now, requests, keys) in [(NOW, Some("2"), Some("1")), ("2026-07-01T00:00:00Z", None, None)] {
+        assert_eq!(of(now, "paramant_operator_relay_requests_pending").as_deref(), requests, "{now}");
+        assert_eq!(of(now, "paramant_operator_relay_support_keys_active").as_deref(), keys, "{now}");
+    }
+}
+
+#[test]
 fn every_condition_there_is_has_an_ordinary_value() {
     let source = include_str!("../../../../crds/src/condition.rs");
     let types: Vec<&str> = source

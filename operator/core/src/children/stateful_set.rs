@@ -2,6 +2,8 @@
 //!
 //! The template is passed in, because which template may be written is the machine's decision and not a rendering.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::apps::v1::{
     StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec, StatefulSetUpdateStrategy,
 };
@@ -14,10 +16,14 @@ use serde_json::{Value, json};
 
 use super::{Subject, seal, to_value};
 use crate::durable::ResolvedImage;
+use crate::offer::Followed;
 
 /// What a tag was resolved to, as `<relay>-state` keeps it: a second copy, should that be lost. On the StatefulSet and not
 /// in its template, where it would restart the relay.
 const RESOLVED_IMAGE: &str = "paramant.app/resolved-image";
+
+/// The offer that the relay took, likewise.
+const TAKEN_OFFER: &str = "paramant.app/taken-offer";
 
 /// The intent. `live` gives the claim template of a StatefulSet that exists: it cannot be changed in place.
 pub fn stateful_set(
@@ -25,6 +31,7 @@ pub fn stateful_set(
     template: &Value,
     live: Option<&StatefulSet>,
     resolved: Option<&ResolvedImage>,
+    taken: Option<&Followed>,
 ) -> Value {
     let existing =
         live.and_then(|live| live.spec.as_ref()).and_then(|spec| spec.volume_claim_templates.as_ref());
@@ -33,9 +40,13 @@ pub fn stateful_set(
         _ => vec![claim_template(subject)],
     };
     let resolved = resolved.and_then(|resolved| serde_json::to_string(resolved).ok());
+    let taken = taken.and_then(|taken| serde_json::to_string(taken).ok());
+    let copies = [(RESOLVED_IMAGE, resolved), (TAKEN_OFFER, taken)];
+    let copies: BTreeMap<String, String> =
+        copies.into_iter().filter_map(|(key, copy)| Some((key.to_owned(), copy?))).collect();
     let mut intent = to_value(&StatefulSet {
         metadata: ObjectMeta {
-            annotations: resolved.map(|resolved| [(RESOLVED_IMAGE.to_owned(), resolved)].into()),
+            annotations: (!copies.is_empty()).then_some(copies),
             ..subject.metadata(subject.name)
         },
         spec: Some(StatefulSetSpec {
@@ -108,6 +119,11 @@ fn as_made(live: &PersistentVolumeClaim) -> PersistentVolumeClaim {
 /// What a tag was resolved to, as a live StatefulSet remembers it.
 pub(crate) fn resolved_image(live: &StatefulSet) -> Option<ResolvedImage> {
     serde_json::from_str(live.metadata.annotations.as_ref()?.get(RESOLVED_IMAGE)?).ok()
+}
+
+/// The offer that the relay took, likewise.
+pub(crate) fn taken_offer(live: &StatefulSet) -> Option<Followed> {
+    serde_json::from_str(live.metadata.annotations.as_ref()?.get(TAKEN_OFFER)?).ok()
 }
 
 /// The template inside a live StatefulSet.

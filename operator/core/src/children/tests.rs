@@ -38,7 +38,7 @@ fn everything(relay: &ParamantRelay) -> Vec<Value> {
         config(&subject, relay_yaml(&subject, &StaticSettings::wanted(&subject)), "PEM"),
         state(&subject, &crate::Durable { relay_uid: Some("u-1".into()), ..Default::default() }),
         network_policy(&subject, "paramant-system", &[]),
-        stateful_set(&subject, &template, None, None),
+        stateful_set(&subject, &template, None, None, None),
     ];
     all.extend(ingress(&subject));
     all.extend(http_route(&subject));
@@ -182,7 +182,7 @@ fn wishes_for_the_pod_arrive_as_written_and_take_nothing_that_is_ours() {
 fn a_template_with_wishes_that_kubernetes_reads_is_one_kubernetes_can_read() {
     let subject_of = full();
     let subject = Subject::of(&subject_of).unwrap();
-    let intent = stateful_set(&subject, &template_of(&subject_of, Some("acme")), None, None);
+    let intent = stateful_set(&subject, &template_of(&subject_of, Some("acme")), None, None, None);
     let typed: StatefulSet = serde_json::from_value(intent.clone()).unwrap();
     assert!(crate::covers(&intent, &serde_json::to_value(&typed).unwrap()), "and nothing is lost on the way");
 }
@@ -191,7 +191,7 @@ fn a_template_with_wishes_that_kubernetes_reads_is_one_kubernetes_can_read() {
 fn the_claim_is_never_deleted_with_its_stateful_set_and_its_template_is_never_changed_in_place() {
     let mut relay = full();
     let template = template_of(&relay, None);
-    let intent = stateful_set(&Subject::of(&relay).unwrap(), &template, None, None);
+    let intent = stateful_set(&Subject::of(&relay).unwrap(), &template, None, None, None);
     assert_eq!(
         intent["spec"]["persistentVolumeClaimRetentionPolicy"],
         json!({"whenDeleted": "Retain", "whenScaled": "Retain"})
@@ -199,7 +199,7 @@ fn the_claim_is_never_deleted_with_its_stateful_set_and_its_template_is_never_ch
     assert_eq!(intent["spec"]["updateStrategy"], json!({"type": "OnDelete"}));
     let live: StatefulSet = serde_json::from_value(intent.clone()).unwrap();
     relay.spec.storage.as_mut().unwrap().size = Some("40Gi".into());
-    let grown = stateful_set(&Subject::of(&relay).unwrap(), &template, Some(&live), None);
+    let grown = stateful_set(&Subject::of(&relay).unwrap(), &template, Some(&live), None, None);
     assert_eq!(grown["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"], "20Gi");
     assert_eq!(grown, intent, "so a larger size is no change of the StatefulSet");
 }

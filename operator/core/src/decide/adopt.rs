@@ -11,6 +11,7 @@ use crate::durable::{Durable, Volume};
 use crate::kept::Kept;
 use crate::log_check::Continuity;
 use crate::observation::Report;
+use crate::offer::Offers;
 use crate::pod::PodView;
 use crate::situation::Hold;
 use crate::target;
@@ -31,6 +32,7 @@ impl Pass<'_> {
             durable.template = None;
             durable.last_good = None;
             durable.directives = None;
+            durable.offers = Offers::default();
             durable.approved = None;
             durable.hurried = None;
             durable.failed = None;

@@ -59,14 +59,13 @@ impl Pass<'_> {
         }
         let back = *change == Change::Image && self.is_known_way_back(&target.image, durable);
         let hurried = back || self.hurries(target, durable);
-        let tier = believed.map(|state| state.license.tier.as_str());
-        let known = self.before.license.as_ref().and_then(|license| license.tier.as_deref());
         let asked = Asked {
             change: *change,
             image: &target.image,
             version: durable.verified(&target.image).and_then(|it| it.release.version.as_deref()),
             written: hurried || self.is_written(&target.image),
-            tier: tier.or(known),
+            tier: self.tier(believed),
+            offer: desired.offer().map(|offer| offer.sequence),
             waits: self.waits_for_a_person(target),
             trust: &keys.fingerprint,
             approved: durable.approved.as_ref(),

@@ -12,6 +12,7 @@ use super::{Pass, retry_wish};
 use crate::children;
 use crate::durable::{Durable, LogHighWater, Rejection};
 use crate::observation::Report;
+use crate::offer::Offers;
 use crate::status;
 
 impl Pass<'_> {
@@ -35,6 +36,11 @@ impl Pass<'_> {
         durable.retried = durable.retried.take().or(obeyed);
         let live = self.seen.children.stateful_set.as_deref();
         durable.image = durable.image.take().or_else(|| children::resolved_image(live?));
+        if durable.offers == Offers::default() {
+            let runs = live.and_then(|live| children::image_digest(&children::live_template(live)));
+            let taken = live.and_then(children::taken_offer);
+            durable.offers.taken = taken.filter(|taken| runs.as_ref() == Some(&taken.digest));
+        }
     }
 }
 

@@ -41,8 +41,9 @@ impl Pass<'_> {
     ) -> Facts {
         let live = self.seen.children.stateful_set.as_deref();
         let rolled = durable.template.as_ref();
-        let intent = rolled
-            .map(|template| children::stateful_set(&self.subject, template, live, durable.image.as_ref()));
+        let (resolved, taken) = (durable.image.as_ref(), durable.offers.taken.as_ref());
+        let intent =
+            rolled.map(|template| children::stateful_set(&self.subject, template, live, resolved, taken));
         let sealed = intent.as_ref().and_then(children::seal_of);
         let refused = self.seen.refused.as_ref().filter(|refused| {
             refused.kind == "StatefulSet" && sealed.is_some() && refused.sealed.as_deref() == sealed

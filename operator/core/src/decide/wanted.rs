@@ -64,7 +64,13 @@ impl Pass<'_> {
             (children::headless(subject), live(all.headless.as_deref())),
             (children::service(subject), live(all.service.as_deref())),
             (
-                children::stateful_set(subject, template, stateful_set.as_deref(), durable.image.as_ref()),
+                children::stateful_set(
+                    subject,
+                    template,
+                    stateful_set.as_deref(),
+                    durable.image.as_ref(),
+                    durable.offers.taken.as_ref(),
+                ),
                 live(stateful_set.as_deref()),
             ),
         ];

@@ -6,8 +6,6 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use paramant_crds::ParamantRelayStatus;
 use paramant_crds::condition::REMOTE_ACTION_PENDING;
 use paramant_crds::relay::{
@@ -18,7 +16,7 @@ use paramant_protocol::control::{RelayState, RemoteReport, RemoteRequest, Remote
 
 use super::{SUPPORT_KEY, waiting_reason};
 use crate::conditions::{Conditions, find};
-use crate::status::whole_seconds;
+use crate::status::time;
 
 /// As many requests of one sort as the schema takes.
 const MOST: usize = 16;
@@ -82,6 +80,7 @@ pub(crate) fn say(
     relay: (&str, &str),
     before: &ParamantRelayStatus,
     believed: Option<&RelayState>,
+    actions: Option<&RemoteActionsStatus>,
 ) {
     if believed.is_none() {
         if find(&before.conditions, REMOTE_ACTION_PENDING).is_some() {
@@ -89,15 +88,15 @@ pub(crate) fn say(
         }
         return;
     }
-    let Some(actions) = actions(before, believed) else { return };
-    let problem = actions.problem.map(|problem| format!("; {problem}")).unwrap_or_default();
+    let Some(actions) = actions else { return };
+    let problem = actions.problem.as_ref().map(|problem| format!("; {problem}")).unwrap_or_default();
     let Some(first) = actions.pending.first() else {
         let message = format!("no request of the vendor waits for an answer{problem}");
         return conditions.say(REMOTE_ACTION_PENDING, false, "NothingPending", message);
     };
     let more = match actions.pending.len() {
         1 => String::new(),
-        count => format!("; {} more wait: status.remoteActions.pending", count - 1),
+        count => format!("; {} more wait: `kubectl paramant requests {} -n {}`", count - 1, relay.1, relay.0),
     };
     let message = format!("{}{more}{problem}", asked(first, Some(relay)));
     conditions.say(REMOTE_ACTION_PENDING, true, waiting_reason(&first.kind), message);
@@ -108,7 +107,7 @@ pub(crate) fn asked(request: &PendingRequest, relay: Option<(&str, &str)>) -> St
     let PendingRequest { id, kind, role, reason, asks, ends_at } = request;
     let how = match relay {
         Some((namespace, name)) => format!(
-            ": answer on the page /admin/actions of relay {namespace}/{name}, or name it in remoteActions.approved or denied of its policy"
+            ": answer with `kubectl paramant allow {name} {id} -n {namespace}` (or deny), or on the relay's page /admin/actions"
         ),
         None => String::new(),
     };
@@ -181,8 +180,4 @@ fn role(word: &str) -> String {
 
 fn line(text: &str, most: usize) -> String {
     text.chars().take(most).map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
-fn time(at: Timestamp) -> Time {
-    Time(whole_seconds(at))
 }

@@ -1,8 +1,8 @@
 //! Has a person agreed to this image?
 //!
 //! A digest that a person wrote (in `spec.image`, as a pin, as `update-now`) approves itself; under an approval policy a tag
-//! needs `spec.update.approve.digest`. An approval is for one digest under the keys it was first seen under: when a tag means
-//! another digest, or other keys count, it is void. Changes that keep the image need no approval. Pure.
+//! needs `spec.update.approve.digest`, and an offer its sequence besides. An approval is for one digest under the keys it was first
+//! seen under: when a tag means another digest, when the offer is made anew, or when other keys count, it is void. Changes that keep the image need no approval. Pure.
 
 use paramant_crds::policy::Mode;
 
@@ -27,6 +27,8 @@ pub struct Asked<'a> {
     pub tier: Option<&'a str>,
     /// It waits for a person already. A tier that ends does not decide in their place.
     pub waits: bool,
+    /// The sequence of the offer that it came as, if it did.
+    pub offer: Option<u64>,
     /// The fingerprint of the keys in force.
     pub trust: &'a Digest,
     /// The approval in the spec.
@@ -54,24 +56,29 @@ impl Rules {
             };
         }
         match asked.approved {
-            Some(it) if it.digest == *asked.image && it.sequence.is_some() => waits(format!(
-                "spec.update.approve names the sequence of an offer, and spec.image was not offered: leave the sequence out: {}",
-                patch(asked.relay, &approve(asked.image, true))
-            )),
+            Some(it) if it.digest == *asked.image && it.sequence != asked.offer => {
+                let why = match (asked.offer, it.sequence) {
+                    (None, _) => "spec.update.approve names the sequence of an offer, and spec.image was not offered: leave the sequence out".to_owned(),
+                    (Some(offer), None) => format!("spec.update.approve names no offer, and what waits is offer {offer}: name it"),
+                    (Some(offer), Some(other)) => format!("spec.update.approve is about offer {other}, and what waits is offer {offer}: look again and name it"),
+                };
+                waits(format!("{why}: {}", patch(asked.relay, &approve(asked.image, asked.offer, true))))
+            }
             Some(it) if it.digest == *asked.image && it.trust == *asked.trust => Gate::Open,
             Some(it) if it.digest == *asked.image => waits(format!(
                 "the approval of {} is void, because other verification keys count since it was given: withdraw it, and give it again: {}; {}",
                 asked.image.short(),
                 patch(asked.relay, r#"{"spec":{"update":{"approve":null}}}"#),
-                patch(asked.relay, &approve(asked.image, false))
+                patch(asked.relay, &approve(asked.image, asked.offer, false))
             )),
             _ => waits(format!(
-                "{} waits for approval: {}",
+                "{}{} waits for approval: {}",
+                asked.offer.map_or_else(String::new, |offer| format!("offer {offer}, ")),
                 asked.version.map_or_else(
                     || asked.image.short().to_owned(),
                     |version| { format!("release {version} ({})", asked.image.short()) }
                 ),
-                patch(asked.relay, &approve(asked.image, false))
+                patch(asked.relay, &approve(asked.image, asked.offer, asked.approved.is_some()))
             )),
         }
     }
@@ -90,8 +97,13 @@ fn waits(message: String) -> Gate {
     Gate::Closed { reason: AWAITING, message, until: None }
 }
 
-fn approve(image: &Digest, without_sequence: bool) -> String {
-    let sequence = if without_sequence { r#","sequence":null"# } else { "" };
+/// The approval. `clears`: of a sequence that an earlier one may have named.
+fn approve(image: &Digest, offer: Option<u64>, clears: bool) -> String {
+    let sequence = match (offer, clears) {
+        (Some(offer), _) => format!(r#","sequence":{offer}"#),
+        (None, true) => r#","sequence":null"#.to_owned(),
+        (None, false) => String::new(),
+    };
     format!(r#"{{"spec":{{"update":{{"approve":{{"digest":"{image}"{sequence}}}}}}}}}"#)
 }
 
@@ -127,6 +139,7 @@ mod tests {
             written: false,
             tier: None,
             waits: false,
+            offer: None,
             trust,
             approved: None,
             relay: ("transfers", "health"),
@@ -182,6 +195,30 @@ mod tests {
                     r#"kubectl -n transfers patch prelay health --type merge --field-manager=paramant-admin -p '{{"spec":{{"update":{{"approve":{{"digest":"{image}""#
                 );
                 assert!(message.contains(&command), "{message}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_offer_is_approved_by_its_digest_and_its_sequence() {
+        let (image, trust) = (digest(1), digest(9));
+        let rules = rules(Mode::Approval);
+        let approved = |n, sequence| Approved { digest: digest(n), sequence, trust: digest(9) };
+        for (approved, open, says) in [
+            (Some(approved(1, Some(7))), true, ""),
+            (Some(approved(1, Some(6))), false, "is about offer 6, and what waits is offer 7"),
+            (Some(approved(1, None)), false, "names no offer, and what waits is offer 7"),
+            (Some(approved(2, Some(7))), false, "offer 7, release 1.1.0"),
+            (None, false, "offer 7, release 1.1.0"),
+        ] {
+            let asked = Asked { offer: Some(7), version: Some("1.1.0"), ..ask(&image, &trust) };
+            let gate = rules.approval_gate(&Asked { approved: approved.as_ref(), ..asked });
+            assert_eq!(gate.is_open(), open, "{approved:?}");
+            if let Some((_, message)) = gate.blocked() {
+                let patch = format!(
+                    r#"-p '{{"spec":{{"update":{{"approve":{{"digest":"{image}","sequence":7}}}}}}}}'"#
+                );
+                assert!(message.contains(says) && message.ends_with(&patch), "{message}");
             }
         }
     }

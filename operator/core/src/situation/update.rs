@@ -62,6 +62,12 @@ pub(super) fn rolling(it: &Evidence<'_>) -> Option<Situation> {
 /// Why it is rolled back. What names no failure was given up.
 fn why_back(it: &Evidence<'_>) -> String {
     let target = it.roll.target.as_ref();
+    let remembered = target.and_then(|target| it.durable.rejection(&target.template, &target.image));
+    let goes_back = it.facts.last_good.as_ref() != target.map(|target| &target.template);
+    // An offer that failed is wanted no more, so that what was good is wanted again; that is not why.
+    if let Some(rejection) = remembered.filter(|_| goes_back) {
+        return rejection.reason.clone();
+    }
     if it.facts.desired.as_ref().map(|it| &it.template) == it.facts.last_good.as_ref() {
         return "the spec asks for it again".to_owned();
     }
@@ -73,9 +79,7 @@ fn why_back(it: &Evidence<'_>) -> String {
     if target.map(|target| &target.template) == it.facts.last_good.as_ref() {
         return "the window closed before the new one was healthy; the next window tries again".to_owned();
     }
-    let remembered = target.and_then(|target| it.durable.rejection(&target.template, &target.image));
-    let why = it.roll.failure.as_deref().or(remembered.map(|rejection| rejection.reason.as_str()));
-    why.unwrap_or("the new pod failed").to_owned()
+    it.roll.failure.as_deref().unwrap_or("the new pod failed").to_owned()
 }
 
 fn step_reason(step: Step) -> &'static str {

@@ -1,16 +1,22 @@
-//! `status.update` and the condition `UpdateAvailable`: what is wanted, what is rolled, what ran well and what failed.
+//! `status.update`: what is wanted or offered, what is rolled, what ran well and what failed.
 
-use paramant_crds::condition::UPDATE_AVAILABLE;
-use paramant_crds::relay::{AvailableUpdate, Rejected, Step, UpdateStatus, UpdateTarget};
+use paramant_crds::ParamantRelayStatus;
+use paramant_crds::relay::{Rejected, Step, UpdateStatus, UpdateTarget};
 use paramant_crds::text::{Digest as DigestText, HexHash};
 
+use super::available::available;
 use super::{cut, time};
 use crate::children;
-use crate::conditions::Conditions;
+use crate::digest::Digest;
 use crate::machine::Target;
+use crate::offer::Followed;
 use crate::situation::{Evidence, Situation};
 
-pub(super) fn update(situation: &Situation, it: &Evidence<'_>) -> Option<UpdateStatus> {
+pub(super) fn update(
+    before: &ParamantRelayStatus,
+    situation: &Situation,
+    it: &Evidence<'_>,
+) -> Option<UpdateStatus> {
     it.durable.template.as_ref()?;
     let roll = it.roll;
     let moving = roll.step != Step::Idle;
@@ -21,13 +27,13 @@ pub(super) fn update(situation: &Situation, it: &Evidence<'_>) -> Option<UpdateS
         rejected.push(Rejected { digest, reason: cut(&rejection.reason, 1024), at: time(rejection.at) });
     }
     Some(UpdateStatus {
-        available: available(it),
+        available: available(before, it),
         step: Some(roll.step),
         since: moving.then(|| time(roll.since)),
         target: roll.target.as_ref().filter(|_| moving).map(|target| UpdateTarget {
             digest: Some(DigestText::from(target.image.as_str())),
             template: Some(HexHash::from(target.template.hex())),
-            sequence: None,
+            sequence: followed(it, &target.image).map(|offer| offer.sequence),
         }),
         victim: roll.victim.clone().filter(|_| moving),
         attempt: roll.target.as_ref().filter(|_| moving).and_then(|target| attempt(it, target)),
@@ -43,17 +49,10 @@ pub(super) fn update(situation: &Situation, it: &Evidence<'_>) -> Option<UpdateS
     })
 }
 
-/// The image that the spec wants, if another runs.
-fn available(it: &Evidence<'_>) -> Option<AvailableUpdate> {
-    let wanted = it.desired.target()?;
-    let running = children::image_digest(it.durable.template.as_ref()?);
-    let release = it.durable.verified(&wanted.image).map(|found| &found.release);
-    (running.as_ref() != Some(&wanted.image)).then(|| AvailableUpdate {
-        version: release.and_then(|release| release.version.as_deref()).map(|version| cut(version, 128)),
-        digest: Some(DigestText::from(wanted.image.as_str())),
-        sequence: None,
-        offered_at: None,
-    })
+/// The offer that this image came as.
+fn followed<'e>(it: &Evidence<'e>, image: &Digest) -> Option<&'e Followed> {
+    let remembered = it.durable.offers.wanted.iter().chain(&it.durable.offers.taken);
+    it.desired.offer().into_iter().chain(remembered).find(|offer| offer.digest == *image)
 }
 
 /// Which try this is, once it is not the first.
@@ -62,22 +61,4 @@ fn attempt(it: &Evidence<'_>, target: &Target) -> Option<u32> {
     // While it is rolled back, the try that failed is the one that is shown.
     let next = u32::from(it.roll.step != Step::RollingBack);
     Some(failed.times.saturating_add(next))
-}
-
-pub(super) fn say_available(conditions: &mut Conditions<'_>, it: &Evidence<'_>) {
-    if it.durable.template.is_none() || it.desired.target().is_none() {
-        let why = "it is not known yet which digest the spec wants";
-        return conditions.keep(UPDATE_AVAILABLE, "NotKnown", why);
-    }
-    match available(it) {
-        Some(update) => {
-            let digest = update.digest.as_ref().map_or("", DigestText::as_str);
-            let message = match &update.version {
-                Some(version) => format!("the spec wants release {version} ({digest}), and another runs"),
-                None => format!("the spec wants {digest}, and another runs"),
-            };
-            conditions.say(UPDATE_AVAILABLE, true, "UpdateAvailable", message);
-        }
-        None => conditions.say(UPDATE_AVAILABLE, false, "UpToDate", "the release that the spec wants runs"),
-    }
 }

@@ -18,7 +18,7 @@ use paramant_operator_core::{
     Children, Context, CourierChildren, Decision, DeletedKind, Event, Observation, Referenced, Refused,
     Report, Resolution, Rival, decide,
 };
-use paramant_protocol::control::{Directives, DirectivesMark, RelayState};
+use paramant_protocol::control::{Directives, DirectivesMark, RelayState, RemoteReport};
 use serde_json::{Value, json};
 
 pub(crate) use self::registry::Registry;
@@ -103,6 +103,10 @@ pub(crate) struct Cluster {
     pub(crate) events: Vec<Event>,
     pub(crate) steps: Vec<Step>,
     pub(crate) uploads: u64,
+    /// The tier of the licence, whichever pod the relay runs in.
+    pub(crate) tier: Option<String>,
+    /// What the relay reports of the vendor, whichever pod it runs in.
+    pub(crate) remote: Option<RemoteReport>,
     /// The relay has accepted a drain that the vendor asked for.
     pub(crate) vendor_drains: bool,
     /// Files that nobody has fetched yet.
@@ -157,6 +161,8 @@ impl Cluster {
             events: Vec::new(),
             steps: Vec::new(),
             uploads: 0,
+            tier: None,
+            remote: None,
             vendor_drains: false,
             unclaimed: 0,
             committed: 0,

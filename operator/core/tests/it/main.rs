@@ -14,6 +14,7 @@ mod lost;
 mod memory;
 mod mounts;
 mod not_taken;
+mod offers;
 mod overrun;
 mod properties;
 mod refusals;

@@ -82,7 +82,8 @@ fn a_request_that_waits_is_named_with_the_command_that_answers_it() {
         let waits = request(&cluster, 1, kind, RemoteState::Waiting);
         reports(&mut cluster, RemoteReport { sequence: 1, requests: vec![waits], ..Default::default() });
         assert_eq!(cluster.condition("RemoteActionPending"), ("True".into(), reason.into()));
-        for how in ["/admin/actions of relay transfers/health", "remoteActions.approved or denied", &id(1)] {
+        let command = format!("`kubectl paramant allow health {} -n transfers`", id(1));
+        for how in [command.as_str(), "(or deny)", "/admin/actions"] {
             assert!(message(&cluster).contains(how), "{}", message(&cluster));
         }
         let status = cluster.status();

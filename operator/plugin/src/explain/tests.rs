@@ -103,6 +103,30 @@ fn revoking_writes_both_sets_as_they_were_read() {
 }
 
 #[test]
+fn an_answer_goes_where_the_shell_finds_that_it_belongs() {
+    let id = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    for (verb, into, out_of) in [("allow", "approved", r#"'"$no"'"#), ("deny", r#"'"$no"'"#, "approved")] {
+        let lines = explained(&format!("x {verb} health {id}"));
+        assert_eq!(
+            lines[0],
+            format!(
+                r#"kind=$(kubectl get prelay health -o jsonpath='{{.status.remoteActions.pending[?(@.id=="{id}")].kind}}') && : "${{kind:?no such request waits}}""#
+            )
+        );
+        assert_eq!(lines[1], "section=remoteActions no=denied");
+        assert_eq!(lines[2], r#"[ "$kind" != support_key ] || { section=supportAccess; no=revoked; }"#);
+        assert_eq!(lines[3], "policy=$(kubectl get prelay health -o jsonpath='{.spec.policyRef.name}')");
+        assert!(
+            lines[4].contains(&format!(r#""{into}":["{id}"{{{{with .spec.'"$section"'}}}}"#)),
+            "{}",
+            lines[4]
+        );
+        assert!(lines[4].contains(&format!(r#"{{{{with .{out_of}}}}}"{out_of}":["#)), "{}", lines[4]);
+        assert!(lines[5].ends_with(r#"--field-manager=paramant-admin -p "$patch""#), "{}", lines[5]);
+    }
+}
+
+#[test]
 fn what_only_reads_is_explained_by_reads() {
     for (line, all) in [
         (
@@ -154,6 +178,7 @@ fn no_verb_is_without_an_equivalent() {
         let rest = match verb.get_name() {
             "completion" => vec!["bash"],
             "revoke-support-key" => vec!["health", "sk-1"],
+            "allow" | "deny" => vec!["health", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"],
             _ => vec!["health"],
         };
         let words = ["x", verb.get_name()].into_iter().chain(rest);

@@ -13,6 +13,8 @@ const DOCUMENT: &str = include_str!("../../../../docs/kubectl-paramant.md");
 const OTHER: &str = "sha256:2222222222222222222222222222222222222222222222222222222222222222";
 const THIRD: &str = "sha256:3333333333333333333333333333333333333333333333333333333333333333";
 
+const REQUEST: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
 /// The right a request takes, read from what went over the wire.
 fn right(asked: &Asked) -> String {
     let path = asked.path.split('?').next().unwrap();
@@ -37,6 +39,10 @@ fn world(missing: Option<String>) -> FakeApi {
     let sound = answers(log(20, entry, None), 20, move |scene| {
         scene["relay"]["spec"]["policyRef"] = json!({ "name": "production" });
         scene["relay"]["spec"]["update"] = json!({ "pin": THIRD });
+        scene["relay"]["status"]["remoteActions"] = json!({ "pending": [{
+            "id": REQUEST, "kind": "drain", "role": "Support", "reason": "incident", "asks": "a drain",
+            "endsAt": "2026-01-01T00:00:00Z",
+        }] });
         scene["relay"]["status"]["update"] = json!({
             "step": "WaitingForApproval", "target": { "digest": OTHER }, "lastGood": OTHER, "rejected": rejected,
         });
@@ -78,6 +84,7 @@ fn line(command: &str, folder: &str) -> String {
         "report" => format!(" -o {folder}"),
         "report NAME" => return format!("x report health -o {folder}"),
         "revoke-support-key" => " health sk-1".to_owned(),
+        "allow" | "deny" => format!(" health {REQUEST}"),
         _ => " health".to_owned(),
     };
     let rest = if command == "completion" { " bash".to_owned() } else { rest };

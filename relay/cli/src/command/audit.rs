@@ -1,22 +1,18 @@
 //! `paramant audit`
 
 mod actions;
+mod licensing;
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, bail};
-use jiff::Timestamp;
+use anyhow::{Result, bail};
 use paramant_client::audit::{self, Baggage, Copy, Remembered, Report};
 use paramant_client::relay::Progress;
-use paramant_licensing::online::keys::LicensingKey;
 use serde_json::json;
 
 use crate::arguments::Audit;
 use crate::exit::{DoesNotHold, Usage};
 use crate::output::{Output, Unit};
-
-/// Bytes of an ML-DSA-65 public key (FIPS 204).
-const ML_DSA_65: usize = 1952;
 
 pub(super) async fn run(arguments: Audit, output: &Output) -> Result<()> {
     let policy = arguments.trust.policy.as_deref().map(super::policy).transpose()?;
@@ -28,7 +24,7 @@ pub(super) async fn run(arguments: Audit, output: &Output) -> Result<()> {
         max_witness_age: arguments.max_witness_age.map(|age| age.as_duration()),
         remembered,
         at: None,
-        actions: arguments.actions.then(|| licensing_keys(&arguments.licensing_key)).transpose()?,
+        actions: arguments.actions.then(|| licensing::keys(&arguments.licensing_key)).transpose()?,
     };
     let bar = output.bar("auditing", Unit::Entries);
     let (report, remembered) = examine(&arguments, &baggage, &bar.progress()).await?;
@@ -96,7 +92,7 @@ fn text(report: &Report) -> String {
             format!("{verdict}  {:<12} {}", check.name, check.evidence)
         })
         .collect();
-    if let Some(head) = &report.head {
+    if let Some(head) = report.head.as_ref().filter(|_| report.holds()) {
         let unchecked = match report.checks.iter().filter(|check| !check.checked).count() {
             0 => String::new(),
             count => format!(", {count} not possible (--)"),
@@ -111,26 +107,4 @@ fn text(report: &Report) -> String {
     }
     lines.extend(report.actions.as_ref().map(actions::text));
     lines.join("\n")
-}
-
-/// The keys given, each as hex or in a file. None is believed longer than its signature verifies: an auditor may name no last day.
-fn licensing_keys(given: &[String]) -> Result<Vec<LicensingKey>> {
-    given.iter().map(|key| licensing_key(key)).collect()
-}
-
-fn licensing_key(given: &str) -> Result<LicensingKey> {
-    let text = match hex::decode(given.trim()) {
-        Ok(_) => given.to_owned(),
-        Err(_) => std::fs::read_to_string(given).with_context(|| {
-            format!("--licensing-key {given}: neither hex digits nor a file that can be read")
-        })?,
-    };
-    let public = hex::decode(text.trim()).unwrap_or_default();
-    if public.len() != ML_DSA_65 {
-        let wanted = 2 * ML_DSA_65;
-        bail!(Usage(format!(
-            "--licensing-key {given}: expected an ML-DSA-65 public key, {wanted} hex digits"
-        )));
-    }
-    Ok(LicensingKey { public, not_after: Timestamp::MAX })
 }

@@ -1,6 +1,7 @@
 //! The command as a script sees it: exit codes, output, and no secret in either.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
 
+mod actions;
 #[path = "../../../server/tests/it/cutting_line.rs"]
 #[allow(dead_code, reason = "the relay's own tests need more of it")]
 mod cutting_line;

@@ -7,10 +7,11 @@ use paramant_client::archive;
 use paramant_client::audit::{Baggage, Copy, Remembered, Report, audit};
 use paramant_client::relay::Progress;
 use paramant_client::{Category, ClientError};
+use paramant_licensing::online::keys::LicensingKey;
 use paramant_protocol::entry::Body;
-use paramant_protocol::entry::body::{CloseCause, LogClosed};
+use paramant_protocol::entry::body::{CloseCause, Document, LogClosed, Role, VendorRequest};
 use paramant_tlog::Checkpoint;
-use paramant_tlog::keys::{Ed25519Key, Signer as _};
+use paramant_tlog::keys::{Ed25519Key, MlDsa65Key, Signer as _};
 use paramant_tlog::note::Note;
 use paramant_tlog::vkey::VerifierKey;
 
@@ -213,6 +214,85 @@ async fn parts_of_a_log_are_audited_together_alone_and_one_after_the_other() {
     let (report, second) = audited(&high, &baggage).await;
     holds(&report);
     assert_eq!(second, together);
+    for zip in [low, high] {
+        std::fs::remove_file(zip).unwrap();
+    }
+}
+
+/// The vendor's next request, signed.
+fn request(made: &MadeLog, before: &mut Vec<[u8; 32]>) -> Body {
+    use paramant_licensing::actions::{Ask, Request, Why};
+    #[derive(Debug)]
+    struct Never;
+    impl From<paramant_protocol::canonical::CanonicalError> for Never {
+        fn from(_: paramant_protocol::canonical::CanonicalError) -> Self {
+            Self
+        }
+    }
+    let vendor = MlDsa65Key::from_seed("vendor", &seed(90)).unwrap();
+    let at: jiff::Timestamp = "2026-01-02T03:00:00Z".parse().unwrap();
+    let seq = before.len() as u64 + 1;
+    let request = Request {
+        relay_id: hex::encode(paramant_protocol::leaf::sha3(made.identity.verifier().public_key())),
+        seq,
+        prev: before.last().copied().unwrap_or_default(),
+        id: format!("{seq:032x}"),
+        role: Role::Support,
+        why: Why::Maintenance,
+        issued_at: at,
+        expires_at: at + jiff::SignedDuration::from_hours(1),
+        actor_commitment: [0; 32],
+        ask: Ask::Drain { enabled: true, deadline_seconds: None },
+    };
+    let bytes = request.to_signed(|message| Ok::<_, Never>(vendor.sign_document(message).unwrap())).unwrap();
+    before.push(paramant_protocol::leaf::sha256(&bytes));
+    Body::VendorRequest(VendorRequest { request: Document::parse(&bytes).unwrap() })
+}
+
+#[tokio::test]
+async fn remote_actions_of_a_part_are_told_with_those_that_were_remembered_or_alone() {
+    let (mut made, mut chain) = (MadeLog::new(), Vec::new());
+    let first = request(&made, &mut chain);
+    made.body(first);
+    made.transfers(600, "").head();
+    let second = request(&made, &mut chain);
+    made.body(second);
+    made.head().anchor();
+    let [low, high] = split(made.copy().path(), 512);
+    let vendor = MlDsa65Key::from_seed("vendor", &seed(90)).unwrap();
+    let key =
+        LicensingKey { public: vendor.verifier().public_key().to_vec(), not_after: jiff::Timestamp::MAX };
+    let with = |remembered| Baggage { actions: Some(vec![key.clone()]), remembered, ..Baggage::default() };
+    let requests = |report: &Report| {
+        let told = report.actions.as_ref().unwrap();
+        let seqs: Vec<u64> = told.requests.iter().map(|row| row.asked.seq).collect();
+        (seqs, told.rests_on.from, told.rests_on.to)
+    };
+    let evidence = |report: &Report| {
+        report.checks.iter().find(|check| check.name == "actions").unwrap().evidence.clone()
+    };
+
+    let (report, _) = try_audit(&[low.clone(), high.clone()], &with(None)).await.unwrap();
+    holds(&report);
+    assert_eq!(requests(&report), (vec![1, 2], 0, 604));
+
+    // What an earlier run read without a key is told, and that its signature was not checked.
+    let (report, plain) = audited(&low, &Baggage::default()).await;
+    holds(&report);
+    assert!(report.actions.is_none());
+    let (report, _) = audited(&high, &with(plain)).await;
+    holds(&report);
+    assert_eq!(requests(&report), (vec![1, 2], 0, 604));
+    assert!(evidence(&report).contains("signatures of 1 were not checked"), "{report:#?}");
+    let (_, checked) = audited(&low, &with(None)).await;
+    let (report, _) = audited(&high, &with(checked)).await;
+    assert!(evidence(&report).contains("each is signed by a licensing key"), "{report:#?}");
+
+    // Alone, its chain begins where it begins.
+    let (report, _) = audited(&high, &with(None)).await;
+    holds(&report);
+    assert_eq!(requests(&report), (vec![2], 512, 604));
+    assert!(evidence(&report).contains("requests before number 2"), "{report:#?}");
     for zip in [low, high] {
         std::fs::remove_file(zip).unwrap();
     }

@@ -128,7 +128,7 @@ impl Cluster {
         let seen = state.and_then(|state| state["data"]["logHighWater"].as_str());
         let lost = self.faults.get(&digest) == Some(&Fault::LosesTheLog) && seen.is_some();
         let (now, uploads, unclaimed) = (self.now, self.uploads, self.unclaimed);
-        let vendor = self.vendor_drains;
+        let (vendor, remote, tier) = (self.vendor_drains, self.remote.clone(), self.tier.clone());
         let process = self.process.get_or_insert_with(|| Process {
             pod_uid,
             directives: None,
@@ -145,6 +145,10 @@ impl Cluster {
             DataReport { schema, min_reader: self.committed.max(1), committed: self.committed }
         });
         process.state.drain.unclaimed = unclaimed;
+        process.state.remote = remote.or(process.state.remote.take());
+        if let Some(tier) = tier {
+            process.state.license.tier = tier;
+        }
         let Some(directives) = &process.directives else { return };
         process.state.directives = Some(DirectivesMark {
             relay_uid: directives.relay_uid.clone(),
