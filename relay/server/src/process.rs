@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use paramant_protocol::control::DrainSource;
+use paramant_protocol::control::{Directives, DrainSource};
 use paramant_protocol::entry::body::{Body, CloseCause, Digest, DrainChanged, LogClosed, RelayStarted};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use rustls::ServerConfig;
@@ -42,6 +42,10 @@ const OWN_FILES: usize = 512;
 const LAST_HEAD: Duration = Duration::from_secs(2);
 /// How long answers may run on once the listeners close. Uploads were waited for before.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
+
+/// How long a relay that is ended without notice waits for its operator to say that it was deleted. The pod of a deleted
+/// relay is told to end within 25 ms on an idle cluster, and then an operator may not even have seen the deletion.
+const LAST_WORD: Duration = Duration::from_secs(2);
 
 /// How long witnesses may take to see the last checkpoint of a log.
 const LAST_WITNESSES: Duration = Duration::from_secs(8);
@@ -174,6 +178,18 @@ impl Running {
                 unclaimed = left.unclaimed,
                 "work was still in flight when time was up"
             );
+        }
+    }
+
+    /// Waits for the operator to say why this ends, if one spoke in this run and announced nothing: a deletion is the end of
+    /// the log, a restart is not, and both are the same signal.
+    pub async fn hear_why(&self) {
+        let mut heard = self.app.core.directives.heard();
+        let announced = |heard: &Option<Directives>| {
+            heard.as_ref().is_none_or(|heard| heard.deleting || heard.drain.update_until.is_some())
+        };
+        if tokio::time::timeout(LAST_WORD, heard.wait_for(announced)).await.is_err() {
+            tracing::info!("the operator said nothing of an end, so the log will go on");
         }
     }
 

@@ -56,7 +56,10 @@ pub async fn run(relay: Running, mut signals: Signals) -> End {
         );
     }
     let closing = async {
-        relay.finish_work(patience(core.settings.current().termination_grace)).await;
+        tokio::join!(
+            relay.finish_work(patience(core.settings.current().termination_grace)),
+            relay.hear_why()
+        );
         relay.close().await;
     };
     tokio::select! {

@@ -409,3 +409,30 @@ async fn a_relay_that_is_deleted_closes_its_log_and_another_follows_if_it_comes_
     let kept = dir.path().join("data/retired-logs/0/log");
     assert_eq!(std::fs::read_to_string(kept.join("checkpoint")).unwrap(), last);
 }
+
+/// The pod of a deleted relay may be told to end before its operator has seen the deletion.
+#[tokio::test(flavor = "multi_thread")]
+async fn that_it_was_deleted_may_be_said_after_the_signal() {
+    let authority = Authority::new();
+    let relay = relay(&authority).await;
+    let operator = authority.client(&relay, &OPERATOR());
+    tokio::time::timeout(Duration::from_millis(500), relay.running.hear_why())
+        .await
+        .expect("nobody spoke in this run, so nobody is waited for");
+    let judged = Directives { log_identity: Some(fingerprint(&relay)), ..directives(1, spec(false)) };
+    put(&operator, &relay, &judged).await;
+    let late = Directives { seq: 2, deleting: true, ..judged.clone() };
+    let told = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        put(&operator, &relay, &late).await;
+    };
+    let heard = tokio::time::timeout(Duration::from_millis(1500), async {
+        tokio::join!(relay.running.hear_why(), told);
+    });
+    heard.await.expect("it ends as soon as it was told");
+    let log = relay.running.app.core.log.clone();
+    let before = log.head().size;
+    relay.stop().await;
+    assert!(log.head().size > before, "log_closed is appended");
+    assert!(log.is_closed().unwrap());
+}
