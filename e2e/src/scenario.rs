@@ -4,6 +4,7 @@
 //! Those that mostly wait run two at a time, each in a namespace of its own; those that measure, or change what all share (the operator,
 //! its chart, the API server), run alone.
 
+mod actions;
 mod api_faults;
 pub(crate) mod auditors;
 mod bad_input;
@@ -116,6 +117,7 @@ const ALL: &[Scenario] = scenarios![
     Cluster Others "gitops", "a drain toggled by hand survives Flux's take-over and Argo CD's self-heal as documented", gitops_drain::run;
     // From here each alone.
     Bed Nobody "tour", "updates, roll backs, drains and an operator upgrade under traffic lose nothing", tour::run;
+    Bed Nobody "actions", "a vendor's requests, each from the authority's command to its effect, logged and published before it", actions::run;
     Cluster Nobody "drain", "drain toggles reach the relay; downloads go on", drain::run;
     Bed Nobody "killed-between-steps", "an operator killed after each step of an update does none twice and loses none", killed_between_steps::run;
     Bed Nobody "silence", "with traffic running the operator writes nothing but its Lease; swapping it restarts no relay", silence::run;

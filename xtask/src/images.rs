@@ -31,6 +31,11 @@ const BROKEN: [(&str, &str, &str); 3] = [
     ("paramant-relay-forgets", "0.3.0-forgets", "forgets-log=1000"),
     ("paramant-relay-hangs", "0.3.0-hangs", "never-ready"),
 ];
+/// The second build with test keys, as it is offered.
+const OFFERED: [(&str, &str); 2] = [
+    ("paramant-relay-testworld-next", "0.2.0-testworld"),
+    ("paramant-relay-testworld-last", "0.2.1-testworld"),
+];
 /// What only a rehearsed relay has in it.
 const REHEARSED: &str = "PARAMANT_REHEARSAL";
 /// What the relay of the test world has in it, among its symbols and its strings, and no other relay.
@@ -181,17 +186,27 @@ impl Images<'_> {
         // Really built as another version: what an operator compiles in must not reach a relay's template.
         let mut key = format!("{} {}", self.content(&current.operator)?, self.content(&current.relay)?);
         key.push_str(&format!(" {}", self.content(&current.relay.with_file_name(COURIER.binary))?));
+        let believing = self.cache.root().join("stripped").join(TESTWORLD.binary);
+        key.push_str(&format!(" {}", self.content(&believing)?));
         for source in REHEARSAL {
             key.push_str(&format!(" {}", self.content(&self.cache.checkout().join(source))?));
         }
         let folder = self.cache.root().join("stripped").join(NEXT);
         let next = Programs { operator: folder.join(OPERATOR.binary), relay: folder.join(RELAY.binary) };
-        if !(next.operator.exists() && next.relay.exists() && self.cache.is_current("next-version", &key)) {
+        let testworld = folder.join(TESTWORLD.binary);
+        let there = next.operator.exists() && next.relay.exists() && testworld.exists();
+        if !(there && self.cache.is_current("next-version", &key)) {
             let build = Build { version: Some(NEXT.to_owned()), rehearsal: true, ..build.clone() };
             compile(self.cache, &build, "compile operator and relay as another version")?;
+            strip(&self.built(&build, TESTWORLD)?, &testworld)?;
             self.cache.made("next-version", &key)?;
         }
         self.program_as("paramant-relay-next", "paramant-relay", &next.relay, NEXT, Form::Bundle)?;
+        // What a vendor offers to relays that believe test keys: two digests, so that one can follow the other.
+        for (listed, version) in OFFERED {
+            let image = program_image("paramant-relay", &testworld, version);
+            self.push(listed, "paramant-relay", image, Some(Form::Classic))?;
+        }
         for (listed, version, fault) in BROKEN {
             let mut image = program_image("paramant-relay", &next.relay, version);
             image.environment.push((REHEARSED.to_owned(), fault.to_owned()));
@@ -216,10 +231,14 @@ impl Images<'_> {
 
     fn stripped(&self, build: &Build, program: Program) -> Result<PathBuf> {
         let to = self.cache.root().join("stripped").join(program.binary);
+        strip(&self.built(build, program)?, &to)?;
+        Ok(to)
+    }
+
+    fn built(&self, build: &Build, program: Program) -> Result<PathBuf> {
         let log = self.cache.log("compile-images");
         let folder = build.programs(self.cache.checkout(), &self.cache.target(), &log, &[program])?;
-        strip(&program.path(&folder), &to)?;
-        Ok(to)
+        Ok(program.path(&folder))
     }
 
     /// The relay once more, with another digest and nobody's signature.

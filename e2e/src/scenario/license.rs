@@ -3,7 +3,7 @@
 //! packet. The authority is the reference one in a Deployment of its own; the relay believes test keys, and its licence clock can be moved.
 
 mod canaries;
-mod lists;
+pub(crate) mod lists;
 pub(crate) mod vendor;
 
 use std::time::{Duration, Instant};
@@ -444,7 +444,7 @@ pub(crate) fn latency(all: &Everything<'_>, vendor: &Vendor<'_>, key: &str) -> R
     Ok(longest)
 }
 
-fn admin(fixture: &Fixture<'_>, relay: &Relay, path: &str) -> Result<Value> {
+pub(crate) fn admin(fixture: &Fixture<'_>, relay: &Relay, path: &str) -> Result<Value> {
     Ok(serde_json::from_slice(&admin_bytes(fixture, relay, path)?)?)
 }
 

@@ -2,7 +2,7 @@
 //! a viewer's.
 
 mod bundle;
-mod person;
+pub(crate) mod person;
 
 use std::time::Duration;
 

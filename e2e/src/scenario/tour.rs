@@ -341,7 +341,7 @@ impl<'a> Tour<'a> {
 }
 
 /// A window of four hours, every day, whose minute comes not before so long.
-fn opens_in(wait: SignedDuration) -> Value {
+pub(super) fn opens_in(wait: SignedDuration) -> Value {
     let minute = Timestamp::now() + wait + SignedDuration::from_secs(60);
     let start = minute.to_zoned(TimeZone::UTC).strftime("%H:%M").to_string();
     json!({ "start": start, "duration": "4h", "timeZone": "Etc/UTC" })

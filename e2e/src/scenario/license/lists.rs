@@ -75,7 +75,7 @@ pub(super) fn agree(
 }
 
 /// The entry of an index, as its proof holds it.
-pub(super) fn entry(relay: &Relay, index: u64) -> Result<String> {
+pub(crate) fn entry(relay: &Relay, index: u64) -> Result<String> {
     let proof = relay.public(&format!("/log/proof/{index}"))?;
     let extra =
         proof.lines().find_map(|line| line.strip_prefix("extra ")).context("a proof without its entry")?;

@@ -4,6 +4,7 @@
 use std::{path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 use crate::{
     bed::Bed,
@@ -29,6 +30,7 @@ pub(crate) struct Recorded {
     /// It went wrong on purpose: whatever was recorded as its answer may never have left.
     pub(crate) fault: bool,
     pub(crate) status: String,
+    pub(crate) version: String,
     pub(crate) request: String,
     pub(crate) reply: String,
     pub(crate) telemetry: String,
@@ -87,6 +89,34 @@ impl<'a> Vendor<'a> {
         Ok(licence.success("paramant-authority issue")?.trim().to_owned())
     }
 
+    /// Asks something of a relay, as `paramant-authority action` does; answers what it printed of it.
+    pub(crate) fn ask(&self, relay: &str, what: &[&str]) -> Result<Value> {
+        let (kind, more) = what.split_first().context("nothing to ask")?;
+        let to = ["action", kind, "--data", "/data", "--relay", relay, "--actor", "Mia of the vendor"];
+        let printed = self.run(&[&to[..], more].concat(), None)?;
+        serde_json::from_str(&printed).with_context(|| format!("{what:?} printed {printed}"))
+    }
+
+    /// The keys that sign for it, as an auditor is given them.
+    pub(crate) fn keys(&self) -> Result<String> {
+        self.run(&["key", "list", "--data", "/data"], None)
+    }
+
+    /// Is there, or is not.
+    pub(crate) fn present(&self, present: bool) -> Result<()> {
+        let replicas = format!("--replicas={}", u8::from(present));
+        self.kubectl(&["scale", "deployment/authority", &replicas], None)?;
+        if present {
+            return self
+                .kubectl(&["rollout", "status", "deployment/authority", "--timeout=180s"], None)
+                .map(drop);
+        }
+        process::wait_for("the authority to be gone", Duration::from_secs(60), || {
+            let pods = self.kubectl(&["get", "pods", "-o", "name"], None)?;
+            Ok(if pods.trim().is_empty() { Ok(()) } else { Err(pods) })
+        })
+    }
+
     /// A key for the online check.
     pub(crate) fn sell(&self) -> Result<String> {
         let sold = ["license", "sell", "--data", "/data", "--customer", "Acme", "--tier", "pro"];
@@ -95,8 +125,13 @@ impl<'a> Vendor<'a> {
 
     /// Sells another number of users under a key.
     pub(crate) fn resell(&self, key: &str, users: u64) -> Result<()> {
+        self.resell_as(key, "pro", users)
+    }
+
+    /// The same in any tier.
+    pub(crate) fn resell_as(&self, key: &str, tier: &str, users: u64) -> Result<()> {
         let users = users.to_string();
-        let changed = ["license", "tier", "--data", "/data", "--key-file", "/dev/stdin", "--tier", "pro"];
+        let changed = ["license", "tier", "--data", "/data", "--key-file", "/dev/stdin", "--tier", tier];
         self.run(&[&changed[..], &["--max-users", &users]].concat(), Some(key)).map(drop)
     }
 
@@ -139,6 +174,7 @@ impl<'a> Vendor<'a> {
             all.push(Recorded {
                 fault: line.contains(" fault "),
                 status: after("status")?,
+                version: after("version")?,
                 request: after("request")?,
                 reply: after("reply")?,
                 telemetry: after("telemetry")?,

@@ -12,7 +12,7 @@ use crate::{bed::Bed, process, process::Output};
 const LIMIT: Duration = Duration::from_secs(180);
 
 /// Who runs `kubectl paramant`.
-pub(super) struct Person<'a> {
+pub(crate) struct Person<'a> {
     bed: &'a Bed,
     namespace: String,
     /// Kubeconfig and completion program.
@@ -22,7 +22,7 @@ pub(super) struct Person<'a> {
 
 impl<'a> Person<'a> {
     /// With the bed's own rights.
-    pub(super) fn admin(bed: &'a Bed, namespace: &str) -> Result<Self> {
+    pub(crate) fn admin(bed: &'a Bed, namespace: &str) -> Result<Self> {
         let [_, (_, kubeconfig)] = bed.shell_environment()?;
         Ok(Self { bed, namespace: namespace.to_owned(), home: tempfile::tempdir()?, kubeconfig })
     }
@@ -67,7 +67,7 @@ impl<'a> Person<'a> {
     }
 
     /// Runs `kubectl paramant` in the namespace.
-    pub(super) fn paramant(&self, line: &str) -> Result<String> {
+    pub(crate) fn paramant(&self, line: &str) -> Result<String> {
         self.kubectl(&self.line(line))
     }
 
