@@ -1,13 +1,13 @@
 //! What the log says of a request: its entry lies under a checkpoint that was published before the effect's own entry was made.
 
-use std::process::Command;
+use std::{process::Command, time::Duration};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::{
     bed::Bed,
-    process,
+    process::{self, wait_for},
     relay::Relay,
     scenario::{
         auditors,
@@ -15,6 +15,10 @@ use crate::{
         license::{admin, lists},
     },
 };
+
+const AUDIT: Duration = Duration::from_secs(120);
+/// An effect's own entry is published with the next checkpoint.
+const PUBLISHED: Duration = Duration::from_secs(30);
 
 /// Where in the log a request stands, the tree size that covered it, and where its effect stands.
 #[derive(Debug, Clone, Copy)]
@@ -36,18 +40,21 @@ pub(super) fn order(fixture: &Fixture<'_>, relay: &Relay, id: &str, effect: &str
     let (request, covered) = (number(&told, "logIndex")?, number(&told, "checkpointSize")?);
     let entry = lists::entry(relay, request)?;
     ensure!(of_kind(&entry, "vendor_request") && entry.contains(id), "entry {request} is another: {entry}");
-    let published = published(relay)?;
-    for index in request + 1..published {
-        if of_kind(&lists::entry(relay, index)?, effect) {
-            let order = Order { request, covered, effect: index };
-            ensure!(
-                request < covered && covered <= index,
-                "{effect} came before its request was published: {order}"
-            );
-            return Ok(order);
+    wait_for(&format!("{effect} of {id} in a published tree"), PUBLISHED, || {
+        let published = published(relay)?;
+        for index in request + 1..published {
+            if of_kind(&lists::entry(relay, index)?, effect) {
+                return Ok(Ok(index));
+            }
         }
-    }
-    bail!("there is no {effect} between entry {request} and size {published}")
+        Ok(Err(format!("none between entry {request} and size {published}")))
+    })
+    .and_then(|index| {
+        let order = Order { request, covered, effect: index };
+        let kept = request < covered && covered <= index;
+        ensure!(kept, "{effect} came before its request was published: {order}");
+        Ok(order)
+    })
 }
 
 /// What the admin is told of a request.
@@ -78,7 +85,7 @@ pub(super) fn audited(bed: &Bed, relay: &Relay, keys: &str, ids: &[&str]) -> Res
         std::fs::write(&file, keys)?;
         let mut command = Command::new(bed.binary("paramant"));
         command.args(["audit", "--actions", &relay.url, "--licensing-key"]).arg(&file);
-        process::run(&mut command, None, std::time::Duration::from_secs(120))
+        process::run(&mut command, None, AUDIT)
     };
     let red = audit(&another(keys)?)?;
     ensure!(red.code != Some(0), "an audit with another key than the vendor's was content:\n{}", red.stdout);
