@@ -107,9 +107,12 @@ impl<'a> Vendor<'a> {
         let replicas = format!("--replicas={}", u8::from(present));
         self.kubectl(&["scale", "deployment/authority", &replicas], None)?;
         if present {
-            return self
-                .kubectl(&["rollout", "status", "deployment/authority", "--timeout=180s"], None)
-                .map(drop);
+            self.kubectl(&["rollout", "status", "deployment/authority", "--timeout=180s"], None)?;
+            // The node leads to it some moments after its pod is ready.
+            return process::wait_for("the authority at the node", Duration::from_secs(60), || {
+                let reached = std::net::TcpStream::connect((self.node.as_str(), LICENSE_PORT));
+                Ok(reached.map(drop).map_err(|error| error.to_string()))
+            });
         }
         process::wait_for("the authority to be gone", Duration::from_secs(60), || {
             let pods = self.kubectl(&["get", "pods", "-o", "name"], None)?;
