@@ -351,7 +351,7 @@ impl<'a> Asked<'a> {
         self.outcome(&id, "Refused")?;
         self.order(&id, "remote_action_refused")?;
         let told = evidence::told(self.fixture, &self.relay, &id)?;
-        if told["state"] != "refused" {
+        if told["state"] != "Refused" {
             bail!("the admin is told of it as {told}");
         }
         self.relay.roundtrip(2000)?;
