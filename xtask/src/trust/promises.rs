@@ -38,6 +38,7 @@ const REMOTE: &str = "relay/server/tests/it/remote_actions.rs";
 const REACH: &str = "relay/server/tests/it/vendor_reach.rs";
 const MATRIX: &str = "relay/server/tests/it/auth_matrix.rs";
 const ACTION: &str = "relay/licensing/src/actions/tests.rs";
+const OFFER: &str = "operator/core/src/offer/tests.rs";
 const SCENARIO: &str = "scenario";
 
 pub(crate) const PROMISES: &[Promise] = &[
@@ -341,6 +342,7 @@ pub(crate) const PROMISES: &[Promise] = &[
                 (REMOTE, "each_of_the_four_follows_the_policy"),
                 (REMOTE, "a_refusal_carries_requests_too_and_each_reply_a_statement_of_silence"),
                 (VECTORS, "remote_actions"),
+                (SCENARIO, "actions"),
             ],
         },
     },
@@ -355,6 +357,7 @@ pub(crate) const PROMISES: &[Promise] = &[
                 (REMOTE, "a_support_key_reads_diagnostics_and_ends_within_a_second_without_the_vendor"),
                 (REMOTE, "a_support_key_ends_by_its_time_and_by_the_policys"),
                 (MATRIX, "every_route_opens_to_whom_the_table_says_and_to_nobody_else"),
+                (SCENARIO, "actions"),
             ],
         },
     },
@@ -362,9 +365,15 @@ pub(crate) const PROMISES: &[Promise] = &[
         id: "R4",
         group: ACTIONS,
         sentence: "An update is an offer: Community sees a banner, Pro applies it in a window the admin opted into, Enterprise needs explicit approval. Never a silent push.",
-        state: NotYet(
-            "a vendor's offer is logged and shown on the relay's page, and nothing applies it yet: the operator does not follow offers. Updates that people ask for go through windows and approvals (scenario `tour`).",
-        ),
+        state: Kept {
+            limits: "a relay without an operator shows offers and applies none; `spec.channel` and a named policy are what an admin opts in with.",
+            check: "`status.update.available` of the relay; docs/operate.md, \"Offers\"; `update_offered` in the log",
+            tests: &[
+                (OFFER, "mode_and_tier_decide_and_the_built_in_policy_leaves_it_to_people"),
+                (OFFER, "an_offer_is_followed_if_it_is_newer_and_nothing_speaks_against_it"),
+                (SCENARIO, "actions"),
+            ],
+        },
     },
     Promise {
         id: "R5",
@@ -379,6 +388,7 @@ pub(crate) const PROMISES: &[Promise] = &[
                 (SCENARIO, "drain"),
                 (SCENARIO, "node-drain"),
                 (SCENARIO, "license"),
+                (SCENARIO, "actions"),
             ],
         },
     },
@@ -392,6 +402,7 @@ pub(crate) const PROMISES: &[Promise] = &[
             tests: &[
                 (CHECK_IN, "widening_counts_at_once_and_narrowing_at_its_boundary"),
                 (STATE, "a_set_lasts_to_its_own_end_however_many_newer_ones_came"),
+                (SCENARIO, "actions"),
             ],
         },
     },
