@@ -75,6 +75,14 @@ pub(crate) enum Action {
         #[command(flatten)]
         of: Of,
     },
+    /// Carry requests once more, eight in a reply, to a relay that lacks some and says so
+    Repeat {
+        #[command(flatten)]
+        of: Of,
+        /// The first that it lacks
+        #[arg(long, value_name = "SEQ")]
+        from: u64,
+    },
     /// Print who made a request, with what proves it: for those it was promised to
     Open {
         #[command(flatten)]
@@ -155,6 +163,10 @@ pub(crate) fn run(action: Action) -> anyhow::Result<()> {
                 let request: Value = serde_json::from_slice(&kept.signed)?;
                 print(shown(&kept), json!({ "request": request }))?;
             }
+        }
+        Action::Repeat { of, from } => {
+            of.data.open()?.book.repeat(&of.relay, from)?;
+            eprintln!("the next reply to this relay begins with request {from}");
         }
         Action::Open { of, id } => {
             let opened = of.data.open()?.book.open_request(&of.relay, &id)?;

@@ -61,6 +61,10 @@ CREATE TABLE IF NOT EXISTS told (
     seq   INTEGER NOT NULL,                  -- up to which request it was told, under a licence key that was sold
     at    TEXT NOT NULL                      -- of the last silence statement
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS repeats (         -- a relay that lacks requests gets them again
+    relay TEXT PRIMARY KEY,
+    seq   INTEGER NOT NULL                   -- from this one on
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS granted (         -- the set that a relay was last answered under a key
     relay      TEXT NOT NULL,
     key        BLOB NOT NULL,                -- SHA-256
@@ -150,6 +154,18 @@ impl Book {
         let made = make(&transaction, asking, None, signer, now)?;
         transaction.commit()?;
         Ok(made)
+    }
+
+    /// Lets replies to a relay begin again at this request, and go on until all were told once more: for one that lacks requests,
+    /// since it was restored from an old backup or missed many replies. It refuses all that follow the first that it lacks.
+    ///
+    /// # Errors
+    /// When there is no such request, or the book cannot be written.
+    pub fn repeat(&self, relay: &str, from: u64) -> anyhow::Result<()> {
+        let connection = self.connection();
+        let (last, _) = head(&newest(&connection, relay, 1)?);
+        ensure!((1..=last).contains(&from), "there are requests 1 to {last} to this relay, and no {from}");
+        carried::repeat_from(&connection, relay, Some(from))
     }
 
     /// All requests to a relay, the first first, once their chain is seen to hold.
@@ -281,14 +297,19 @@ fn has_room(before: &[Kept], told: u64, next: &Kept) -> bool {
     fresh.len() < MAX_ACTIONS && bytes + next.signed.len() <= MAX_BYTES
 }
 
-/// The newest of these that fit into one reply, the oldest first.
-fn window(requests: &[Vec<u8>]) -> &[Vec<u8>] {
+/// How many of these, one after the other, fit into one reply.
+fn fitting<'a>(requests: impl Iterator<Item = &'a [u8]>) -> usize {
     let mut bytes = 0;
-    let fits = |request: &&Vec<u8>| {
+    let fits = |request: &&[u8]| {
         bytes += request.len();
         bytes <= MAX_BYTES
     };
-    let count = requests.iter().rev().take(MAX_ACTIONS).take_while(fits).count();
+    requests.take(MAX_ACTIONS).take_while(fits).count()
+}
+
+/// The newest of these that fit into one reply, the oldest first.
+fn window(requests: &[Vec<u8>]) -> &[Vec<u8>] {
+    let count = fitting(requests.iter().rev().map(Vec::as_slice));
     requests.get(requests.len() - count..).unwrap_or_default()
 }
 
@@ -310,6 +331,15 @@ fn told(connection: &Connection, relay: &str) -> anyhow::Result<(u64, Option<Tim
         .optional()?;
     let Some((seq, at)) = row else { return Ok((0, None)) };
     Ok((seq.unsigned_abs(), Some(at.parse()?)))
+}
+
+/// As many requests to a relay as one reply may carry, from this one on.
+fn from(connection: &Connection, relay: &str, seq: u64) -> anyhow::Result<Vec<Kept>> {
+    let mut statement = connection.prepare(
+        "SELECT seq, id, kind, made, signed FROM requests WHERE relay = ? AND seq >= ? ORDER BY seq LIMIT ?",
+    )?;
+    let bounds = params![relay, i64::try_from(seq)?, i64::try_from(MAX_ACTIONS)?];
+    Ok(statement.query_map(bounds, kept)?.collect::<Result<Vec<_>, _>>()?)
 }
 
 /// The last requests to a relay, the oldest first.

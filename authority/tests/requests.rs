@@ -360,6 +360,44 @@ fn no_more_are_made_than_a_relay_can_be_told_of() {
     assert_eq!(relay.chain, Chain::of(world.requests().iter().map(Kept::hash)));
 }
 
+/// From a backup older than the last eight requests, a relay refuses all it is sent until it is told again what it lacks.
+#[test]
+fn a_relay_that_lacks_requests_is_told_them_again_and_goes_on() {
+    let (mut world, mut relay) = (world(), Relay::default());
+    for _ in 0..2 {
+        for _ in 0..MAX_ACTIONS {
+            world.ask(drain());
+        }
+        relay.check_in(&world, None);
+        world.later(25);
+    }
+    world.ask(drain());
+    let mut restored = Relay { nonce: 50, ..Relay::default() };
+    let (_, judged) = restored.check_in(&world, None);
+    assert_eq!(refused(&judged), [RefusalReason::Gap; MAX_ACTIONS]);
+
+    let book = &world.authority.book;
+    for wrong in [0, 18] {
+        let refused = book.repeat(&relay_id(), wrong).unwrap_err().to_string();
+        assert!(refused.contains("requests 1 to 17"), "{refused}");
+    }
+    book.repeat(&relay_id(), 1).unwrap();
+    // A stranger's check-in and a fault do not count as told, and it outlives a restart.
+    let stranger = OnlineKey::parse(&format!("plk_{}", "00".repeat(32))).unwrap();
+    Relay::default().check_in_with(&world, &stranger, None);
+    world.authority = open(world.directory.path(), &world.hours);
+    for count in [8, 8, 1] {
+        let (_, judged) = restored.check_in(&world, None);
+        let taken = judged.iter().filter(|it| !matches!(it, Judged::Known)).count();
+        assert_eq!((judged.len(), taken), (count, count), "{judged:?}");
+        assert!(!refused(&judged).contains(&RefusalReason::Gap));
+    }
+    assert_eq!(restored.chain, Chain::of(world.requests().iter().map(Kept::hash)));
+    // From here on the newest are carried, as always.
+    let (_, judged) = restored.check_in(&world, None);
+    assert!(judged.len() == MAX_ACTIONS && judged.iter().all(|it| matches!(it, Judged::Known)), "{judged:?}");
+}
+
 #[test]
 fn the_largest_requests_fit_into_a_reply_and_none_is_dropped_unseen() {
     let (world, mut relay) = (world(), Relay::default());

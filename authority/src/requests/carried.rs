@@ -1,4 +1,4 @@
-//! What a reply carries besides its answer: the newest requests to the relay, and the claim that there are no others.
+//! What a reply carries besides its answer: the newest requests to the relay, or those it lacks, and the claim how many there are.
 //!
 //! A set with other terms than the one before never leaves without a request that names it. Both are kept in the transaction that
 //! reads the licence, so that a crash or a change in between neither loses the request nor makes it twice.
@@ -10,7 +10,7 @@ use paramant_licensing::online::reply::{self, MAX_ACTIONS, Reply};
 use paramant_protocol::leaf::Hash;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{Asking, Full, Kept, LONGEST, head, make, newest, told, window};
+use super::{Asking, Full, Kept, LONGEST, fitting, from, head, make, newest, told, window};
 use crate::book::{Book, Licence, find, immediate};
 use crate::decide::{Sold, Standing};
 use crate::keys::SigningKey;
@@ -22,6 +22,8 @@ pub struct Carried {
     pub licence: Option<Licence>,
     relay: String,
     requests: Vec<Kept>,
+    /// The last request of all, which need not be among them.
+    last: Option<Kept>,
 }
 
 impl Book {
@@ -44,28 +46,31 @@ impl Book {
         if let Some(licence) = licence.as_mut().filter(|it| counts && it.standing == Standing::Active) {
             grant(&transaction, licence, key, relay, signer, now)?;
         }
-        let requests = newest(&transaction, relay, MAX_ACTIONS)?;
+        let newest = newest(&transaction, relay, MAX_ACTIONS)?;
+        let last = newest.last().cloned();
         let (before, silent) = told(&transaction, relay)?;
         // Whoever names a relay without a licence's key is hardly that relay.
-        let seq = if counts && licence.is_some() { head(&requests).0 } else { before };
+        let counts = counts && licence.is_some();
+        let seq = if counts { head(&newest).0 } else { before };
+        let requests = again(&transaction, relay, counts)?.unwrap_or(newest);
         transaction.execute(
             "INSERT OR REPLACE INTO told VALUES (?, ?, ?)",
             params![relay, i64::try_from(seq)?, silent.map_or(now, |at| at.max(now)).to_string()],
         )?;
         transaction.commit()?;
-        Ok(Carried { licence, relay: relay.to_owned(), requests })
+        Ok(Carried { licence, relay: relay.to_owned(), requests, last })
     }
 }
 
 impl Carried {
     /// Number and hash of the last request.
     pub fn head(&self) -> (u64, Hash) {
-        head(&self.requests)
+        head(self.last.as_slice())
     }
 
     /// The last request.
     pub fn last(&self) -> Option<&Kept> {
-        self.requests.last()
+        self.last.as_ref()
     }
 
     /// Puts it into the reply. `wrong`: a request that no chain has, for a fault.
@@ -91,6 +96,30 @@ impl Carried {
         }
         Ok(())
     }
+}
+
+/// What a relay is told once more, if it is; the next reply goes on from there.
+fn again(transaction: &Connection, relay: &str, counts: bool) -> anyhow::Result<Option<Vec<Kept>>> {
+    let row = transaction.query_row("SELECT seq FROM repeats WHERE relay = ?", [relay], |row| row.get(0));
+    let Some(seq) = row.optional()? else { return Ok(None) };
+    let mut requests = from(transaction, relay, i64::unsigned_abs(seq))?;
+    requests.truncate(fitting(requests.iter().map(|it| it.signed.as_slice())));
+    let (told, _) = head(&requests);
+    let (last, _) = head(&newest(transaction, relay, 1)?);
+    if counts {
+        repeat_from(transaction, relay, (told < last).then_some(told + 1))?;
+    }
+    Ok(Some(requests))
+}
+
+/// From which request on a relay is told all once more; `None`: it was.
+pub(super) fn repeat_from(connection: &Connection, relay: &str, seq: Option<u64>) -> anyhow::Result<()> {
+    match seq {
+        Some(seq) => connection
+            .execute("INSERT OR REPLACE INTO repeats VALUES (?, ?)", params![relay, i64::try_from(seq)?])?,
+        None => connection.execute("DELETE FROM repeats WHERE relay = ?", [relay])?,
+    };
+    Ok(())
 }
 
 /// The set that the relay is about to be answered. If it has other terms than the one before, a request for them takes its place

@@ -52,7 +52,8 @@ impl Actions {
             let (stated, held) = (silence.seq, chain.seq());
             if stated > held {
                 problems.push(format!(
-                    "the vendor states that it has made {stated} requests, and {held} have come: ask the vendor to send the others again"
+                    "the vendor states that it has made {stated} requests, and {held} have come: ask the vendor to send them again from number {} on",
+                    held.saturating_add(1)
                 ));
             } else if stated < held || silence.head != chain.head() {
                 problems.push(format!(
