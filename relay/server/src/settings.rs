@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use paramant_protocol::chunks::Disclosure;
-use paramant_protocol::control::RemoteDirective;
+use paramant_protocol::control::{RemoteDirective, SUPPORT_SECONDS};
 use tokio::sync::watch;
 
 pub use self::command_line::{CommandLine, LogFormat};
@@ -155,9 +155,6 @@ impl Limits {
     }
 }
 
-/// A support key works for a working day unless the settings say otherwise.
-const SUPPORT: Duration = Duration::from_secs(8 * 3600);
-
 impl Default for Settings {
     /// A laptop: loopback listeners, no operator.
     fn default() -> Self {
@@ -174,10 +171,7 @@ impl Default for Settings {
             license_directory: None,
             online: None,
             air_gap: None,
-            remote: RemoteDirective {
-                support_seconds: Some(SUPPORT.as_secs()),
-                ..RemoteDirective::default()
-            },
+            remote: RemoteDirective { support_seconds: Some(SUPPORT_SECONDS), ..RemoteDirective::default() },
             telemetry: None,
             limits: Limits::default(),
             anonymous_uploads: false,

@@ -5,21 +5,17 @@
 //! no change. Pure; called by [`crate::rules`] and [`crate::decide`].
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use paramant_crds::policy::{Answer, RemoteActions};
 use paramant_crds::text::RequestId;
 use paramant_crds::{ParamantPolicySpec, Span};
-use paramant_protocol::control::{RemoteAnswer, RemoteAnswers, RemoteDirective};
-
-/// How long a support key works when the policy does not say.
-const SUPPORT: Duration = Duration::from_secs(8 * 60 * 60);
+use paramant_protocol::control::{RemoteAnswer, RemoteAnswers, RemoteDirective, SUPPORT_SECONDS};
 
 /// The directive that follows from a policy's spec; from an empty one, that of the built-in policy.
 pub(crate) fn of(spec: &ParamantPolicySpec) -> RemoteDirective {
     let actions = spec.remote_actions.clone().unwrap_or_default();
     let longest = spec.support_access.as_ref().and_then(|access| access.max_duration.as_ref());
-    let longest = longest.and_then(Span::duration).unwrap_or(SUPPORT);
+    let longest = longest.and_then(Span::duration).map_or(SUPPORT_SECONDS, |longest| longest.as_secs());
     let denied = denied(spec);
     let mut approved: BTreeSet<String> = ids(actions.approved.iter().map(RequestId::as_str));
     if let Some(access) = &spec.support_access {
@@ -28,7 +24,7 @@ pub(crate) fn of(spec: &ParamantPolicySpec) -> RemoteDirective {
     approved.retain(|id| !denied.contains(id));
     RemoteDirective {
         answers: answers(&actions),
-        support_seconds: Some(longest.as_secs()),
+        support_seconds: Some(longest),
         approved: approved.into_iter().collect(),
         denied: denied.into_iter().collect(),
     }

@@ -10,11 +10,9 @@
 //! ```
 
 use paramant_licensing::actions::{LONGEST_SUPPORT, SHORTEST_SUPPORT};
-use paramant_protocol::control::{RemoteAnswer, RemoteAnswers, RemoteDirective};
+use paramant_protocol::control::{RemoteAnswer, RemoteAnswers, RemoteDirective, SUPPORT_SECONDS};
 use paramant_protocol::period::Period;
 use serde::Deserialize;
-
-use super::SUPPORT;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -41,7 +39,7 @@ impl RemoteYaml {
             Some(AnswerYaml::Ask) => RemoteAnswer::Ask,
             Some(AnswerYaml::Refuse) => RemoteAnswer::Refuse,
         };
-        let seconds = self.support_duration.map_or(SUPPORT, Period::as_duration).as_secs();
+        let seconds = self.support_duration.map_or(SUPPORT_SECONDS, |period| period.as_duration().as_secs());
         if !(SHORTEST_SUPPORT..=LONGEST_SUPPORT).contains(&seconds) {
             return Err("remoteActions.supportDuration must be 5m to 24h".to_owned());
         }
