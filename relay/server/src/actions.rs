@@ -16,7 +16,7 @@
 mod apply;
 mod intake;
 mod report;
-mod settle;
+pub(crate) mod settle;
 pub mod support;
 
 use std::sync::Arc;
@@ -311,8 +311,8 @@ impl Actions {
         Ok(true)
     }
 
-    /// Appends an entry about a request once, however often this is begun; answers where it is.
-    async fn place(
+    /// Appends an entry about a request or a reply once, however often this is begun; answers where it is.
+    pub(crate) async fn place(
         &self,
         hash: Digest,
         step: u8,

@@ -25,6 +25,10 @@ const CAME: u8 = 0;
 const DECIDED: u8 = 1;
 pub(super) const EFFECT: u8 = 2;
 const ENDED: u8 = 3;
+/// Of a request for other capabilities, under one licence key: that a set changes them.
+pub(crate) const CHANGED: u8 = 4;
+/// Of a reply: that it grants something else.
+pub(crate) const GRANTED: u8 = 5;
 
 impl Actions {
     /// Takes everything as far as it can go now.

@@ -11,10 +11,11 @@ use paramant_protocol::entry::Body;
 use paramant_protocol::entry::body::{
     self, CheckinResult, ClockAuthority, ClockCorrected, LicenseChanged, LicenseOrigin,
 };
-use paramant_protocol::leaf::{self, Purpose};
+use paramant_protocol::leaf::{self, Purpose, sha256};
 
 use super::freeze::{checkin, logged};
 use super::{CheckInError, CheckIns, moment};
+use crate::actions::settle::{CHANGED, GRANTED};
 use crate::store::Digest;
 use crate::store::license_rows::{self, Change, CheckInRow, Fate, Frozen, ReplyRow};
 
@@ -197,7 +198,7 @@ impl CheckIns {
         Ok(())
     }
 
-    /// The entries that say what a set changes, before it counts.
+    /// The entries that say what a set changes, before it counts; each once, however often this is begun.
     pub(super) async fn tell_change(
         &self,
         row: &ReplyRow,
@@ -205,7 +206,9 @@ impl CheckIns {
         change: Option<&Change>,
     ) -> Result<(), CheckInError> {
         if let Some(change) = change {
-            self.0.log.record(Body::CapabilityChanged(change.body())).await?;
+            // A newer reply may bring the same change before this one counts.
+            let of = Digest(sha256(&[change.request.0, row.key.0].concat()));
+            self.0.actions.place(of, CHANGED, || Ok(Body::CapabilityChanged(change.body()))).await?;
         }
         if let Some(set) = reply.set()
             && !self.0.licenses.grants_same(set)
@@ -213,7 +216,8 @@ impl CheckIns {
             let document = leaf::commit(Purpose::License, &row.salt.0, &row.bytes);
             let changed =
                 LicenseChanged { source: LicenseOrigin::Online, document: Some(body::Digest(document)) };
-            self.0.log.record(Body::LicenseChanged(changed)).await?;
+            let of = Digest(sha256(&row.bytes));
+            self.0.actions.place(of, GRANTED, || Ok(Body::LicenseChanged(changed))).await?;
         }
         Ok(())
     }
