@@ -297,10 +297,15 @@ impl Actions {
         Ok(kept)
     }
 
-    /// The newest request about a drain that was accepted: what the relay does about it.
-    async fn standing_drain(&self) -> Result<Option<RequestRow>, ActionError> {
-        let rows = self.rows().await?;
-        Ok(rows.into_iter().rev().find(|row| row.kind == "drain" && row.state == State::Accepted))
+    /// What the relay does about a drain: the request that was agreed to last, unless it was ended. None that it replaced comes back.
+    pub(crate) async fn standing_drain(&self) -> Result<Option<RequestRow>, ActionError> {
+        let agreed = |row: &RequestRow| {
+            let accepted = row.decision.is_some_and(|it| it.leads_to() == State::Accepted);
+            row.kind == "drain" && accepted && !row.state.is_open()
+        };
+        let drains = self.rows().await?.into_iter().filter(agreed);
+        let last = drains.max_by_key(|row| (row.decided_ms, row.seq));
+        Ok(last.filter(|row| row.state == State::Accepted))
     }
 
     async fn end_drain(&self, id: &str) -> Result<bool, ActionError> {

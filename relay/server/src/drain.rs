@@ -9,7 +9,7 @@ mod progress;
 mod requests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use paramant_licensing::actions::Draining;
@@ -102,15 +102,20 @@ impl Drain {
         self.change(|progress| progress.requests.operator = directive);
     }
 
-    /// Does what a vendor's request brings about: a drain that ends by itself, or the end of one.
-    pub fn obey(&self, request: &Draining) {
-        let until = request.until();
-        self.change(|progress| progress.requests.vendor_until = until);
+    /// Does what a vendor's request brings about: a drain that ends by itself, or the end of one. `now` is the instant by which requests
+    /// are judged. It ends by the clock on the wall and by the time that this process has run, whichever is first.
+    pub fn obey(&self, request: &Draining, now: Timestamp) {
+        let left = request.left(now);
+        self.change(|progress| {
+            progress.requests.vendor_until =
+                left.map(|left| Timestamp::now().saturating_add(left).unwrap_or(Timestamp::MAX));
+            progress.vendor_ends = left.map(|left| Instant::now() + left);
+        });
     }
 
     /// Lifts a vendor's drain.
     pub fn lift(&self) {
-        self.change(|progress| progress.requests.vendor_until = None);
+        self.change(|progress| (progress.requests.vendor_until, progress.vendor_ends) = (None, None));
     }
 
     /// The process was told to end. There is no way back.
@@ -196,7 +201,11 @@ impl Drain {
 
     fn lock(&self) -> MutexGuard<'_, Progress> {
         // A panic while holding the lock leaves plain counters behind; refusing to go on would lose the drain itself.
-        self.0.progress.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut progress = self.0.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        if progress.vendor_ends.is_some_and(|ends| ends <= Instant::now()) {
+            (progress.requests.vendor_until, progress.vendor_ends) = (None, None);
+        }
+        progress
     }
 }
 

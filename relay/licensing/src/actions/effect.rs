@@ -1,6 +1,8 @@
 //! What a request brings about. Made of a logged request alone, and the only thing that the relay's drain, support keys and offers take
 //! from a vendor: who holds none of these cannot change them.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use paramant_protocol::leaf::Hash;
 
@@ -46,6 +48,7 @@ pub struct Offered {
 /// A vendor's drain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Draining {
+    since: Timestamp,
     until: Option<Timestamp>,
 }
 
@@ -76,6 +79,7 @@ impl Effect {
             }),
             Ask::UpdateOffer(offer) => Self::Offer(Offered { offer: (**offer).clone(), role: asked.role }),
             Ask::Drain { enabled, deadline_seconds } => Self::Drain(Draining {
+                since: at,
                 until: enabled.then(|| after(deadline_seconds.unwrap_or(USUAL_DRAIN).min(LONGEST_DRAIN))),
             }),
             Ask::CapabilitySet { set_sha256 } => Self::Capability(Terms { set_sha256: *set_sha256 }),
@@ -124,9 +128,10 @@ impl Offered {
 }
 
 impl Draining {
-    /// When it ends by itself; `None`: it ends now.
-    pub fn until(&self) -> Option<Timestamp> {
-        self.until
+    /// How long it still goes on; `None`: it is over, or a clock that was set back says that it has not begun.
+    pub fn left(&self, now: Timestamp) -> Option<Duration> {
+        let left = self.until.filter(|_| self.since <= now)?.duration_since(now);
+        Duration::try_from(left).ok().filter(|left| !left.is_zero())
     }
 }
 

@@ -39,7 +39,10 @@ impl Actions {
             }
             Some(Effect::Drain(draining)) => {
                 self.stand(row.hash, State::Accepted).await?;
-                self.0.drain.obey(&draining);
+                // Of several that waited for a log, the one that was agreed to last counts, not the one that comes last here.
+                if self.standing_drain().await?.is_some_and(|standing| standing.hash == row.hash) {
+                    self.0.drain.obey(&draining, self.now());
+                }
                 Ok(())
             }
             Some(Effect::Capability(_)) => {
@@ -81,13 +84,12 @@ impl Actions {
     pub(super) async fn recall(&self) -> Result<(), ActionError> {
         let rows = self.rows().await?;
         let keys = self.keys().await?;
-        let accepted = |row: &&RequestRow| row.state == State::Accepted;
-        let drain = rows.iter().rev().filter(|row| row.kind == "drain").find(accepted);
-        let supports = rows.iter().filter(accepted).filter_map(|row| {
+        let drain = self.standing_drain().await?;
+        let supports = rows.iter().filter(|row| row.state == State::Accepted).filter_map(|row| {
             let key = keys.iter().find(|key| key.request == row.hash && key.ended.is_none())?;
             Some((row, u64::try_from(key.until_ms.saturating_sub(key.since_ms) / 1000).unwrap_or_default()))
         });
-        for (row, seconds) in supports.chain(drain.map(|row| (row, 0))) {
+        for (row, seconds) in supports.chain(drain.as_ref().map(|row| (row, 0))) {
             let (Some(verified), Some(index)) = (self.reopen(row), row.log_index) else { continue };
             let at = row.decided_ms.and_then(|at| Timestamp::from_millisecond(at).ok()).unwrap_or_default();
             let logged = match self.prove(verified, index).await {
@@ -98,9 +100,13 @@ impl Actions {
                     continue;
                 }
             };
+            let early = at > self.now();
             match Effect::of(logged, at, seconds) {
+                // A clock that was set back before it began: were it only left out, it would begin anew some day.
+                Some(Effect::Support(_)) if early => self.expire(&row.id).await?,
+                Some(Effect::Drain(_)) if early => self.stand(row.hash, State::Lapsed).await?,
                 Some(Effect::Support(support)) => self.0.support.begin(support, row.salt, self.now()),
-                Some(Effect::Drain(draining)) => self.0.drain.obey(&draining),
+                Some(Effect::Drain(draining)) => self.0.drain.obey(&draining, self.now()),
                 Some(Effect::Offer(_) | Effect::Capability(_)) | None => {}
             }
         }

@@ -195,10 +195,16 @@ impl Actions {
         let now = self.now().as_millisecond();
         let keys = self.keys().await?;
         for key in keys.into_iter().filter(|key| key.ended.is_none() && key.until_ms <= now) {
-            self.0.support.end(&key.id);
-            self.write(move |c| action_rows::support_ends(c, &key.id, Ended::Expired)).await?;
+            self.expire(&key.id).await?;
         }
         Ok(())
+    }
+
+    /// Ends a support key whose time is over.
+    pub(super) async fn expire(&self, id: &str) -> Result<(), ActionError> {
+        self.0.support.end(id);
+        let of = id.to_owned();
+        self.write(move |c| action_rows::support_ends(c, &of, Ended::Expired)).await.map(drop)
     }
 
     /// Entries for support keys that ended.

@@ -1,5 +1,7 @@
 //! How far a drain has come. Pure: the caller passes `now`.
 
+use std::time::Instant;
+
 use jiff::{SignedDuration, Timestamp};
 use paramant_protocol::control::{DrainReport, DrainState};
 
@@ -9,6 +11,8 @@ use super::Requests;
 #[derive(Debug)]
 pub(super) struct Progress {
     pub(super) requests: Requests,
+    /// When the vendor's drain has run for as long as it may.
+    pub(super) vendor_ends: Option<Instant>,
     pub(super) uploads: u64,
     pub(super) claims: u64,
     pub(super) unclaimed: u64,
@@ -21,6 +25,7 @@ impl Progress {
     pub(super) fn new(counts_unclaimed: bool) -> Self {
         Self {
             requests: Requests::default(),
+            vendor_ends: None,
             uploads: 0,
             claims: 0,
             unclaimed: 0,

@@ -52,18 +52,16 @@ struct Key {
 pub(super) async fn page(State(app): State<Shared>, Admin(signed): Admin) -> Result<Response, Refused> {
     let actions = &app.store.actions;
     let report = actions.report();
-    let (mut waiting, mut past, mut drain) = (Vec::new(), Vec::new(), None);
+    let (mut waiting, mut past) = (Vec::new(), Vec::new());
     let drains = app.core.drain.report().requested_by.contains(&DrainSource::Vendor);
     for row in actions.all().await? {
         let Some(request) = actions.shown(&row) else { continue };
-        if request.kind == "drain" && request.state == RemoteState::Accepted && drains && drain.is_none() {
-            drain = Some(request.id.clone());
-        }
         let document = String::from_utf8_lossy(&row.bytes).into_owned();
         let waits = request.state == RemoteState::Waiting;
         let shown = Shown::of(request, document);
         if waits { waiting.push(shown) } else { past.push(shown) }
     }
+    let drain = actions.standing_drain().await?.filter(|_| drains).map(|row| row.id);
     let keys = report.support.into_iter().filter(|key| key.state == SupportState::Active);
     let keys = keys.map(|key| Key { id: key.id, role: key.role, until: readable(key.until), uses: key.uses });
     Ok(show(
