@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
 
 mod account_views;
+mod actions_faults;
+mod actions_lost;
+mod actions_order;
 mod admin;
 mod adopt;
 mod alike;
@@ -41,6 +44,7 @@ mod listener;
 mod log;
 mod log_index;
 mod log_keys;
+mod log_ungated;
 mod pages;
 mod panel;
 mod passwords;

@@ -22,26 +22,26 @@ use crate::relay::{Relay, noise, until};
 
 const RULES: [RemoteAnswer; 3] = [RemoteAnswer::Allow, RemoteAnswer::Ask, RemoteAnswer::Refuse];
 
-fn by() -> By {
+pub fn by() -> By {
     By::new(Role::Support, Why::SupportCase, "Ada of support").unwrap()
 }
 
-fn fingerprint(relay: &Relay) -> String {
+pub fn fingerprint(relay: &Relay) -> String {
     relay.running.app.core.identity.fingerprint().to_owned()
 }
 
 /// The vendor asks something of this relay.
-fn wants(vendor: &Vendor, relay: &Relay, ask: Ask) -> Kept {
+pub fn wants(vendor: &Vendor, relay: &Relay, ask: Ask) -> Kept {
     let now = Timestamp::now();
     let asking = Asking { relay: fingerprint(relay), ask, by: by(), lasts: SignedDuration::from_hours(96) };
     vendor.authority.book.ask(&asking, &vendor.authority.signer().unwrap(), now).unwrap()
 }
 
-fn drain(enabled: bool, deadline_seconds: Option<u64>) -> Ask {
+pub fn drain(enabled: bool, deadline_seconds: Option<u64>) -> Ask {
     Ask::Drain { enabled, deadline_seconds }
 }
 
-fn offer(sequence: u64) -> Offer {
+pub fn offer(sequence: u64) -> Offer {
     Offer {
         version: format!("9.0.{sequence}"),
         digest: image(sequence),
@@ -56,13 +56,13 @@ fn image(number: u64) -> String {
     format!("sha256:{number:064x}")
 }
 
-fn support(relay: &Relay) -> (Secret, Ask) {
+pub fn support(relay: &Relay) -> (Secret, Ask) {
     let secret = Secret::new().unwrap();
     let key_sha256 = secret.key_sha256(&fingerprint(relay));
     (secret, Ask::SupportKey { key_sha256, max_seconds: 3600 })
 }
 
-async fn relay_with(
+pub async fn relay_with(
     vendor: &Vendor,
     clock: &Clock,
     dir: TempDir,
@@ -78,13 +78,13 @@ async fn relay_with(
     relay
 }
 
-async fn started(change: impl FnOnce(&mut Settings)) -> (Vendor, Clock, Relay) {
+pub async fn started(change: impl FnOnce(&mut Settings)) -> (Vendor, Clock, Relay) {
     let (vendor, clock) = (Vendor::start().await, Clock::default());
     let relay = relay_with(&vendor, &clock, TempDir::new().unwrap(), change).await;
     (vendor, clock, relay)
 }
 
-fn rules(rule: RemoteAnswer) -> impl FnOnce(&mut Settings) {
+pub fn rules(rule: RemoteAnswer) -> impl FnOnce(&mut Settings) {
     move |settings| {
         let answers = &mut settings.remote.answers;
         (answers.support_key, answers.update_offer) = (rule, rule);
@@ -92,16 +92,16 @@ fn rules(rule: RemoteAnswer) -> impl FnOnce(&mut Settings) {
     }
 }
 
-fn told(relay: &Relay) -> RemoteReport {
+pub fn told(relay: &Relay) -> RemoteReport {
     relay.running.app.store.actions.report()
 }
 
-fn state_of(relay: &Relay, id: &str) -> Option<RemoteState> {
+pub fn state_of(relay: &Relay, id: &str) -> Option<RemoteState> {
     told(relay).requests.into_iter().find(|request| request.id == id).map(|request| request.state)
 }
 
 /// The relay checks in and hears of what was asked.
-async fn hears(relay: &Relay, id: &str) -> RemoteState {
+pub async fn hears(relay: &Relay, id: &str) -> RemoteState {
     ask(relay).await;
     until("the relay has heard of it", async || {
         told(relay).requests.iter().any(|request| request.id == id && request.checkpoint_size.is_some())
@@ -130,18 +130,18 @@ pub async fn settled(relay: &Relay) {
     checked_in(relay).await;
 }
 
-fn entries(relay: &Relay) -> Vec<entry::Entry> {
+pub fn entries(relay: &Relay) -> Vec<entry::Entry> {
     let log = &relay.running.app.core.log;
     let all = (0..log.head().size).map(|index| log.engine().entry(index).unwrap().unwrap());
     all.map(|entry| entry::Entry::parse(&entry.bytes).unwrap()).collect()
 }
 
-fn bodies(relay: &Relay, kind: Kind) -> Vec<Body> {
+pub fn bodies(relay: &Relay, kind: Kind) -> Vec<Body> {
     let all = entries(relay).into_iter().filter(|entry| entry.kind() == kind);
     all.filter_map(|entry| entry.body().cloned()).collect()
 }
 
-fn count(relay: &Relay, kind: Kind) -> usize {
+pub fn count(relay: &Relay, kind: Kind) -> usize {
     bodies(relay, kind).len()
 }
 
@@ -153,7 +153,7 @@ fn refusals(relay: &Relay) -> Vec<RefusalReason> {
     bodies(relay, Kind::RemoteActionRefused).into_iter().map(reason).collect()
 }
 
-fn decisions(relay: &Relay) -> Vec<Decision> {
+pub fn decisions(relay: &Relay) -> Vec<Decision> {
     let decision = |body| match body {
         Body::VendorRequestDecided(body) => body.decision,
         other => panic!("{other:?}"),
@@ -161,25 +161,25 @@ fn decisions(relay: &Relay) -> Vec<Decision> {
     bodies(relay, Kind::VendorRequestDecided).into_iter().map(decision).collect()
 }
 
-fn drains(relay: &Relay) -> bool {
+pub fn drains(relay: &Relay) -> bool {
     relay.running.app.core.drain.report().state != DrainState::Serving
 }
 
-async fn answer(relay: &Relay, id: &str, said: &str) -> StatusCode {
+pub async fn answer(relay: &Relay, id: &str, said: &str) -> StatusCode {
     let path = format!("/v2/admin/actions/{id}");
     relay.admin(Method::POST, &path).json(&json!({ "answer": said })).send().await.unwrap().status()
 }
 
-async fn end(relay: &Relay, id: &str) -> StatusCode {
+pub async fn end(relay: &Relay, id: &str) -> StatusCode {
     relay.admin(Method::POST, &format!("/v2/admin/actions/{id}/end")).send().await.unwrap().status()
 }
 
-async fn with_key(relay: &Relay, path: &str, secret: &str) -> StatusCode {
+pub async fn with_key(relay: &Relay, path: &str, secret: &str) -> StatusCode {
     let url = format!("{}{path}", relay.url);
     relay.http.get(url).header("x-support-key", secret).send().await.unwrap().status()
 }
 
-fn sell(vendor: &Vendor, tier: Tier) {
+pub fn sell(vendor: &Vendor, tier: Tier) {
     let change = |licence: &mut paramant_authority::book::Licence| licence.sold = usual(tier);
     vendor.authority.book.change(&vendor.key, "tier", Timestamp::now(), change).unwrap();
 }
