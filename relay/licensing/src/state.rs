@@ -215,7 +215,8 @@ impl Grant {
     }
 
     fn of_set(set: Capabilities, offline: Option<UserCap>) -> Self {
-        let cap = UserCap::Users(set.max_users).max(offline.unwrap_or(UserCap::Users(COMMUNITY_USERS)));
+        let cap = UserCap::Users(set.max_users.max(COMMUNITY_USERS));
+        let cap = offline.map_or(cap, |offline| cap.max(offline));
         let alone = offline.is_none();
         Self {
             users: cap,

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::offline::{AcceptedKeys, Terms, issue};
+use crate::online::capability::CAPABILITIES;
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
 
@@ -92,6 +93,35 @@ proptest! {
         let (early, late) = (state(&evidence, day(first)), state(&evidence, day(first + more)));
         prop_assert!(late.cap() <= early.cap());
         prop_assert!(late.cap() >= UserCap::Users(COMMUNITY_USERS));
+    }
+}
+
+proptest! {
+    /// The log, its proofs and its receipts are no part of what is granted: this is all that a set can bound, and it has a floor.
+    #[test]
+    fn whatever_a_set_says_it_grants_no_less_than_community_and_nothing_else(
+        numbers in prop::array::uniform3(prop_oneof![Just(0), Just(1), any::<u32>().prop_map(u64::from), Just((1 << 53) - 1)]),
+        flags in any::<(bool, bool)>(),
+        words in prop::collection::btree_set("[a-z0-9_-]{1,32}", 0..=32),
+        more in prop::collection::btree_map("[a-z_]{1,20}", any::<bool>(), 0..8),
+        offline in prop::option::of(1..100u64),
+    ) {
+        let [users, blob, time] = numbers;
+        let known = serde_json::json!({
+            "max_users": users, "max_blob_size_mb": blob, "retention_max_seconds": time, "addons_allowed": words,
+            "ml_dsa_required": flags.0, "support_level": "none", "custom_branding": flags.1,
+        });
+        let mut all = known.clone();
+        for (name, value) in more.iter().filter(|(name, _)| !CAPABILITIES.contains(&name.as_str())) {
+            all[name] = (*value).into();
+        }
+        let read = |set| Grant::of_set(serde_json::from_value(set).unwrap(), offline.map(UserCap::Users));
+        let granted = read(known);
+        prop_assert_eq!(&granted, &read(all), "what no release knows grants nothing and bounds nothing");
+        let Grant { users, max_blob, max_ttl, signatures_required: _, addons: _, custom_branding: _ } = granted;
+        prop_assert!(users >= UserCap::Users(COMMUNITY_USERS));
+        prop_assert!(max_blob.is_none_or(|most| most >= SMALLEST_BLOB));
+        prop_assert!(max_ttl.is_none_or(|most| most >= SHORTEST_TTL));
     }
 }
 
