@@ -21,7 +21,7 @@ use paramant_licensing::online::request::CheckIn;
 use paramant_licensing::online::telemetry::Telemetry;
 use paramant_licensing::{OnlineKey, Verified};
 use paramant_protocol::entry::body::RefusalReason;
-use paramant_protocol::leaf::sha256;
+use paramant_protocol::leaf::{Hash, sha256};
 
 struct World {
     authority: Authority,
@@ -78,6 +78,11 @@ fn offer() -> Ask {
         recalled: vec![image; 16],
         notes_sha256: "ef".repeat(32),
     }))
+}
+
+/// What a chain knows of a request.
+fn place(kept: &Kept) -> (Hash, String) {
+    (kept.hash(), kept.id.clone())
 }
 
 impl World {
@@ -142,7 +147,7 @@ impl Relay {
             judged.push(one);
         }
         let silence = Verified::open_silence(&reply.get().silence().unwrap(), &world.pinned).unwrap();
-        let book = Chain::of(world.requests().iter().map(Kept::hash));
+        let book = Chain::of(world.requests().iter().map(place));
         assert!(silence.get().fits(&relay_id(), &book), "{silence:?}");
         (reply, judged)
     }
@@ -357,7 +362,7 @@ fn no_more_are_made_than_a_relay_can_be_told_of() {
     // Another relay's are its own.
     let asking = Asking { relay: "bb".repeat(32), ask: drain(), by: by("Eve"), lasts: USUAL };
     world.authority.book.ask(&asking, &world.authority.signer().unwrap(), world.authority.now()).unwrap();
-    assert_eq!(relay.chain, Chain::of(world.requests().iter().map(Kept::hash)));
+    assert_eq!(relay.chain, Chain::of(world.requests().iter().map(place)));
 }
 
 /// From a backup older than the last eight requests, a relay refuses all it is sent until it is told again what it lacks.
@@ -392,7 +397,7 @@ fn a_relay_that_lacks_requests_is_told_them_again_and_goes_on() {
         assert_eq!((judged.len(), taken), (count, count), "{judged:?}");
         assert!(!refused(&judged).contains(&RefusalReason::Gap));
     }
-    assert_eq!(restored.chain, Chain::of(world.requests().iter().map(Kept::hash)));
+    assert_eq!(restored.chain, Chain::of(world.requests().iter().map(place)));
     // From here on the newest are carried, as always.
     let (_, judged) = restored.check_in(&world, None);
     assert!(judged.len() == MAX_ACTIONS && judged.iter().all(|it| matches!(it, Judged::Known)), "{judged:?}");

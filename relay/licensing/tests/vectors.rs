@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use jiff::Timestamp;
-use paramant_licensing::actions::{Chain, Judged, Silence, actor, judge};
+use paramant_licensing::actions::{Chain, Judged, Request, Silence, actor, judge};
 use paramant_licensing::online::keys::{LicensingKey, LicensingKeys};
 use paramant_licensing::online::reply::{Rejected, Reply, accept};
 use paramant_licensing::online::request::{CheckIn, digest};
@@ -209,7 +209,9 @@ fn remote_actions() {
         not_after: file.pinned.not_after,
     };
     let keys = LicensingKeys::of([key]);
-    let chain = |seen: usize| Chain::of(file.hashes[..seen].iter().map(|it| hash(it)));
+    let id = |text: &str| Request::claimed(text.as_bytes()).unwrap().id;
+    let place = |(hex, text): (&String, &String)| (hash(hex), id(text));
+    let chain = |seen: usize| Chain::of(file.hashes.iter().zip(&file.chain).take(seen).map(place));
     for (place, (text, expected)) in file.chain.iter().zip(&file.hashes).enumerate() {
         let request = Verified::open_request(text.as_bytes(), &keys).unwrap();
         assert_eq!(hex::encode(request.hash()), *expected);

@@ -1,5 +1,7 @@
 //! The chain of a relay's requests: each names the one before by its hash, so that none can be left out, doubled or put elsewhere.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use paramant_protocol::entry::body::RefusalReason;
 use paramant_protocol::leaf::Hash;
@@ -12,6 +14,7 @@ use crate::verified::Verified;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Chain {
     hashes: Vec<Hash>,
+    ids: BTreeSet<String>,
 }
 
 /// What a request is worth.
@@ -35,9 +38,10 @@ pub enum Judged {
 }
 
 impl Chain {
-    /// A chain of requests that took their places, the first first.
-    pub fn of(hashes: impl IntoIterator<Item = Hash>) -> Self {
-        Self { hashes: hashes.into_iter().collect() }
+    /// A chain of requests that took their places, by hash and id, the first first.
+    pub fn of(requests: impl IntoIterator<Item = (Hash, String)>) -> Self {
+        let (hashes, ids) = requests.into_iter().unzip();
+        Self { hashes, ids }
     }
 
     /// The number of the last request, 0 before the first.
@@ -53,6 +57,7 @@ impl Chain {
     /// Goes on from a request.
     pub fn take(&mut self, request: &Verified<Request>) {
         self.hashes.push(request.hash());
+        self.ids.insert(request.get().id.clone());
     }
 
     fn at(&self, seq: u64) -> Option<&Hash> {
@@ -61,7 +66,7 @@ impl Chain {
     }
 }
 
-/// Judges a request that came to this relay. In this order: signature and form, relay, place in the chain, kind, time.
+/// Judges a request that came to this relay. In this order: signature and form, relay, place in the chain and id, kind, time.
 pub fn judge(bytes: &[u8], relay_id: &str, chain: &Chain, keys: &LicensingKeys, now: Timestamp) -> Judged {
     let request = match Verified::open_request(bytes, keys) {
         Ok(request) => request,
@@ -80,7 +85,8 @@ pub fn judge(bytes: &[u8], relay_id: &str, chain: &Chain, keys: &LicensingKeys, 
     if asked.seq != chain.seq().saturating_add(1) {
         return refused(request, RefusalReason::Gap, false);
     }
-    if asked.prev != chain.head() {
+    // An admin answers by id: what was said of one request is no word about another.
+    if asked.prev != chain.head() || chain.ids.contains(&asked.id) {
         return refused(request, RefusalReason::Fork, false);
     }
     if matches!(asked.ask, Ask::Unknown(_)) {

@@ -110,6 +110,12 @@ fn what_is_not_the_next_of_this_relays_chain_is_refused() {
     assert_eq!(is(&|it| it.seq = u64::from(u32::MAX)), Some((RefusalReason::Gap, false)));
     assert_eq!(is(&|it| it.prev = [1; 32]), Some((RefusalReason::Fork, false)));
     assert_eq!(is(&|it| it.seq = 1), Some((RefusalReason::Fork, false)), "another first request");
+    let answered = |it: &mut Request| it.id = format!("{:032x}", 1);
+    assert_eq!(
+        is(&answered),
+        Some((RefusalReason::Fork, false)),
+        "what was said of the first is no word about it"
+    );
     let unknown = |it: &mut Request| it.ask = Ask::Unknown("run_backup".into());
     assert_eq!(is(&unknown), Some((RefusalReason::UnknownAction, true)));
     let late = |it: &mut Request| {

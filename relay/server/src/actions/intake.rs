@@ -16,7 +16,8 @@ impl Actions {
     /// When it cannot be kept.
     pub(crate) async fn take(&self, reply: &Reply) -> Result<(), ActionError> {
         let rows = self.rows().await?;
-        let mut chain = Chain::of(rows.iter().filter(|row| row.seq.is_some()).map(|row| row.hash.0));
+        let mut chain =
+            Chain::of(rows.iter().filter(|row| row.seq.is_some()).map(|row| (row.hash.0, row.id.clone())));
         let (keys, now) = (self.0.licenses.keys(), self.now());
         for bytes in reply.actions() {
             let hash = Digest(sha256(&bytes));

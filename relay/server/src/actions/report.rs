@@ -31,7 +31,8 @@ impl Actions {
     async fn told_now(&self) -> Result<RemoteReport, ActionError> {
         let mut rows = self.rows().await?;
         let keys = self.keys().await?;
-        let chain = Chain::of(rows.iter().filter(|row| row.seq.is_some()).map(|row| row.hash.0));
+        let chain =
+            Chain::of(rows.iter().filter(|row| row.seq.is_some()).map(|row| (row.hash.0, row.id.clone())));
         let offer = self.standing_offer(&rows);
         rows.sort_by_key(|row| (!row.state.is_open(), std::cmp::Reverse((row.received_ms, row.seq))));
         rows.truncate(MOST);
