@@ -52,7 +52,7 @@ pub fn offer(sequence: u64) -> Offer {
     }
 }
 
-fn image(number: u64) -> String {
+pub fn image(number: u64) -> String {
     format!("sha256:{number:064x}")
 }
 
@@ -145,7 +145,7 @@ pub fn count(relay: &Relay, kind: Kind) -> usize {
     bodies(relay, kind).len()
 }
 
-fn refusals(relay: &Relay) -> Vec<RefusalReason> {
+pub fn refusals(relay: &Relay) -> Vec<RefusalReason> {
     let reason = |body| match body {
         Body::RemoteActionRefused(body) => body.reason,
         other => panic!("{other:?}"),

@@ -32,6 +32,7 @@ const REACH: &[&str] = &[
     "table license_terms",
     "table license_waiting",
     "table support_keys",
+    "table support_uses",
     "table vendor_entries",
     "table vendor_requests",
     "table vendor_silences",
@@ -39,10 +40,10 @@ const REACH: &[&str] = &[
     "file sth",
 ];
 
-type State = BTreeMap<String, [u8; 32]>;
+pub type State = BTreeMap<String, [u8; 32]>;
 
 /// Every table of the database by its rows, and every file beside it by its bytes; those of the log and of tree heads together.
-fn state(dir: &Path) -> State {
+pub fn state(dir: &Path) -> State {
     let mut all = State::new();
     let db = Connection::open_with_flags(dir.join("meta.db"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
     let mut names = db
@@ -82,12 +83,12 @@ fn state(dir: &Path) -> State {
     all
 }
 
-fn changed(before: &State, after: &State) -> BTreeSet<String> {
+pub fn changed(before: &State, after: &State) -> BTreeSet<String> {
     let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     names.into_iter().filter(|name| before.get(*name) != after.get(*name)).cloned().collect()
 }
 
-fn beyond(before: &State, after: &State) -> Vec<String> {
+pub fn beyond(before: &State, after: &State) -> Vec<String> {
     changed(before, after).into_iter().filter(|name| !REACH.contains(&name.as_str())).collect()
 }
 
