@@ -115,6 +115,11 @@ impl Made {
         make_directory(&docs)?;
         let page = docs.join("trust.md");
         fs::write(&page, trust::page(cache.checkout())?).doing(|| format!("write {}", page.display()))?;
+        let embedded = root.join(trust::EMBEDDED);
+        if let Some(directory) = embedded.parent() {
+            make_directory(directory)?;
+        }
+        fs::write(&embedded, trust::data()).doing(|| format!("write {}", embedded.display()))?;
         chart::snapshots(cache, &root)?;
         kustomize::one_file(cache, &root)?;
         let mut files = Vec::new();

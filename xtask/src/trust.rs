@@ -1,5 +1,6 @@
-//! `docs/trust.md`: each promise with its limits, what enforces it, and how a reader checks it. Made by `cargo xtask generate` from
-//! [`promises`]; a promise without a test, or with one that is not there any more, makes that fail, and with it CI.
+//! `docs/trust.md`, and the same for the page `/trust` of a relay: each promise with its limits, what enforces it, and how a reader
+//! checks it. Made by `cargo xtask generate` from [`promises`]; a promise without a test, or with one that is not there any more,
+//! makes that fail, and with it CI.
 
 mod promises;
 
@@ -10,6 +11,8 @@ use std::path::Path;
 use self::promises::{PROMISES, Promise, State};
 use crate::failure::{Doing, Failure, Result, fail};
 
+/// Where a relay has the promises from.
+pub(crate) const EMBEDDED: &str = "relay/server/src/public/trust/promises.json";
 /// Where scenarios are named.
 const SCENARIOS: &str = "e2e/src/scenario.rs";
 
@@ -52,6 +55,37 @@ pub(crate) fn page(checkout: &Path) -> Result<String> {
     Ok(text)
 }
 
+/// The promises as a relay embeds them, in JSON. Their tests are checked by [`page`].
+pub(crate) fn data() -> String {
+    let promises: Vec<String> = PROMISES.iter().map(record).collect();
+    format!("[\n{}\n]\n", promises.join(",\n"))
+}
+
+fn record(promise: &Promise) -> String {
+    let mut fields =
+        vec![("id", promise.id), ("group", promise.group), ("sentence", promise.sentence)];
+    let mut tests = Vec::new();
+    match promise.state {
+        State::Kept { limits, check, tests: named } => {
+            fields.extend([("limits", limits), ("check", check)]);
+            tests.extend(named.iter().map(|(file, name)| format!("{}, {}", quoted(file), quoted(name))));
+        }
+        State::NotYet(why) => fields.push(("not_yet", why)),
+    }
+    let fields = fields.iter().map(|(name, text)| format!("    {}: {}", quoted(name), quoted(text)));
+    let mut lines: Vec<String> = fields.collect();
+    if !tests.is_empty() {
+        let tests: Vec<String> = tests.iter().map(|test| format!("      [{test}]")).collect();
+        lines.push(format!("    \"tests\": [\n{}\n    ]", tests.join(",\n")));
+    }
+    format!("  {{\n{}\n  }}", lines.join(",\n"))
+}
+
+/// A JSON string. Sentences hold no control characters.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
 /// A test as the page names it; it must exist.
 fn shown(checkout: &Path, promise: &Promise, (file, name): &(&str, &str)) -> Result<String> {
     let (path, wanted) = match *file {
@@ -85,6 +119,16 @@ mod tests {
     fn every_promise_is_there_once() {
         let ids: Vec<&str> = PROMISES.iter().map(|promise| promise.id).collect();
         assert_eq!(ids.join(" "), IDS);
+    }
+
+    #[test]
+    fn what_a_relay_embeds_holds_every_sentence_as_it_is() {
+        assert_eq!(quoted(r#"a "b" \c"#), r#""a \"b\" \\c""#);
+        let data = data();
+        for promise in PROMISES {
+            assert!(data.contains(&format!("\"sentence\": {}", quoted(promise.sentence))), "{}", promise.id);
+        }
+        assert!(!data.chars().any(|letter| letter.is_control() && letter != '\n'));
     }
 
     #[test]
