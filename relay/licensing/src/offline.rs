@@ -43,6 +43,11 @@ impl AcceptedKeys {
         Self(keys.into_iter().filter_map(|key| VerifyingKey::from_bytes(&key).ok()).collect())
     }
 
+    /// Each key in lower-case hex.
+    pub fn to_hex(&self) -> Vec<String> {
+        self.0.iter().map(|key| hex::encode(key.as_bytes())).collect()
+    }
+
     fn signed(&self, message: &[u8], signature: &Signature) -> bool {
         self.0.iter().any(|key| key.verify_strict(message, signature).is_ok())
     }
@@ -50,8 +55,7 @@ impl AcceptedKeys {
 
 impl fmt::Debug for AcceptedKeys {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let keys: Vec<String> = self.0.iter().map(|key| hex::encode(key.as_bytes())).collect();
-        formatter.debug_tuple("AcceptedKeys").field(&keys).finish()
+        formatter.debug_tuple("AcceptedKeys").field(&self.to_hex()).finish()
     }
 }
 

@@ -38,6 +38,7 @@ pub mod stream;
 pub mod support;
 pub mod team;
 pub mod transfer;
+pub mod trust;
 pub mod usage;
 pub mod webhooks;
 
@@ -61,6 +62,7 @@ pub fn router(app: Shared) -> Router {
         .merge(ct::routes())
         .merge(ct_pages::routes())
         .merge(pages::routes())
+        .merge(trust::routes())
         .merge(log_tiles::routes())
         .merge(log_witnessed::routes())
         .merge(log_receipts::routes())

@@ -62,6 +62,11 @@ impl LicensingKeys {
         self.0.iter().find(|key| key.signed(message, signature))
     }
 
+    /// [`LicensingKey::hash`] of each.
+    pub fn hashes(&self) -> Vec<String> {
+        self.0.iter().map(LicensingKey::hash).collect()
+    }
+
     /// Whether a key of this hash is pinned.
     pub fn knows(&self, hash: &str) -> bool {
         self.0.iter().any(|key| key.hash() == hash)

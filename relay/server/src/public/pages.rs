@@ -6,6 +6,7 @@
 
 mod entry;
 mod newest;
+pub(super) mod watched;
 
 use askama::Template;
 use axum::Router;
@@ -93,7 +94,7 @@ async fn asset(Path(name): Path<String>, conditions: Conditions) -> Response {
         .answer(&conditions)
 }
 
-fn page(template: &impl Template, conditions: &Conditions) -> Response {
+pub(super) fn page(template: &impl Template, conditions: &Conditions) -> Response {
     match template.render() {
         Ok(html) => {
             let mut response = Representation::of_text(HTML, html, Keep::Revalidate).answer(conditions);

@@ -5,7 +5,6 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use paramant_log::ReadError;
-use paramant_protocol::control::WitnessesReport;
 use paramant_protocol::entry::{Entry, Kind};
 use serde::Deserialize;
 
@@ -13,6 +12,7 @@ use super::super::conditions::Conditions;
 use super::super::ct::filter;
 use super::super::plain_words::told;
 use super::super::representation::unreadable;
+use super::watched::Watched;
 use super::{page as answer, readable, refusal};
 use crate::app::Shared;
 use crate::log_search::{self, Filter};
@@ -49,24 +49,6 @@ struct Newest {
     until: String,
     rows: Vec<Row>,
     older: Option<String>,
-}
-
-/// Who besides the relay vouches for the log.
-enum Watched {
-    ByNobody,
-    NotYet { quorum: u32, members: usize },
-    UpTo { quorum: u32, members: usize, size: u64 },
-}
-
-impl Watched {
-    fn of(report: Option<WitnessesReport>) -> Self {
-        let Some(report) = report else { return Self::ByNobody };
-        let (quorum, members) = (report.quorum, report.members.len());
-        match report.size {
-            Some(size) => Self::UpTo { quorum, members, size },
-            None => Self::NotYet { quorum, members },
-        }
-    }
 }
 
 struct KindOption {
