@@ -62,8 +62,7 @@ pub(crate) fn data() -> String {
 }
 
 fn record(promise: &Promise) -> String {
-    let mut fields =
-        vec![("id", promise.id), ("group", promise.group), ("sentence", promise.sentence)];
+    let mut fields = vec![("id", promise.id), ("group", promise.group), ("sentence", promise.sentence)];
     let mut tests = Vec::new();
     match promise.state {
         State::Kept { limits, check, tests: named } => {

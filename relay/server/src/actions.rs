@@ -16,9 +16,10 @@
 mod apply;
 mod intake;
 mod report;
-pub(crate) mod settle;
+mod settle;
 pub mod support;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -39,7 +40,7 @@ use crate::log_service::{Entry, LogError, LogService};
 use crate::outbound::sums;
 use crate::settings::SettingsHandle;
 use crate::store::Digest;
-use crate::store::action_rows::{self, Ended, Owed, RequestRow, State, SupportRow};
+use crate::store::action_rows::{self, Ended, Owed, RequestRow, State, Step, SupportRow};
 use crate::store::call_rows::Caller;
 use crate::store::meta::{Meta, MetaError};
 
@@ -179,6 +180,18 @@ impl Actions {
         Ok(rows)
     }
 
+    /// Where the entries about each request are, in the order in which they were written.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn entries(&self) -> Result<HashMap<Digest, Vec<(Step, u64)>>, ActionError> {
+        let mut entries: HashMap<Digest, Vec<(Step, u64)>> = HashMap::new();
+        for (hash, step, index) in self.read(action_rows::placed).await? {
+            entries.entry(hash).or_default().push((step, index));
+        }
+        Ok(entries)
+    }
+
     /// The support keys.
     #[must_use]
     pub fn support(&self) -> &SupportKeys {
@@ -235,7 +248,7 @@ impl Actions {
     }
 
     /// What the policy says: the operator's in a cluster, else the settings'.
-    fn policy(&self) -> RemoteDirective {
+    pub(crate) fn policy(&self) -> RemoteDirective {
         let directed = self.0.directives.held().and_then(|held| held.remote);
         directed.unwrap_or_else(|| self.0.settings.current().remote.clone())
     }
@@ -320,7 +333,7 @@ impl Actions {
     pub(crate) async fn place(
         &self,
         hash: Digest,
-        step: u8,
+        step: Step,
         body: impl FnOnce() -> Result<Body, ActionError>,
     ) -> Result<u64, ActionError> {
         let kept = self.read(move |c| action_rows::owed(c, hash, step)).await?;

@@ -10,10 +10,10 @@ use paramant_protocol::entry::Body;
 use paramant_protocol::entry::body::{SupportKeyIssued, UpdateOffered};
 use paramant_protocol::moment;
 
-use super::settle::{EFFECT, commitment};
+use super::settle::commitment;
 use super::{ActionError, Actions};
 use crate::store::Digest;
-use crate::store::action_rows::{self, RequestRow, State, SupportRow};
+use crate::store::action_rows::{self, RequestRow, State, Step, SupportRow};
 
 impl Actions {
     /// Carries out an accepted request: its effect and its row in one transaction, then in memory.
@@ -34,7 +34,7 @@ impl Actions {
             Some(Effect::Offer(offered)) => {
                 let (version, role) = (offered.offer().version.clone(), offered.role());
                 let offered = || Ok(Body::UpdateOffered(UpdateOffered { version, role }));
-                self.place(row.hash, EFFECT, offered).await?;
+                self.place(row.hash, Step::Effect, offered).await?;
                 self.stand(row.hash, State::Accepted).await
             }
             Some(Effect::Drain(draining)) => {
@@ -57,7 +57,7 @@ impl Actions {
         let (role, until) = (support.role(), moment::hour(support.until()));
         let key = commitment(&row.salt, &row.id);
         let issued = || Ok(Body::SupportKeyIssued(SupportKeyIssued { key, role, until }));
-        self.place(row.hash, EFFECT, issued).await?;
+        self.place(row.hash, Step::Effect, issued).await?;
         let kept = SupportRow {
             id: support.id().to_owned(),
             request: row.hash,

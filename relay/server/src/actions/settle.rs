@@ -16,19 +16,10 @@ use paramant_protocol::leaf::{self, Purpose};
 
 use super::{ActionError, Actions};
 use crate::store::Digest;
-use crate::store::action_rows::{self, Decision, Ended, RequestRow, State};
+use crate::store::action_rows::{self, Decision, Ended, RequestRow, State, Step};
 
 /// A checkpoint comes every second while the log grows.
 const CHECKPOINT: Duration = Duration::from_secs(5);
-/// Steps of the entries about one request.
-const CAME: u8 = 0;
-const DECIDED: u8 = 1;
-pub(super) const EFFECT: u8 = 2;
-const ENDED: u8 = 3;
-/// Of a request for other capabilities, under one licence key: that a set changes them.
-pub(crate) const CHANGED: u8 = 4;
-/// Of a reply: that it grants something else.
-pub(crate) const GRANTED: u8 = 5;
 
 impl Actions {
     /// Takes everything as far as it can go now.
@@ -66,7 +57,7 @@ impl Actions {
             (None, Some(verified)) => Ok(refused(&row, verified.get(), reason(&row))),
             (None, None) => Err(ActionError::Made("a refused request that does not verify any more".into())),
         };
-        let index = self.place(row.hash, CAME, came).await?;
+        let index = self.place(row.hash, Step::Came, came).await?;
         let covered = self.0.log.covering(index, CHECKPOINT).await.ok_or(ActionError::NoCheckpoint)?;
         let hash = row.hash;
         self.write(move |c| action_rows::covered(c, hash, index, covered)).await?;
@@ -77,7 +68,7 @@ impl Actions {
             return self.write(move |c| action_rows::waits(c, hash)).await;
         };
         if let Some(decided) = decided(&row, verified.as_ref(), decision) {
-            self.place(hash, DECIDED, || Ok(decided)).await?;
+            self.place(hash, Step::Decided, || Ok(decided)).await?;
         }
         match verified.filter(|_| decision.leads_to() == State::Accepted) {
             Some(verified) => {
@@ -184,7 +175,7 @@ impl Actions {
                     statement.ok_or_else(|| ActionError::Made("a statement that is no document".into()))?;
                 Ok(Body::VendorSilence(VendorSilence { statement }))
             };
-            self.place(hash, CAME, body).await?;
+            self.place(hash, Step::Came, body).await?;
             self.write(move |c| action_rows::silence_placed(c, hash)).await?;
         }
         Ok(())
@@ -217,7 +208,7 @@ impl Actions {
                 Ended::Revoked => Body::SupportKeyRevoked(body),
                 Ended::Expired => Body::SupportKeyExpired(body),
             };
-            self.place(key.request, ENDED, || Ok(body)).await?;
+            self.place(key.request, Step::Ended, || Ok(body)).await?;
             self.write(move |c| action_rows::support_told(c, &key.id)).await?;
         }
         Ok(())

@@ -206,13 +206,44 @@ pub struct SupportRow {
     pub uses: u64,
 }
 
+/// Which of the entries about a request; about a silence statement, which has the first alone; or about a reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// It came, or was refused at once.
+    Came = 0,
+    /// It was answered.
+    Decided = 1,
+    /// What followed.
+    Effect = 2,
+    /// What followed ended.
+    Ended = 3,
+    /// Of a request for other capabilities, under one licence key: a set changes them.
+    Changed = 4,
+    /// Of a reply: it grants something else.
+    Granted = 5,
+}
+
+impl ToSql for Step {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok((*self as i64).into())
+    }
+}
+
+impl FromSql for Step {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let all = [Self::Came, Self::Decided, Self::Effect, Self::Ended, Self::Changed, Self::Granted];
+        let step = value.as_i64()?;
+        all.into_iter().find(|it| *it as i64 == step).ok_or(FromSqlError::OutOfRange(step))
+    }
+}
+
 /// An entry that is appended once.
 #[derive(Debug, Clone)]
 pub struct Owed {
     /// What it is about.
     pub hash: Digest,
     /// Which of the entries about it.
-    pub step: u8,
+    pub step: Step,
     /// Its bytes.
     pub entry: Vec<u8>,
     /// Where to look for it.
@@ -305,7 +336,7 @@ pub fn say(c: &Connection, id: &str, said: Said) -> Result<bool, rusqlite::Error
 }
 
 /// The entry about a request, as far as it has come.
-pub fn owed(c: &Connection, hash: Digest, step: u8) -> Result<Option<Owed>, rusqlite::Error> {
+pub fn owed(c: &Connection, hash: Digest, step: Step) -> Result<Option<Owed>, rusqlite::Error> {
     c.prepare_cached("SELECT entry, log_from, log_index FROM vendor_entries WHERE hash = ? AND step = ?")?
         .query_row(params![hash, step], |row| {
             let log_from = row.get::<_, i64>(1)?.cast_unsigned();
@@ -325,6 +356,15 @@ pub fn keep_owed(c: &Connection, owed: &Owed) -> Result<(), rusqlite::Error> {
             owed.log_index.map(u64::cast_signed)
         ])
         .map(drop)
+}
+
+/// Where all entries about requests are: whose, which step, and the index.
+pub fn placed(c: &Connection) -> Result<Vec<(Digest, Step, u64)>, rusqlite::Error> {
+    c.prepare_cached(
+        "SELECT hash, step, log_index FROM vendor_entries WHERE log_index IS NOT NULL ORDER BY step",
+    )?
+    .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?.cast_unsigned())))?
+    .collect()
 }
 
 /// Keeps a silence statement that came.

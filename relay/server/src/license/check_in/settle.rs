@@ -15,8 +15,8 @@ use paramant_protocol::leaf::{self, Purpose, sha256};
 
 use super::freeze::{checkin, logged};
 use super::{CheckInError, CheckIns, moment};
-use crate::actions::settle::{CHANGED, GRANTED};
 use crate::store::Digest;
+use crate::store::action_rows::Step;
 use crate::store::license_rows::{self, Change, CheckInRow, Fate, Frozen, ReplyRow};
 
 /// A checkpoint comes every second while the log grows.
@@ -208,7 +208,7 @@ impl CheckIns {
         if let Some(change) = change {
             // A newer reply may bring the same change before this one counts.
             let of = Digest(sha256(&[change.request.0, row.key.0].concat()));
-            self.0.actions.place(of, CHANGED, || Ok(Body::CapabilityChanged(change.body()))).await?;
+            self.0.actions.place(of, Step::Changed, || Ok(Body::CapabilityChanged(change.body()))).await?;
         }
         if let Some(set) = reply.set()
             && !self.0.licenses.grants_same(set)
@@ -217,7 +217,7 @@ impl CheckIns {
             let changed =
                 LicenseChanged { source: LicenseOrigin::Online, document: Some(body::Digest(document)) };
             let of = Digest(sha256(&row.bytes));
-            self.0.actions.place(of, GRANTED, || Ok(Body::LicenseChanged(changed))).await?;
+            self.0.actions.place(of, Step::Granted, || Ok(Body::LicenseChanged(changed))).await?;
         }
         Ok(())
     }

@@ -192,7 +192,9 @@ mod tests {
     fn nothing_counts_what_is_nearly_the_number_of_users() {
         let counted = |kind: Kind| {
             let shown = PROMISES.iter().flat_map(|promise| of(&promise.id, &facts()));
-            shown.filter(|line| matches!(line.said, Said::Entries { kind: shown, .. } if shown == kind.name())).count()
+            shown
+                .filter(|line| matches!(line.said, Said::Entries { kind: shown, .. } if shown == kind.name()))
+                .count()
         };
         assert!(counted(Kind::VendorRequest) > 0, "a kind that is counted is seen");
         for kind in [Kind::KeyRegistered, Kind::AdminChanged, Kind::DidRevoked, Kind::Transfer] {

@@ -57,11 +57,12 @@ pub(super) struct Tally {
     counts: Mutex<Counts>,
     /// Who has it counts; the others show what there is.
     turn: Arc<Semaphore>,
+    step: u64,
 }
 
 impl Default for Tally {
     fn default() -> Self {
-        Self { counts: Mutex::default(), turn: Arc::new(Semaphore::new(1)) }
+        Self { counts: Mutex::default(), turn: Arc::new(Semaphore::new(1)), step: STEP }
     }
 }
 
@@ -90,7 +91,7 @@ impl Tally {
     }
 
     async fn step(&self, core: &Core, mut counts: Counts, size: u64) -> Result<Counts, ReadError> {
-        let (log, to) = (core.log.clone(), size.min(counts.of_first + STEP));
+        let (log, to) = (core.log.clone(), size.min(counts.of_first + self.step));
         let reading = tokio::task::spawn_blocking(move || counts.advance(&log, to).map(|()| counts));
         // A reading task ends early only with the process.
         let Ok(read) = reading.await else { return Ok(self.now()) };
@@ -101,5 +102,57 @@ impl Tally {
 
     fn now(&self) -> Counts {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use jiff::Timestamp;
+    use paramant_protocol::entry::body::{AdminChange, AdminChanged};
+    use paramant_protocol::entry::{Body, Entry as Written};
+
+    use super::*;
+    use crate::log_service::Entry;
+    use crate::test_relay::TestRelay;
+
+    /// Every tenth is of another kind.
+    async fn append(relay: &TestRelay, entries: u32) {
+        let now = Timestamp::now();
+        let waiting = (0..entries).map(|number| {
+            let entry = if number % 10 == 0 {
+                Written::with_body(Body::AdminChanged(AdminChanged { what: AdminChange::KeyCreated }), now)
+                    .unwrap()
+            } else {
+                Written::transfer(paramant_protocol::leaf::sha3(&number.to_be_bytes()), now)
+            };
+            relay.app.core.log.append(Entry { legacy_leaf: entry.leaf(), bytes: entry.into_bytes() })
+        });
+        for appended in futures::future::join_all(waiting).await {
+            appended.unwrap();
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_long_log_is_counted_step_by_step_and_never_again() {
+        let relay = TestRelay::start().await;
+        append(&relay, 1000).await;
+        let (core, tally) = (&relay.app.core, Arc::new(Tally { step: 300, ..Tally::default() }));
+        let first = tally.counts(core, 1000).await.unwrap();
+        assert_eq!((first.of_first, first.of(Kind::AdminChanged)), (300, 30), "a request reads one step");
+        // Whoever counts on gives its turn back when it is done.
+        drop(tally.turn.acquire().await.unwrap());
+        let all = tally.counts(core, 1000).await.unwrap();
+        assert_eq!((all.of_first, all.of(Kind::AdminChanged), all.of(Kind::Transfer)), (1000, 100, 900));
+
+        // Planted: a number that no second look at the same entries would give.
+        tally.counts.lock().unwrap().by_kind.insert("transfer", 5000);
+        append(&relay, 20).await;
+        let more = tally.counts(core, 1020).await.unwrap();
+        assert_eq!((more.of_first, more.of(Kind::AdminChanged), more.of(Kind::Transfer)), (1020, 102, 5018));
+        let shorter = tally.counts(core, 10).await.unwrap();
+        assert_eq!(shorter.of_first, 1020, "an older checkpoint counts nothing anew");
+        relay.stop().await;
     }
 }
