@@ -77,7 +77,9 @@ mod tests {
 
     #[test]
     fn a_server_cannot_stretch_the_interval_nor_hurry_a_relay() {
+        assert_eq!(LONGEST, Duration::from_secs(6 * 3600));
         assert_eq!(next(u64::MAX, LONGEST, 0.0), LONGEST);
+        assert_eq!(next(u64::MAX, LONGEST * 2, 0.0), LONGEST, "nor can a setting");
         assert_eq!(next(0, LONGEST, 0.0), SHORTEST);
         assert_eq!(next(21_600, Duration::from_secs(3600), 0.0), Duration::from_secs(3600));
         assert!(next(21_600, LONGEST, 1.0) >= LONGEST.mul_f64(0.8));

@@ -2,14 +2,20 @@
 
 use jiff::{SignedDuration, Timestamp};
 use paramant_protocol::control::{RemoteAnswer, RemoteAnswers};
-use paramant_protocol::entry::body::RefusalReason;
+use paramant_protocol::entry::Entry;
+use paramant_protocol::entry::body::{Body, Document, RefusalReason, VendorRequest, VendorSilence};
+use paramant_tlog::keys::{Ed25519Key, Seed, Signer as _};
+use paramant_tlog::note::Note;
+use paramant_tlog::tlog_proof::TlogProof;
+use paramant_tlog::{Checkpoint, entry_leaf};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Ask, Chain, Judged, Offer, PATIENCE, Request, Role, Said, Silence, Unverifiable, Why, actor,
-    answer, judge,
+    Answer, Ask, Chain, Effect, Judged, Offer, PATIENCE, Request, Role, Said, Silence, Unverifiable, Why,
+    actor, answer, judge,
 };
+use crate::logged::{Logged, NotLogged};
 use crate::online::keys::LicensingKeys;
 use crate::online::tests::{Never, Signer};
 use crate::verified::Verified;
@@ -250,6 +256,64 @@ fn the_form_is_closed() {
         it["details"] = json!({"to": "elsewhere"});
     });
     assert_eq!(other, Ok(Ask::Unknown("trigger_backup".into())));
+}
+
+fn log_key() -> Ed25519Key {
+    Ed25519Key::from_seed("relay.example/log", &Seed::new([5; 32])).unwrap()
+}
+
+/// A log of one entry.
+fn log_of(body: Body) -> TlogProof {
+    let entry = Entry::with_body(body, noon()).unwrap().into_bytes();
+    let text = Checkpoint::new("relay.example/log", 1, entry_leaf(&entry)).to_text();
+    let checkpoint = Note::sign(&text, &[&log_key()], 0).unwrap().to_text();
+    TlogProof { extra: Some(entry), index: 0, path: Vec::new(), checkpoint }
+}
+
+/// A log that holds this request.
+fn log_with(bytes: &[u8]) -> TlogProof {
+    log_of(Body::VendorRequest(VendorRequest { request: Document::parse(bytes).unwrap() }))
+}
+
+fn prove(signer: &Signer, bytes: &[u8], proof: &TlogProof) -> Result<Logged<Verified<Request>>, NotLogged> {
+    let verified = Verified::open_request(bytes, &signer.keys()).unwrap();
+    Logged::prove(verified, &[0; 32], proof, &[log_key().verifier().clone()])
+}
+
+#[test]
+fn only_the_entry_of_this_very_request_shows_that_it_is_logged() {
+    let (signer, chain) = (Signer::of(1), Chain::default());
+    let asked = bytes(&signer, &request(&chain, support()));
+    let other = bytes(&signer, &request(&chain, Ask::Drain { enabled: true, deadline_seconds: None }));
+    let shown = |proof: &TlogProof| prove(&signer, &asked, proof).map(|logged| logged.index());
+    assert_eq!(shown(&log_with(&asked)), Ok(0));
+    assert_eq!(shown(&log_with(&other)), Err(NotLogged::Entry), "another request");
+    let statement = Document::parse(&asked).unwrap();
+    let silence = log_of(Body::VendorSilence(VendorSilence { statement }));
+    assert_eq!(shown(&silence), Err(NotLogged::Entry), "an entry of another kind");
+}
+
+#[test]
+fn a_drain_lasts_a_week_at_most_and_a_support_key_as_long_as_request_policy_and_a_day_allow() {
+    let signer = Signer::of(1);
+    let until = |ask: Ask, policy: u64| {
+        let bytes = bytes(&signer, &request(&Chain::default(), ask));
+        let logged = prove(&signer, &bytes, &log_with(&bytes)).unwrap();
+        match Effect::of(logged, noon(), policy).unwrap() {
+            Effect::Drain(draining) => draining.until(),
+            Effect::Support(support) => Some(support.until()),
+            other => panic!("{other:?}"),
+        }
+        .map(|until| until.duration_since(noon()).as_secs())
+    };
+    let drain = |enabled, deadline_seconds| until(Ask::Drain { enabled, deadline_seconds }, 0);
+    assert_eq!((drain(false, None), drain(false, Some(60))), (None, None));
+    assert_eq!((drain(true, None), drain(true, Some(60))), (Some(24 * 3600), Some(60)));
+    let week = Some(7 * 24 * 3600);
+    assert_eq!((drain(true, Some(30 * 24 * 3600)), drain(true, Some(u64::from(u32::MAX)))), (week, week));
+    let support = |max_seconds, policy| until(Ask::SupportKey { key_sha256: [7; 32], max_seconds }, policy);
+    assert_eq!((support(3600, u64::MAX), support(3600, 600)), (Some(3600), Some(600)));
+    assert_eq!(support(24 * 3600, u64::MAX), Some(24 * 3600));
 }
 
 #[test]
