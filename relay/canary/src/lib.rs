@@ -108,6 +108,29 @@ mod tests {
                 let place = [noise(1, 1000), spelling, noise(2, 1000)].concat();
                 assert_eq!(found_in(CANARIES, &place), [*canary]);
             }
+            // What must be among them, whatever the list says.
+            let utf16 =
+                |bytes: fn(u16) -> [u8; 2]| canary.encode_utf16().flat_map(bytes).collect::<Vec<u8>>();
+            let (sha256, sha512) = (Sha256::digest(canary).to_vec(), Sha512::digest(canary).to_vec());
+            let percent: String = canary.bytes().map(|byte| format!("%{byte:02X}")).collect();
+            for (spelt, place) in [
+                ("in hex", hex::encode(canary).into_bytes()),
+                ("in upper-case hex", hex::encode_upper(canary).into_bytes()),
+                ("in percents", percent.clone().into_bytes()),
+                ("in lower-case percents", percent.to_lowercase().into_bytes()),
+                ("in UTF-16", utf16(u16::to_le_bytes)),
+                ("in UTF-16, the other way round", utf16(u16::to_be_bytes)),
+                ("in URL-safe base64", BASE64_URL_SAFE_NO_PAD.encode(canary).into_bytes()),
+                ("as SHA-256", sha256.clone()),
+                ("as SHA-256 in hex", hex::encode(&sha256).into_bytes()),
+                ("as SHA-256 in base64", BASE64_STANDARD_NO_PAD.encode(&sha256).into_bytes()),
+                ("as a cut SHA-256", sha256.get(..8).unwrap().to_vec()),
+                ("as SHA-512", sha512.clone()),
+                ("as SHA-512 in upper-case hex", hex::encode_upper(&sha512).into_bytes()),
+            ] {
+                let place = [noise(1, 1000), place, noise(2, 1000)].concat();
+                assert_eq!(found_in(CANARIES, &place), [*canary], "{spelt}");
+            }
             for before in ["", "x", "xy"] {
                 let text = BASE64_STANDARD_NO_PAD.encode(format!("{before}{canary} and more"));
                 assert_eq!(found_in(CANARIES, text.as_bytes()), [*canary], "after {before:?}");
