@@ -9,13 +9,17 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use paramant_client::archive::Archive;
 use paramant_client::audit::{Baggage, Remembered, audit};
+use paramant_client::directory::{self, Demands};
 use paramant_client::logged::{self, Locator, Trust};
 use paramant_client::relay::Progress;
 use paramant_client::state::Seen;
 use paramant_client::tail::Tail;
-use paramant_client::{Category, Relay, RelayAddress, StateDir};
+use paramant_client::{Category, ClientError, Device, Relay, RelayAddress, StateDir};
+use paramant_protocol::device::{DeviceKeys, KeysAnswer};
 use paramant_protocol::discovery::Identity;
+use paramant_protocol::entry::body::{Body, Digest, KeyRegistered};
 use paramant_protocol::entry::{Entry, Kind};
+use paramant_protocol::leaf::{self, Purpose};
 use paramant_protocol::path;
 use paramant_protocol::transparency::{LogEntry, LogPage, ProofAnswer, SthAnswer, SthHistory, TreeHeadPage};
 use paramant_tlog::Tree;
@@ -34,18 +38,26 @@ pub(crate) struct Served {
     pub(crate) asked: Arc<Mutex<Vec<String>>>,
     /// A path that answers 404.
     pub(crate) hidden: Arc<Mutex<Option<String>>>,
+    /// What the directory shows for any device.
+    pub(crate) device: Arc<Mutex<Option<KeysAnswer>>>,
 }
 
 pub(crate) const RECEIPT: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
 impl Served {
     pub(crate) async fn start(made: MadeLog) -> (Self, Relay) {
-        let served = Self { made: Arc::new(Mutex::new(made)), asked: Arc::default(), hidden: Arc::default() };
+        let served = Self {
+            made: Arc::new(Mutex::new(made)),
+            asked: Arc::default(),
+            hidden: Arc::default(),
+            device: Arc::default(),
+        };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let router = Router::new().fallback(answer).with_state(served.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
-        (served, Relay::new(RelayAddress::parse(&address, false).unwrap(), None, None).unwrap())
+        let key = "pgp_0123456789abcdef0123456789abcdef".parse().unwrap();
+        (served, Relay::new(RelayAddress::parse(&address, false).unwrap(), Some(key), None).unwrap())
     }
 
     fn asked_for(&self, prefix: &str) -> usize {
@@ -56,6 +68,9 @@ impl Served {
 async fn answer(State(served): State<Served>, uri: Uri) -> Response {
     let path = uri.path_and_query().unwrap().as_str().to_owned();
     served.asked.lock().unwrap().push(path.clone());
+    if path.starts_with("/v2/pubkey/") {
+        return axum::Json(served.device.lock().unwrap().clone().unwrap()).into_response();
+    }
     let hidden = served.hidden.lock().unwrap().clone();
     let bytes =
         if hidden.as_ref() == Some(&path) { None } else { bytes(&served.made.lock().unwrap(), &path) };
@@ -487,5 +502,37 @@ async fn a_proof_is_looked_up_by_index_and_by_receipt_and_believed_by_keys_or_po
     assert!(logged.signers.contains("w0, w2"), "{}", logged.signers);
     for bad in ["", "01", "-1", "abc", &RECEIPT[1..], &RECEIPT.to_uppercase()] {
         assert!(bad.parse::<Locator>().is_err(), "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn a_devices_keys_are_taken_only_with_the_entry_that_registers_these_very_keys() {
+    let device = || Device::generate("bob".parse().unwrap()).unwrap().public();
+    let (bob, mallory, salt) = (device(), device(), [7; 32]);
+    let digest = leaf::device_key_digest(&bob.kem_pub, &bob.sig_pub);
+    let mut made = MadeLog::new();
+    made.transfers(300, "");
+    let key = Digest(leaf::commit(Purpose::DeviceKey, &salt, &digest));
+    let index = made.body(Body::KeyRegistered(KeyRegistered { key }));
+    made.log.publish_now().unwrap();
+    let (served, relay) = Served::start(made).await;
+    let find = async |keys: &DeviceKeys, index: u64, salt: [u8; 32]| {
+        let mut answer = KeysAnswer::of(keys, "2026-01-02T03:04:05.678Z".into(), Some(index));
+        answer.ct_salt = Some(hex::encode(salt));
+        *served.device.lock().unwrap() = Some(answer);
+        // Each time for the first time: nothing is pinned.
+        let home = tempfile::tempdir().unwrap();
+        let state = StateDir::open(home.path()).unwrap();
+        directory::find(&relay, &keys.device, &Demands::default(), &state).await
+    };
+    assert_eq!(find(&bob, index, salt).await.unwrap().entry, Some(index));
+    for (what, keys, index, salt) in [
+        ("other keys", &mallory, index, salt),
+        ("another entry", &bob, 7, salt),
+        ("another salt", &bob, index, [8; 32]),
+    ] {
+        let error = find(keys, index, salt).await.unwrap_err();
+        assert!(matches!(&error, ClientError::NotLogged(_)), "{what}: {error}");
+        assert!(error.to_string().contains("is not the registration"), "{what}: {error}");
     }
 }
