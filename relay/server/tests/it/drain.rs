@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use crate::control::{Authority, OPERATOR, directives, put, relay, relay_over, relay_with, spec, state};
 use crate::relay::{Relay, hash, noise, until};
+use crate::uploads::{CHUNK, list_hash};
 
 async fn metrics(relay: &Relay) -> String {
     let path = format!("http://{}/metrics", relay.running.addresses.probes);
@@ -43,6 +44,27 @@ async fn unread_payloads_in_memory_hold_a_drain_open_and_are_read_meanwhile() {
     until("it is drained", async || state(&operator, &relay).await.drain.state == DrainState::Drained).await;
     assert!(ready(&relay).await, "whoever asks is still answered");
     assert!(metrics(&relay).await.contains("paramant_drain_state{state=\"Drained\"} 1"));
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_in_chunks_that_began_before_a_drain_is_finished_and_no_other_begins() {
+    let authority = Authority::new();
+    let relay = relay(&authority).await;
+    let operator = authority.client(&relay, &OPERATOR());
+    let user = relay.user().await;
+    let payload = noise(1, 2 * CHUNK + 10);
+    let upload = user.opened(payload.len(), json!({})).await;
+    user.put(&upload, &payload, 0).await;
+    put(&operator, &relay, &directives(1, spec(true))).await;
+    let other = json!({ "size": payload.len(), "chunk_size": CHUNK, "ttl_ms": 600_000 });
+    assert_eq!(user.open_upload(other).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(user.upload(&noise(2, 10), json!({})).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    user.put(&upload, &payload, 1).await;
+    user.put(&upload, &payload, 2).await;
+    assert_eq!(user.complete(&upload).await.status(), StatusCode::OK);
+    assert_eq!(user.download(&list_hash(&payload, CHUNK)).await.bytes().await.unwrap(), payload);
+    until("it is drained", async || state(&operator, &relay).await.drain.state == DrainState::Drained).await;
     relay.stop().await;
 }
 

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::relay::{ADMIN, Relay, User, hash, keys_left, noise, payload_files, until};
 use crate::spawned::Process;
 
-const CHUNK: usize = 64 << 10;
+pub const CHUNK: usize = 64 << 10;
 
 /// The name of a blob in chunks.
 pub fn list_hash(payload: &[u8], chunk: usize) -> String {
