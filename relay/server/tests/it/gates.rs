@@ -10,6 +10,7 @@ use paramant_authority::{create_seed, issue, offline_key};
 use paramant_licensing::AcceptedKeys;
 use paramant_licensing::offline::UserCap;
 use paramant_protocol::control::LicenseSource;
+use paramant_protocol::entry::{Entry, Kind};
 use paramant_relay::world::World;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
@@ -179,7 +180,12 @@ impl Stage {
     async fn goes_on(&self, state: State) {
         let user = self.users.last().unwrap();
         let payload = format!("in {state:?}").into_bytes();
+        let log = &self.relay.running.app.core.log;
+        let before = log.head().size;
         assert_eq!(user.upload(&payload, json!({})).await.status(), StatusCode::OK, "{state:?}");
+        let new = (before..log.head().size).map(|index| log.engine().entry(index).unwrap().unwrap().bytes);
+        let kinds: Vec<Kind> = new.map(|bytes| Entry::parse(&bytes).unwrap().kind()).collect();
+        assert!(kinds.contains(&Kind::Transfer), "{state:?}: the log has {kinds:?} of an upload");
         assert_eq!(user.download(&hash(&payload)).await.status(), StatusCode::OK, "{state:?}");
         assert_eq!(user.download(&hash(&payload)).await.status(), StatusCode::NOT_FOUND, "{state:?}");
         let again = format!("withdrawn in {state:?}").into_bytes();
@@ -190,6 +196,8 @@ impl Stage {
         assert!(!user.available(&hash(&again)).await, "{state:?}");
         let health = user.request(Method::GET, "/health").send().await.unwrap();
         assert_eq!(health.status(), StatusCode::OK, "{state:?}");
+        let ready = format!("http://{}/readyz", self.relay.running.addresses.probes);
+        assert_eq!(reqwest::get(ready).await.unwrap().status(), StatusCode::OK, "{state:?}");
     }
 
     /// The metric that alerts are made of: above 0 while something counts, below once it has ended, absent without a licence.
