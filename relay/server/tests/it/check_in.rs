@@ -613,6 +613,9 @@ async fn widening_counts_at_once_and_narrowing_at_its_boundary() {
     ask_and_wait(&relay, &vendor).await;
     let applied = async || relay.running.app.store.check_ins.history(10).await.unwrap().len() == 3;
     until("the reply is applied", applied).await;
+    // It is held a moment after its row; the next request is frozen only then.
+    let next = async || relay.running.app.store.check_ins.next_request().await.unwrap().is_some();
+    until("the next request is frozen", next).await;
     assert_eq!(report(&relay).max_users, Some(90), "what was granted goes on until its own end");
     clock.set(12 * 3600 + 60);
     assert_eq!((report(&relay).max_users, report(&relay).tier), (Some(10), "Pro".to_owned()));
