@@ -14,7 +14,7 @@ use crate::relay::{ADMIN, Relay, until};
 use crate::remote_actions;
 
 /// Somebody at a browser, as far as HTTP sees them.
-struct Person {
+pub struct Person {
     http: Client,
     url: String,
     cookie: Option<String>,
@@ -29,7 +29,7 @@ struct Answer {
 }
 
 impl Person {
-    fn new(relay: &Relay) -> Self {
+    pub fn new(relay: &Relay) -> Self {
         let http = Client::builder().redirect(Policy::none()).build().unwrap();
         Self { http, url: relay.url.clone(), cookie: None, forms: String::new() }
     }
@@ -82,7 +82,7 @@ impl Person {
     }
 
     /// Signs in, setting the second factor up. Answers its secret.
-    async fn sign_in(&mut self) -> Vec<u8> {
+    pub async fn sign_in(&mut self) -> Vec<u8> {
         let answer = self.post("/admin/sign-in", &[("token", ADMIN)]).await;
         assert_eq!(
             (answer.status, answer.location.as_str()),

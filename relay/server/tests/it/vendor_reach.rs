@@ -19,6 +19,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::check_in::{Clock, Vendor, ask, asking, licence_directory, online, report};
+use crate::panel::Person;
 use crate::relay::{Relay, noise, until};
 use crate::remote_actions::{last_check_in, settled};
 
@@ -126,6 +127,8 @@ async fn no_message_of_a_vendor_changes_anything_but_what_the_four_actions_are_a
     let user = relay.user().await;
     let payload = noise(7, 5000);
     assert_eq!(user.upload(&payload, json!({})).await.status(), StatusCode::OK);
+    // A second factor, which no message may take away.
+    Person::new(&relay).sign_in().await;
     settled(&relay).await;
     let (root, id) =
         (relay.dir.path().join("data"), relay.running.app.core.identity.fingerprint().to_owned());
