@@ -1,5 +1,5 @@
 //! What users write is in nothing that leaves: not in a check-in, nor at the vendor, in the log, the metrics, the report for the
-//! operator or the relay's own log lines. Each search is first shown what it must find.
+//! operator, what a support key reads or the relay's own log lines. Each search is first shown what it must find.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -9,6 +9,7 @@ use paramant_licensing::online::request;
 use reqwest::Method;
 use serde_json::json;
 use tracing::Level;
+use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
@@ -17,6 +18,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::check_in::{self, Clock, Vendor};
 use crate::relay::{Relay, hash, until};
+use crate::remote_actions;
 
 /// One for each field that a user or an admin fills, named after it.
 const CANARIES: &[&str] = &[
@@ -32,7 +34,26 @@ const CANARIES: &[&str] = &[
 
 /// Log lines of this thread.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+pub struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    /// All lines from here on, for as long as the guard lives. A planted one is caught.
+    pub fn catch() -> (Self, DefaultGuard) {
+        let lines = Self::default();
+        let ours = Targets::new().with_target("paramant", Level::TRACE).with_target("planted", Level::TRACE);
+        let written = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(lines.clone());
+        let caught = tracing_subscriber::registry().with(written.with_filter(ours)).set_default();
+        tracing::info!(target: "planted", "{}", CANARIES[0]);
+        let planted = lines.0.lock().unwrap().split_off(0);
+        assert_eq!(found_in(CANARIES, &planted), [CANARIES[0]], "a planted line is caught");
+        (lines, caught)
+    }
+
+    /// What was caught so far.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.0.lock().unwrap().clone()
+    }
+}
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -76,17 +97,7 @@ async fn fill(relay: &Relay) {
 /// One thread: what it says is caught.
 #[tokio::test]
 async fn what_users_write_is_in_nothing_that_leaves() {
-    let lines = Lines::default();
-    let ours = Targets::new().with_target("paramant", Level::TRACE).with_target("planted", Level::TRACE);
-    let written = tracing_subscriber::fmt::layer().with_writer(lines.clone());
-    let _caught = tracing_subscriber::registry().with(written.with_filter(ours)).set_default();
-    tracing::info!(target: "planted", "{}", CANARIES[0]);
-    assert_eq!(
-        found_in(CANARIES, &lines.0.lock().unwrap().split_off(0)),
-        [CANARIES[0]],
-        "a planted line is caught"
-    );
-
+    let (lines, _caught) = Lines::catch();
     let (vendor, clock) = (Vendor::start().await, Clock::default());
     let relay = check_in::relay(&vendor, &clock).await;
     check_in::online(&relay).await;
@@ -103,6 +114,7 @@ async fn what_users_write_is_in_nothing_that_leaves() {
     until("it checked in", async || vendor.authority.book.record().unwrap().len() > before).await;
     let over = async || relay.running.app.store.check_ins.history(10).await.unwrap().len() >= 2;
     until("the check-in is over", over).await;
+    let diagnostics = remote_actions::diagnostics(&vendor, &relay).await;
 
     let store = &relay.running.app.store;
     let sent = store.check_ins.history(10).await.unwrap();
@@ -112,13 +124,14 @@ async fn what_users_write_is_in_nothing_that_leaves() {
     let probes = format!("http://{}/metrics", relay.running.addresses.probes);
     let metrics = relay.http.get(probes).send().await.unwrap().bytes().await.unwrap();
     let report = serde_json::to_vec(&store.license_report()).unwrap();
-    let places: [(&str, Vec<u8>); 6] = [
+    let places: [(&str, Vec<u8>); 7] = [
         ("a check-in", sent),
         ("the vendor's files", vendor.files()),
         ("the log", entries.collect()),
         ("the metrics", metrics.to_vec()),
         ("the report", report),
-        ("the relay's own lines", lines.0.lock().unwrap().clone()),
+        ("what a support key reads", diagnostics),
+        ("the relay's own lines", lines.bytes()),
     ];
     for (name, mut place) in places {
         assert!(place.len() > 100, "{name} is nearly empty: {} bytes", place.len());

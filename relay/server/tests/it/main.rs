@@ -19,6 +19,7 @@ mod boundless;
 mod browser;
 mod burned_keys;
 mod caching;
+mod calls;
 mod canary;
 mod check_in;
 mod control;

@@ -153,6 +153,26 @@ pub fn refusals(relay: &Relay) -> Vec<RefusalReason> {
     bodies(relay, Kind::RemoteActionRefused).into_iter().map(reason).collect()
 }
 
+/// Who asked what was refused.
+fn refused_roles(relay: &Relay) -> Vec<Role> {
+    let role = |body| match body {
+        Body::RemoteActionRefused(body) => body.role,
+        other => panic!("{other:?}"),
+    };
+    bodies(relay, Kind::RemoteActionRefused).into_iter().map(role).collect()
+}
+
+/// Who asked for the support keys and offers that took effect.
+fn effect_roles(relay: &Relay) -> Vec<Role> {
+    let all = entries(relay).into_iter();
+    let role = |entry: entry::Entry| match entry.body()? {
+        Body::SupportKeyIssued(body) => Some(body.role),
+        Body::UpdateOffered(body) => Some(body.role),
+        _ => None,
+    };
+    all.filter_map(role).collect()
+}
+
 pub fn decisions(relay: &Relay) -> Vec<Decision> {
     let decision = |body| match body {
         Body::VendorRequestDecided(body) => body.decision,
@@ -195,6 +215,33 @@ pub async fn asks_of_every_kind(vendor: &Vendor, relay: &Relay) -> [String; 2] {
     [key.id, drain.id]
 }
 
+/// Everything that a support key reads: the vendor asks for one, an admin agrees.
+pub async fn diagnostics(vendor: &Vendor, relay: &Relay) -> Vec<u8> {
+    let (secret, key) = support(relay);
+    let made = wants(vendor, relay, key);
+    assert_eq!(hears(relay, &made.id).await, RemoteState::Waiting);
+    assert_eq!(answer(relay, &made.id, "approve").await, StatusCode::ACCEPTED);
+    let read = async |path: &str| {
+        let asked = relay.http.get(format!("{}{path}", relay.url)).header("x-support-key", secret.expose());
+        let answer = asked.send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        answer
+    };
+    let index: Value = read("/v2/support").await.json().await.unwrap();
+    let opens: Vec<String> = serde_json::from_value(index["opens"].clone()).unwrap();
+    let mut all = index.to_string().into_bytes();
+    for path in opens {
+        let mut answer = read(&path).await;
+        // The one that watches has no end.
+        let first = answer.chunk().await.unwrap();
+        all.extend(first.unwrap_or_default());
+        if !path.ends_with("watch") {
+            all.extend(answer.bytes().await.unwrap());
+        }
+    }
+    all
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_of_the_four_follows_the_policy() {
     for rule in RULES {
@@ -226,6 +273,7 @@ async fn each_of_the_four_follows_the_policy() {
         assert_eq!(count(&relay, Kind::SupportKeyIssued), usize::from(all));
         assert_eq!(count(&relay, Kind::UpdateOffered), usize::from(all));
         assert_eq!(count(&relay, Kind::CapabilityChanged), usize::from(all));
+        assert!(effect_roles(&relay).iter().all(|role| *role == Role::Support), "who asked: {rule:?}");
         assert_eq!(refusals(&relay).len(), if rule == RemoteAnswer::Refuse { 4 } else { 0 });
         if rule == RemoteAnswer::Ask {
             assert_eq!(answer(&relay, "0".repeat(32).as_str(), "approve").await, StatusCode::NOT_FOUND);
@@ -312,6 +360,7 @@ async fn what_is_no_request_of_this_relays_chain_is_refused_in_the_log_or_counte
     assert_eq!(hears(&relay, &other.id).await, RemoteState::Refused);
     logged.push(RefusalReason::UnknownAction);
     assert_eq!(refusals(&relay), logged);
+    assert_eq!(refused_roles(&relay), [Role::Owner, Role::Owner, Role::Owner, Role::Support]);
     // The chain goes on from it.
     let next = wants(&vendor, &relay, drain(true, Some(600)));
     assert_eq!(hears(&relay, &next.id).await, RemoteState::Accepted);
@@ -420,7 +469,8 @@ async fn a_support_key_reads_diagnostics_and_ends_within_a_second_without_the_ve
     assert!(running.chunk().await.unwrap().is_some(), "it is told at once");
     let began = Instant::now();
     assert_eq!(end(&relay, &made.id).await, StatusCode::OK);
-    while let Ok(Some(_)) = running.chunk().await {}
+    let rest = async { while let Ok(Some(_)) = running.chunk().await {} };
+    tokio::time::timeout(Duration::from_secs(10), rest).await.expect("the answer runs on");
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     assert_eq!(watch(&relay).await.unwrap().status(), StatusCode::UNAUTHORIZED);
     assert_eq!(end(&relay, &made.id).await, StatusCode::NOT_FOUND);
