@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use paramant_licensing::actions::Said;
-use paramant_protocol::control::{DrainSource, OfferReport, RemoteState};
+use paramant_protocol::control::{DrainSource, OfferReport};
 
 use self::shown::{Draining, Key, Request, Rule, rules};
 use super::{ACTIONS, Admin, MAX_FORM, field, own_form, see, show};

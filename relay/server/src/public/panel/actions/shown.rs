@@ -82,7 +82,7 @@ impl Request {
                 Step::Came if refused_at_once => "refusal",
                 Step::Came => "request",
                 Step::Decided => "answer",
-                Step::Effect => "effect",
+                Step::Effect | Step::Changed | Step::Granted => "effect",
                 Step::Ended => "end",
             },
             index,
