@@ -44,7 +44,8 @@ impl Volume {
         for (name, bytes) in kept.into_iter().filter(|_| mounted.is_some()) {
             std::fs::write(at.join(name), bytes).unwrap();
         }
-        mounted
+        // Beside the segment that there is one more can be made, and no third, though the first is soon needed no more.
+        mounted.inspect(Self::hold)
     }
 
     /// The segments that there are stay, also those that the log needs no more: what is full stays full.
@@ -90,6 +91,14 @@ async fn fill(relay: &Relay, volume: &Volume) -> String {
     panic!("the log was not filled");
 }
 
+/// All entries but those that [`fill`] made, which are thousands.
+fn but_the_padding(relay: &Relay) -> Vec<entry::Entry> {
+    let log = &relay.running.app.core.log;
+    let all = (0..log.head().size).map(|index| log.engine().entry(index).unwrap().unwrap());
+    let small = all.filter(|entry| entry.bytes.len() < 10_000);
+    small.map(|entry| entry::Entry::parse(&entry.bytes).unwrap()).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_done_while_the_log_takes_nothing_and_all_of_it_once_afterwards() {
     let (vendor, clock, relay) = started(rules(RemoteAnswer::Ask)).await;
@@ -104,7 +113,8 @@ async fn nothing_is_done_while_the_log_takes_nothing_and_all_of_it_once_afterwar
     let live = wants(&vendor, &relay, live);
     assert_eq!(hears(&relay, &live.id).await, RemoteState::Waiting);
     assert_eq!(answer(&relay, &live.id, "approve").await, StatusCode::ACCEPTED);
-    let asks = [key, Ask::UpdateOffer(Box::new(offer(1))), drain(true, Some(3600)), drain(true, Some(7200))];
+    // The drain first: its effect alone has no entry of its own that could hold it back.
+    let asks = [drain(true, Some(3600)), key, Ask::UpdateOffer(Box::new(offer(1))), drain(true, Some(7200))];
     let made = asks.map(|ask| wants(&vendor, &relay, ask));
     hears(&relay, &made[3].id).await;
 
@@ -136,12 +146,15 @@ async fn nothing_is_done_while_the_log_takes_nothing_and_all_of_it_once_afterwar
     until("all of it is in force", async || in_force().await == (true, true, true)).await;
     settled(&relay).await;
     assert_eq!(state_of(&relay, &made[3].id), Some(RemoteState::Denied));
-    let mut decided = decisions(&relay);
-    decided.sort_by_key(|decision| format!("{decision:?}"));
-    let yes = Decision::Approved;
-    assert_eq!(decided, [yes, yes, yes, yes, Decision::Denied]);
+    let all = but_the_padding(&relay);
+    let count = |kind: Kind| all.iter().filter(|entry| entry.kind() == kind).count();
     let kinds = [Kind::VendorRequest, Kind::SupportKeyIssued, Kind::SupportKeyRevoked, Kind::UpdateOffered];
-    assert_eq!(kinds.map(|kind| count(&relay, kind)), [5, 2, 1, 1]);
+    assert_eq!(kinds.map(count), [5, 2, 1, 1]);
+    let decided = |decision| {
+        let is = |entry: &&entry::Entry| matches!(entry.body(), Some(Body::VendorRequestDecided(it)) if it.decision == decision);
+        all.iter().filter(is).count()
+    };
+    assert_eq!([Decision::Approved, Decision::Denied].map(decided), [4, 1]);
     relay.stop().await;
 }
 
@@ -242,7 +255,8 @@ async fn a_relay_that_goes_on_with_the_log_of_its_backup_has_in_force_what_that_
     .await;
     until("what the log shows is in force", async || drains(&relay)).await;
     assert_eq!(with_key(&relay, SUPPORT, secret.expose()).await, StatusCode::OK);
-    assert_eq!(told(&relay).support[0].state, SupportState::Active, "and it is told");
+    let shown = async || told(&relay).support.first().is_some_and(|key| key.state == SupportState::Active);
+    until("and it is told", shown).await;
     assert_eq!(hears(&relay, &last).await, RemoteState::Accepted);
     assert!(!drains(&relay));
     let user = crate::relay::User { url: relay.url.clone(), ..user };
