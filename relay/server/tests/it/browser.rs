@@ -15,7 +15,7 @@ use self::webdriver::Driver;
 use crate::log::{filled, text};
 use crate::relay::{Relay, hash, noise};
 
-const PAGES: [&str; 4] = ["/ct", "/ct/entry/3", "/ct/verify", "/ct/entry/999"];
+const PAGES: [&str; 5] = ["/ct", "/trust", "/ct/entry/3", "/ct/verify", "/ct/entry/999"];
 
 /// Contrast of every text with what is behind it, labels of every field, landmarks, headings that skip no level: what WCAG 2.2
 /// asks for and a program can see.
@@ -93,7 +93,7 @@ async fn pages_load_from_the_relay_alone_and_fit_every_reader() {
     let refused = "return await fetch('/log/checkpoint').then(() => 'sent', () => 'refused');";
     assert_eq!(browser.run(refused).await, "refused");
     assert!(browser.complaints().await.iter().any(|line| line.contains("Content Security Policy")));
-    for path in PAGES.iter().take(3) {
+    for path in PAGES.iter().take(4) {
         browser.go(&format!("{}{path}", relay.url)).await;
     }
     assert_eq!(browser.complaints().await, Vec::<String>::new());
@@ -137,13 +137,13 @@ async fn the_keyboard_reaches_everything_in_order() {
     browser.go(&format!("{}/ct", relay.url)).await;
     let focused = "return document.activeElement.textContent.trim() || document.activeElement.id;";
     let mut order = Vec::new();
-    for _ in 0..8 {
+    for _ in 0..9 {
         browser.press("\u{E004}").await;
         order.push(browser.run(focused).await.as_str().unwrap().to_owned());
     }
-    assert_eq!(order[..3], ["Skip to the content", "Newest entries", "Check a receipt"]);
+    assert_eq!(order[..4], ["Skip to the content", "Newest entries", "Check a receipt", "Promises"]);
     let form: Vec<_> =
-        order[3..].iter().map(|text| text.split_whitespace().next().unwrap_or_default()).collect();
+        order[4..].iter().map(|text| text.split_whitespace().next().unwrap_or_default()).collect();
     assert_eq!(form[0], "Everything", "{order:?}");
     let outline =
         "const s = getComputedStyle(document.activeElement); return s.outlineStyle + s.outlineWidth;";

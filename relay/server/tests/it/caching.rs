@@ -73,6 +73,7 @@ async fn whoever_has_it_is_told_so_and_sent_nothing() {
         "/ct",
         "/ct/entry/7",
         "/ct/verify",
+        "/trust",
         "/ct/assets/log.css",
     ] {
         let first = get(&relay, path).await;
@@ -146,6 +147,7 @@ async fn what_gains_from_it_is_compressed_for_who_takes_it_and_hash_tiles_never_
         "/log/feed.atom",
         "/v2/ct/log?limit=100",
         "/ct",
+        "/trust",
         "/log/sth?limit=3",
     ] {
         let plain = with(&relay, path, &[("accept-encoding", "identity")]).await;
@@ -266,6 +268,7 @@ async fn rates_never_hit_what_the_log_serves() {
         "/log/checkpoint",
         "/v2/ct",
         "/ct",
+        "/trust",
         "/log/archive/0.zip",
     ] {
         for _ in 0..5 {

@@ -21,7 +21,7 @@ use crate::relay::{Relay, hash, until};
 use crate::remote_actions;
 
 /// One for each field that a user or an admin fills, named after it.
-const CANARIES: &[&str] = &[
+pub const CANARIES: &[&str] = &[
     "canary-label-5f0c1d",
     "canary.email.83b2aa@acme.example",
     "canary-plan-0d91f4",
@@ -75,7 +75,7 @@ impl<'a> MakeWriter<'a> for Lines {
 }
 
 /// Everything a user can fill is filled.
-async fn fill(relay: &Relay) {
+pub async fn fill(relay: &Relay) {
     let [label, email, plan, agent, query, payload, device, request_id] = CANARIES else { unreachable!() };
     let user = relay.user_with(json!({ "label": label, "email": email })).await;
     let sent = user.upload(payload.as_bytes(), json!({})).await;

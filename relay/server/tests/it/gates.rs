@@ -233,7 +233,7 @@ impl Stage {
 }
 
 /// A relay with a licence for thirty days that is checked offline.
-async fn offline(clock: &Clock) -> Relay {
+pub async fn offline(clock: &Clock) -> Relay {
     let dir = TempDir::new().unwrap();
     let key = offline_key(&create_seed(&dir.path().join("seed")).unwrap());
     let now = Timestamp::now();

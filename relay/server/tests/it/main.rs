@@ -70,6 +70,7 @@ mod torture_http2;
 mod torture_json;
 mod torture_websocket;
 mod toxics;
+mod trust;
 mod updates;
 mod upgrade;
 mod upload;

@@ -10,7 +10,7 @@ use crate::relay::Relay;
 async fn a_page_loads_nothing_from_elsewhere_and_runs_nothing_of_its_own() {
     let relay = Relay::start().await;
     filled(&relay, 2).await;
-    for path in ["/ct", "/ct/", "/ct/entry/1", "/ct/verify", "/ct/entry/999", "/ct?kind=nonsense"] {
+    for path in ["/ct", "/ct/", "/ct/entry/1", "/ct/verify", "/ct/entry/999", "/ct?kind=nonsense", "/trust"] {
         let answer = get(&relay, path).await;
         let policy = answer.headers()["content-security-policy"].to_str().unwrap().to_owned();
         assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{path}: {policy}");

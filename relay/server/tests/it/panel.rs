@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use aws_lc_rs::hmac;
 use jiff::Timestamp;
+use paramant_licensing::actions::Said;
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode, header};
 use serde_json::json;
@@ -249,6 +250,9 @@ async fn an_admin_answers_the_vendor_and_ends_what_is_in_force() {
         page.contains("May the vendor read diagnostics")
             && page.contains("May the vendor take no new uploads")
     );
+    assert!(page.contains("nothing can be changed with it") && page.contains("drain ends by itself"));
+    assert!(page.contains("The vendor never had one") && page.contains("new uploads are taken"));
+    assert!(page.contains("The vendor offers release 9.0.1"), "the policy allows that without asking");
     let press = [("id", key.as_str()), ("answer", "approve")];
     assert_eq!(person.press("/admin/actions/answer", &press).await.location, "/admin/actions");
     person.get("/admin/actions").await;
@@ -258,7 +262,14 @@ async fn an_admin_answers_the_vendor_and_ends_what_is_in_force() {
     assert!(page.contains("Revoke now, for good") && page.contains("denied, or ended by an admin"));
     assert_eq!(person.press("/admin/actions/end", &[("id", key.as_str())]).await.location, "/admin/actions");
     let page = person.get("/admin/actions").await.body;
-    assert!(!page.contains("Revoke now, for good"), "one click");
+    assert!(!page.contains("Revoke now, for good") && page.contains("revoked by an admin"), "one click");
+    // Each entry about it is one click away, and that page shows the proof.
+    let (_, past) = page.split_once("id=\"past\"").unwrap();
+    for what in ["request", "answer", "effect"] {
+        let (_, rest) = past.split_once(&format!("{what} <a href=\"")).unwrap_or_else(|| panic!("no {what}"));
+        let entry = person.get(rest.split('"').next().unwrap()).await;
+        assert!(entry.body.contains("Download the proof"), "{what}");
+    }
     assert_eq!(
         person.press("/admin/actions/end", &[("id", key.as_str())]).await.status,
         StatusCode::NOT_FOUND
@@ -274,8 +285,13 @@ async fn a_browser_shows_the_pages_without_any_script_from_the_relay_alone() {
     let (vendor, clock) = (Vendor::start().await, Clock::default());
     let relay = licensed(&vendor, &clock).await;
     online(&relay).await;
-    // What waits, and what was refused, on the page about the vendor.
+    // What waits, what is in force, and what was refused, on the page about the vendor.
+    let actions = &relay.running.app.store.actions;
+    for id in remote_actions::asks_of_every_kind(&vendor, &relay).await {
+        actions.answer(&id, Said::Approve).await.unwrap();
+    }
     remote_actions::asks_of_every_kind(&vendor, &relay).await;
+    relay.running.app.core.log.engine().publish_now().unwrap();
     let browser = driver.browser().await;
     // Planted: a page that loads from elsewhere is seen to.
     browser.go(&browser::plant("<img src=\"http://planted.invalid/seen.png\">").await).await;
@@ -305,11 +321,11 @@ async fn a_browser_shows_the_pages_without_any_script_from_the_relay_alone() {
         [("desktop", 1280, "light"), ("dark", 1280, "dark"), ("phone", 390, "light"), ("narrow", 320, "dark")]
     {
         browser.look(width, scheme).await;
-        for path in ["/admin/license", "/admin/actions", "/admin/telemetry", "/admin/calls"] {
+        for path in ["/admin/license", "/admin/actions", "/admin/telemetry", "/admin/calls", "/trust"] {
             browser.go(&url(path)).await;
             let here = browser.run("return location.pathname;").await;
             assert_eq!(here, path, "signed in");
-            if path == "/admin/license" || path == "/admin/actions" {
+            if ["/admin/license", "/admin/actions", "/trust"].contains(&path) {
                 browser
                     .run("document.querySelectorAll('details').forEach((it) => { it.open = true; });")
                     .await;

@@ -40,6 +40,7 @@
     ("GET", "/log/vkeys", Whose::Anybody),
     ("POST", "/v2/ack", Whose::User),
     ("POST", "/v2/ack/{hash}", Whose::User),
+    ("GET", "/trust", Whose::Anybody),
     ("GET", "/v2/admin/actions", Whose::Admin),
     ("POST", "/v2/admin/actions/{id}", Whose::Admin),
     ("POST", "/v2/admin/actions/{id}/end", Whose::Admin),

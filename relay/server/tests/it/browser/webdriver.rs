@@ -186,10 +186,13 @@ impl Browser {
         self.run(&script).await
     }
 
-    /// Keeps a picture where `PARAMANT_SCREENSHOTS` says, for people to look at.
+    /// Keeps a picture of the whole page where `PARAMANT_SCREENSHOTS` says, for people to look at.
     pub async fn picture(&self, name: &str) {
         let Ok(folder) = std::env::var("PARAMANT_SCREENSHOTS") else { return };
-        let taken = self.chromium("Page.captureScreenshot", json!({ "captureBeyondViewport": false })).await;
+        let size = self.chromium("Page.getLayoutMetrics", json!({})).await["cssContentSize"].clone();
+        let clip = json!({ "x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1 });
+        let whole = json!({ "captureBeyondViewport": true, "clip": clip });
+        let taken = self.chromium("Page.captureScreenshot", whole).await;
         let picture = BASE64_STANDARD.decode(taken["data"].as_str().unwrap()).unwrap();
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(format!("{folder}/{name}.png"), picture).unwrap();
