@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::browser::{self, ACCESSIBLE, OVERFLOWS};
 use crate::check_in::{Clock, Vendor, online, relay as licensed};
+use crate::log::text;
 use crate::relay::{ADMIN, Relay, until};
 use crate::remote_actions;
 
@@ -264,11 +265,12 @@ async fn an_admin_answers_the_vendor_and_ends_what_is_in_force() {
     let page = person.get("/admin/actions").await.body;
     assert!(!page.contains("Revoke now, for good") && page.contains("revoked by an admin"), "one click");
     // Each entry about it is one click away, and that page shows the proof.
+    relay.running.app.core.log.engine().publish_now().unwrap();
     let (_, past) = page.split_once("id=\"past\"").unwrap();
     for what in ["request", "answer", "effect"] {
         let (_, rest) = past.split_once(&format!("{what} <a href=\"")).unwrap_or_else(|| panic!("no {what}"));
-        let entry = person.get(rest.split('"').next().unwrap()).await;
-        assert!(entry.body.contains("Download the proof"), "{what}");
+        let entry = text(&relay, rest.split('"').next().unwrap()).await;
+        assert!(entry.contains("Download the proof"), "{what}");
     }
     assert_eq!(
         person.press("/admin/actions/end", &[("id", key.as_str())]).await.status,

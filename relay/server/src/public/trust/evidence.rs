@@ -31,7 +31,7 @@ pub(super) fn of(promise: &str, facts: &Facts) -> Vec<Line> {
     let all = |kinds: &[Kind]| kinds.iter().map(|kind| entries(*kind)).collect::<Vec<_>>();
     match promise {
         "L1" => vec![hashes("Keys that may sign licences (Ed25519)", &facts.offline_keys), licence(facts)],
-        "L2" => vec![licence(facts), paths("In other words", &["/health"])],
+        "L2" => vec![licence(facts), paths("For programs", &["/health"])],
         "L3" => vec![online(facts), leaves(facts), entries(Kind::OutboundCall)],
         "L4" => vec![online(facts), entries(Kind::LicenseCheckin)],
         "L5" => vec![
