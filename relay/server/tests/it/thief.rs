@@ -216,18 +216,22 @@ impl Thief {
         request.to_signed(|message| self.shared.signer.sign(message)).unwrap()
     }
 
-    /// Asks, as a vendor may, and waits until the relay has settled it.
-    pub async fn asks(&self, relay: &Relay, ask: Ask) -> String {
-        let request = self.next(relay, ask);
-        let signed = self.signed(&request);
-        self.plan(|plan| plan.chain.push(signed));
+    /// Asks, as a vendor may, and waits until the relay has settled it. Answers the last id.
+    pub async fn asks(&self, relay: &Relay, asks: impl IntoIterator<Item = Ask>) -> String {
+        let mut last = String::new();
+        for ask in asks {
+            let request = self.next(relay, ask);
+            let signed = self.signed(&request);
+            self.plan(|plan| plan.chain.push(signed));
+            last = request.id;
+        }
         settled(relay).await;
         until("it is under a checkpoint", async || {
             let told = told(relay).requests;
-            told.iter().any(|it| it.id == request.id && it.checkpoint_size.is_some())
+            told.iter().any(|it| it.id == last && it.checkpoint_size.is_some())
         })
         .await;
-        request.id
+        last
     }
 
     /// Sends these along once, each as if it were a request.
