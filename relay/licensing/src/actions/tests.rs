@@ -300,11 +300,10 @@ fn a_drain_lasts_a_week_at_most_and_a_support_key_as_long_as_request_policy_and_
         let bytes = bytes(&signer, &request(&Chain::default(), ask));
         let logged = prove(&signer, &bytes, &log_with(&bytes)).unwrap();
         match Effect::of(logged, noon(), policy).unwrap() {
-            Effect::Drain(draining) => draining.until(),
-            Effect::Support(support) => Some(support.until()),
+            Effect::Drain(draining) => draining.left(noon()).map(|left| left.as_secs()),
+            Effect::Support(support) => Some(support.until().duration_since(noon()).unsigned_abs().as_secs()),
             other => panic!("{other:?}"),
         }
-        .map(|until| until.duration_since(noon()).as_secs())
     };
     let drain = |enabled, deadline_seconds| until(Ask::Drain { enabled, deadline_seconds }, 0);
     assert_eq!((drain(false, None), drain(false, Some(60))), (None, None));

@@ -101,7 +101,8 @@ struct Killable {
     child: Child,
     url: String,
     relay: String,
-    _stdout: BufReader<std::process::ChildStdout>,
+    /// Kept open: a relay that cannot write ends.
+    stdout: Option<BufReader<std::process::ChildStdout>>,
 }
 
 impl Killable {
@@ -113,20 +114,24 @@ impl Killable {
             "key": hex::encode(&key.public), "until": key.not_after,
         });
         std::fs::write(dir.join("world.json"), world.to_string()).unwrap();
-        let mut child = Command::new(std::env::current_exe().unwrap())
+        let child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", TEST, "--nocapture"])
             .env(CHILD, dir)
             .stdout(Stdio::piped())
             .stderr(std::fs::File::create(dir.join("said")).unwrap())
             .spawn()
             .unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        // It is ended and waited for even if what follows panics.
+        let mut started = Self { child, url: String::new(), relay: String::new(), stdout: None };
+        let mut stdout = BufReader::new(started.child.stdout.take().unwrap());
         loop {
             let mut line = String::new();
             assert!(stdout.read_line(&mut line).unwrap() > 0, "it did not start: {}", said(dir));
             if let Some(("listens", rest)) = line.trim().split_once(' ') {
                 let (url, relay) = rest.split_once(' ').unwrap();
-                return Self { child, url: url.to_owned(), relay: relay.to_owned(), _stdout: stdout };
+                (started.url, started.relay) = (url.to_owned(), relay.to_owned());
+                started.stdout = Some(stdout);
+                return started;
             }
         }
     }
