@@ -21,7 +21,7 @@ const HEAD: &str = "# The promises
 <!-- Made by `cargo xtask generate` from xtask/src/trust/promises.rs: change that, not this file. -->
 For whoever decides whether to run a relay, and for auditors. What the vendor of a relay's licence can see and do, as sentences; next to each its limits, the
 tests that fail when it is broken, and a command that checks it on your own relay or from outside. `cargo xtask test` runs all of them; a scenario is `cargo xtask test NAME`.
-What each party can and cannot do is in [threat-model.md](threat-model.md).
+Each relay shows the same at `/trust`, with what it can show of each now. What each party can and cannot do is in [threat-model.md](threat-model.md).
 ";
 
 /// The page.

@@ -248,8 +248,8 @@ async fn an_admin_answers_the_vendor_and_ends_what_is_in_force() {
     person.sign_in().await;
     let page = person.get("/admin/actions").await.body;
     assert!(
-        page.contains("May the vendor read diagnostics")
-            && page.contains("May the vendor take no new uploads")
+        page.contains("The vendor asks: read diagnostics")
+            && page.contains("The vendor asks: take no new uploads")
     );
     assert!(page.contains("nothing can be changed with it") && page.contains("drain ends by itself"));
     assert!(page.contains("The vendor never had one") && page.contains("new uploads are taken"));

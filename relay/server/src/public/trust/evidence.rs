@@ -48,7 +48,10 @@ pub(super) fn of(promise: &str, facts: &Facts) -> Vec<Line> {
         "S2" => vec![telemetry(facts), leaves(facts)],
         "S4" => vec![line("Schema of this release", SCHEMA.to_string()), entries(Kind::TelemetryChanged)],
         "S5" => vec![leaves(facts), entries(Kind::OutboundCall)],
-        "S6" => vec![entries(Kind::OutboundCall)],
+        "S6" => vec![
+            entries(Kind::OutboundCall),
+            words("When they are written", "for each destination and hour, once the hour is over"),
+        ],
         "V1" | "V2" | "V5" => vec![line("Release that runs here", facts.version.to_owned())],
         "V3" => vec![tree(facts), checkpoint()],
         "V4" => vec![
