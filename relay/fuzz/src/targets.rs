@@ -17,6 +17,7 @@ mod manifest;
 mod names;
 mod notes;
 mod proofs;
+mod reply;
 mod requests;
 #[cfg(feature = "server")]
 mod settings;
@@ -69,6 +70,7 @@ const FORMATS: &[Target] = &[
     hosts::HOSTS,
     licence::LICENCE,
     names::NAMES,
+    reply::REPLY,
     requests::CONDITIONS,
     requests::GOSSIP,
     token::TOKEN,

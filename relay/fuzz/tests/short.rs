@@ -56,6 +56,7 @@ short! {
     hosts = "hosts",
     licences = "licence",
     names = "names",
+    replies_and_requests = "reply",
     conditions = "conditions",
     gossip = "gossip",
     tokens = "token",
