@@ -13,7 +13,8 @@ use subtle::ConstantTimeEq;
 const IDLE: Duration = Duration::from_secs(30 * 60);
 /// Altogether.
 const LONGEST: Duration = Duration::from_secs(12 * 3600);
-/// Admins are few; more than this are somebody's mistake, and the oldest goes.
+/// Admins are few; more than this are somebody's mistake. The oldest goes that has not shown the second factor, so that whoever has the
+/// token alone cannot end the sessions of whoever has both.
 const MOST: usize = 32;
 
 /// All of them.
@@ -62,7 +63,8 @@ impl PanelSessions {
         let (cookie, now) = (hex::encode(cookie), Instant::now());
         let mut all = self.live(now);
         if all.len() >= MOST {
-            all.remove(0);
+            let oldest = all.iter().position(|session| !session.complete).unwrap_or_default();
+            all.remove(oldest);
         }
         all.push(Session {
             cookie: sha256(cookie.as_bytes()),
@@ -169,6 +171,12 @@ mod tests {
             sessions.begin([7; 32]).unwrap();
         }
         assert_eq!(sessions.of(&first), None, "the oldest went");
+        let both = sessions.begin([7; 32]).unwrap();
+        let both = sessions.complete(&both).unwrap().unwrap();
+        for _ in 0..2 * MOST {
+            sessions.begin([7; 32]).unwrap();
+        }
+        assert!(sessions.of(&both).unwrap().complete, "the token alone ended a session that showed both");
         assert_eq!(sessions.live(Instant::now()).len(), MOST);
         assert_eq!(sessions.live(Instant::now() + IDLE).len(), 0);
     }

@@ -58,6 +58,7 @@ mod relay;
 mod remote_actions;
 mod sdk;
 mod sessions;
+mod sign_in_guessing;
 mod slow_clients;
 mod spawned;
 mod stolen_key;

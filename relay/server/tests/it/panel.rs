@@ -17,17 +17,17 @@ use crate::remote_actions;
 
 /// Somebody at a browser, as far as HTTP sees them.
 pub struct Person {
-    http: Client,
-    url: String,
-    cookie: Option<String>,
+    pub http: Client,
+    pub url: String,
+    pub cookie: Option<String>,
     /// The token in the forms of the last page.
-    forms: String,
+    pub forms: String,
 }
 
-struct Answer {
-    status: StatusCode,
-    location: String,
-    body: String,
+pub struct Answer {
+    pub status: StatusCode,
+    pub location: String,
+    pub body: String,
 }
 
 impl Person {
@@ -36,18 +36,18 @@ impl Person {
         Self { http, url: relay.url.clone(), cookie: None, forms: String::new() }
     }
 
-    async fn get(&mut self, path: &str) -> Answer {
+    pub async fn get(&mut self, path: &str) -> Answer {
         let request = self.http.get(format!("{}{path}", self.url));
         self.send(request).await
     }
 
-    async fn post(&mut self, path: &str, form: &[(&str, &str)]) -> Answer {
+    pub async fn post(&mut self, path: &str, form: &[(&str, &str)]) -> Answer {
         let request = self.http.post(format!("{}{path}", self.url)).body(encoded(form));
         self.send(request).await
     }
 
     /// A form of the last page.
-    async fn press(&mut self, path: &str, form: &[(&str, &str)]) -> Answer {
+    pub async fn press(&mut self, path: &str, form: &[(&str, &str)]) -> Answer {
         let forms = self.forms.clone();
         let form: Vec<_> = form.iter().copied().chain([("forms", forms.as_str())]).collect();
         self.post(path, &form).await
@@ -115,7 +115,7 @@ fn secret_of(page: &str) -> Vec<u8> {
 }
 
 /// What an authenticator shows, some steps from now (RFC 6238).
-fn code(secret: &[u8], steps: i64) -> String {
+pub fn code(secret: &[u8], steps: i64) -> String {
     let step = u64::try_from(Timestamp::now().as_second() / 30 + steps).unwrap();
     let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret);
     let tag = hmac::sign(&key, &step.to_be_bytes());

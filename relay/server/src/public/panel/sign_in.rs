@@ -74,7 +74,11 @@ pub(super) async fn token(
         // Only wrong ones are counted: whoever shares an address with a guesser still gets in.
         let admitted = app.store.sign_in_rates.admit(&Caller::at(address), CODES_PER_MINUTE);
         return Ok(match admitted {
-            Ok(()) => sign_in(&app, StatusCode::FORBIDDEN, Some("This is not the admin token.")),
+            Ok(()) => {
+                // Told as often as tries count: nobody fills a disk with it.
+                tracing::warn!("somebody showed a wrong admin token on the sign-in page");
+                sign_in(&app, StatusCode::FORBIDDEN, Some("This is not the admin token."))
+            }
             Err(_) => sign_in(&app, StatusCode::TOO_MANY_REQUESTS, Some(TOO_OFTEN)),
         });
     }
@@ -126,6 +130,7 @@ pub(super) async fn factor(
         _ => app.store.admin.second_factor(code, now).await? == SecondFactor::Right,
     };
     if !right {
+        tracing::warn!("somebody with the admin token showed a wrong code of the second factor");
         let problem = Some("This code is wrong or was used before. Each works once, for half a minute.");
         return factor_shown(&app, &known, StatusCode::FORBIDDEN, problem).await;
     }
