@@ -519,6 +519,30 @@ async fn a_support_key_ends_by_its_time_and_by_the_policys() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_policy_denies_by_its_id_ends_though_it_was_in_force() {
+    let (vendor, clock, relay) = started(rules(RemoteAnswer::Allow)).await;
+    let (secret, key) = support(&relay);
+    let asked = [wants(&vendor, &relay, key), wants(&vendor, &relay, drain(true, Some(3600)))];
+    assert_eq!(hears(&relay, &asked[1].id).await, RemoteState::Accepted);
+    assert_eq!(with_key(&relay, "/v2/support", secret.expose()).await, StatusCode::OK);
+    assert!(drains(&relay));
+    let ids = asked.iter().map(|it| it.id.clone()).collect();
+    let relay = relay_with(&vendor, &clock, relay.stop().await, |settings| {
+        rules(RemoteAnswer::Allow)(settings);
+        settings.remote.denied = ids;
+    })
+    .await;
+    until("the drain is denied, and the key's end in the log", async || {
+        let denied = state_of(&relay, &asked[1].id) == Some(RemoteState::Denied);
+        denied && count(&relay, Kind::SupportKeyRevoked) == 1
+    })
+    .await;
+    assert!(!drains(&relay));
+    assert_eq!(with_key(&relay, "/v2/support", secret.expose()).await, StatusCode::UNAUTHORIZED);
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_carries_requests_too_and_each_reply_a_statement_of_silence() {
     let (vendor, _clock, relay) = started(rules(RemoteAnswer::Allow)).await;
     vendor.stand(Standing::Unpaid);
