@@ -52,6 +52,7 @@ mod panel;
 mod passwords;
 mod plans;
 mod process;
+mod quiet;
 mod ranges;
 mod receipts;
 mod relay;

@@ -39,9 +39,14 @@ impl Process {
     }
 
     /// The same under a tracer that becomes the relay; how the relay ended, if it did before it listened.
-    pub fn traced(dir: &Path, mut tracer: Command) -> Result<Self, ExitStatus> {
+    pub fn traced(dir: &Path, tracer: Command) -> Result<Self, ExitStatus> {
+        Self::traced_with(dir, "", tracer)
+    }
+
+    /// As [`Process::traced`], with more settings.
+    pub fn traced_with(dir: &Path, more: &str, mut tracer: Command) -> Result<Self, ExitStatus> {
         tracer.arg(env!("CARGO_BIN_EXE_paramant-relay"));
-        Self::spawn(dir, &admin(dir), "", tracer)
+        Self::spawn(dir, &format!("{}{more}", admin(dir)), "", tracer)
     }
 
     /// The relay chooses its ports and says which: one chosen here could be another test's by the time it is used.

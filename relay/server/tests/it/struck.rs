@@ -63,7 +63,7 @@ const EACH: u64 = 5;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Why the tests cannot run here, if they cannot.
-fn unable() -> bool {
+pub fn unable() -> bool {
     let reason = match Command::new("strace").args(["-D", "-f", "-qq", "-o", "/dev/null", "true"]).output() {
         Ok(output) if output.status.success() => return false,
         Ok(output) => format!("strace cannot trace: {}", String::from_utf8_lossy(&output.stderr).trim()),
@@ -75,7 +75,7 @@ fn unable() -> bool {
 }
 
 /// `strace` that becomes what it traces, so that the child is that; writes what it sees into `trace`.
-fn tracer(trace: &Path, expressions: &[String]) -> Command {
+pub fn tracer(trace: &Path, expressions: &[String]) -> Command {
     let mut command = Command::new("strace");
     command.args(["-D", "-f", "-qq", "-o"]).arg(trace);
     for expression in expressions {
