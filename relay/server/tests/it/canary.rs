@@ -9,7 +9,6 @@ use paramant_licensing::online::request;
 use reqwest::Method;
 use serde_json::json;
 use tracing::Level;
-use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
@@ -38,15 +37,19 @@ pub struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Lines {
     /// All lines from here on, for as long as the guard lives. A planted one is caught.
-    pub fn catch() -> (Self, DefaultGuard) {
+    pub fn catch() -> (Self, impl Sized) {
         let lines = Self::default();
         let ours = Targets::new().with_target("paramant", Level::TRACE).with_target("planted", Level::TRACE);
         let written = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(lines.clone());
+        // Where one subscriber is all there is, a line that another thread says first is switched off for this thread too.
+        let second = tracing::Dispatch::new(tracing_subscriber::registry());
         let caught = tracing_subscriber::registry().with(written.with_filter(ours)).set_default();
-        tracing::info!(target: "planted", "{}", CANARIES[0]);
+        let say = |what| tracing::info!(target: "planted", "{what}");
+        std::thread::spawn(move || say("another thread")).join().unwrap();
+        say(CANARIES[0]);
         let planted = lines.0.lock().unwrap().split_off(0);
         assert_eq!(found_in(CANARIES, &planted), [CANARIES[0]], "a planted line is caught");
-        (lines, caught)
+        (lines, (second, caught))
     }
 
     /// What was caught so far.
