@@ -29,6 +29,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use crate::canary::Lines;
 use crate::relay::{Relay, User, until};
 use crate::witness::loopback_tls;
 
@@ -383,6 +384,31 @@ async fn telemetry_is_off_until_somebody_agrees_to_the_bytes_that_were_shown() {
     assert_eq!(switched, [true, false]);
 }
 
+/// One thread: what it says is caught.
+#[tokio::test]
+async fn the_log_commits_to_the_preview_that_was_agreed_to() {
+    let (lines, _caught) = Lines::catch();
+    let (vendor, clock) = (Vendor::start().await, Clock::default());
+    let relay = relay(&vendor, &clock).await;
+    online(&relay).await;
+    let shown = relay.admin(Method::GET, "/v2/admin/telemetry/preview").send().await.unwrap();
+    let shown = shown.bytes().await.unwrap();
+    let consent = json!({ "enabled": true, "schema": 1, "previewSha256": request::digest(&shown) });
+    let agreed = relay.admin(Method::POST, "/v2/admin/telemetry").body(consent.to_string()).send().await;
+    assert_eq!(agreed.unwrap().status(), StatusCode::OK);
+    let text = String::from_utf8(lines.bytes()).unwrap();
+    let line = text.lines().find(|line| line.contains("telemetry was switched")).unwrap();
+    let (_, salt) = line.split_once("salt=").unwrap();
+    let salt: [u8; 32] = hex::decode(&salt[..64]).unwrap().try_into().unwrap();
+    let committed = entries(&relay).into_iter().find_map(|entry| match entry.body()? {
+        Body::TelemetryChanged(body) => body.preview,
+        _ => None,
+    });
+    let expected = leaf::commit(Purpose::TelemetryPreview, &salt, &leaf::sha256(&shown));
+    assert_eq!(committed, Some(Digest(expected)));
+    relay.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_admin_sees_everything_that_leaves_and_nobody_else_does() {
     let (vendor, clock) = (Vendor::start().await, Clock::default());
@@ -597,7 +623,22 @@ async fn a_secret_that_is_missing_or_emptied_is_community_and_back_it_counts_aga
     std::fs::write(there.join("licence"), vendor.key.expose()).unwrap();
     says(LicenseSource::Online).await;
     until("nothing is wrong", async || report(&relay).problems.is_empty()).await;
-    relay.stop().await;
+    // With a licence that is none, or with nothing, it starts all the same.
+    let mut dir = relay.stop().await;
+    for text in ["plk_AAAA", "not a licence", ""] {
+        std::fs::write(licence_directory(&dir).join("licence"), text).unwrap();
+        let world = vendor.world(&clock);
+        let directory = licence_directory(&dir);
+        let relay =
+            Relay::in_world(world, dir, |settings| settings.license_directory = Some(directory)).await;
+        assert_eq!(
+            (report(&relay).source, report(&relay).max_users),
+            (LicenseSource::None, Some(5)),
+            "{text}"
+        );
+        assert_eq!(report(&relay).problems.is_empty(), text.is_empty(), "{text}");
+        dir = relay.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
