@@ -39,6 +39,10 @@ const REACH: &str = "relay/server/tests/it/vendor_reach.rs";
 const MATRIX: &str = "relay/server/tests/it/auth_matrix.rs";
 const ACTION: &str = "relay/licensing/src/actions/tests.rs";
 const OFFER: &str = "operator/core/src/offer/tests.rs";
+const STOLEN: &str = "relay/server/tests/it/stolen_key.rs";
+const ANOTHER: &str = "relay/server/tests/it/another_relays.rs";
+const UNGATED: &str = "relay/server/tests/it/log_ungated.rs";
+const ORDER: &str = "relay/server/tests/it/actions_order.rs";
 const SCENARIO: &str = "scenario";
 
 pub(crate) const PROMISES: &[Promise] = &[
@@ -66,6 +70,7 @@ pub(crate) const PROMISES: &[Promise] = &[
             tests: &[
                 (GATES, "no_state_of_a_licence_gates_anything_but_one_more_account"),
                 (CHECK_IN, "a_secret_that_is_missing_or_emptied_is_community_and_back_it_counts_again"),
+                ("relay/server/tests/it/admin.rs", "the_sixth_account_is_refused_and_the_five_go_on"),
                 (SCENARIO, "license"),
             ],
         },
@@ -81,6 +86,10 @@ pub(crate) const PROMISES: &[Promise] = &[
                 (SCENARIO, "license"),
                 (SCENARIO, "network"),
                 (CHECK_IN, "without_a_switch_a_key_or_a_pinned_key_nobody_is_asked"),
+                (
+                    "relay/server/tests/it/quiet.rs",
+                    "with_an_offline_licence_or_none_a_relay_connects_to_nobody_and_asks_about_no_name",
+                ),
             ],
         },
     },
@@ -193,6 +202,7 @@ pub(crate) const PROMISES: &[Promise] = &[
             tests: &[
                 (CHECK_IN, "telemetry_is_off_until_somebody_agrees_to_the_bytes_that_were_shown"),
                 (CHECK_IN, "the_bytes_shown_are_the_bytes_sent_and_sent_again"),
+                (CHECK_IN, "the_log_commits_to_the_preview_that_was_agreed_to"),
                 (
                     "relay/server/tests/it/panel.rs",
                     "the_switch_of_telemetry_is_unlocked_by_the_preview_on_its_page",
@@ -241,6 +251,7 @@ pub(crate) const PROMISES: &[Promise] = &[
                     "the_chain_covers_every_request_in_its_order_and_the_salt_opens_the_destination",
                 ),
                 (CHECK_IN, "an_admin_sees_everything_that_leaves_and_nobody_else_does"),
+                ("relay/server/tests/it/calls.rs", "every_call_is_a_line_and_is_covered_by_an_entry"),
             ],
         },
     },
@@ -259,7 +270,11 @@ pub(crate) const PROMISES: &[Promise] = &[
         state: Kept {
             limits: "the half about releases waits for the first one; test images are signed and verified the same way.",
             check: "docs/verification.md",
-            tests: &[(SCENARIO, "tour"), (SCENARIO, "bad-input")],
+            tests: &[
+                (SCENARIO, "tour"),
+                ("operator/core/tests/it/verified.rs", "the_first_image_runs_only_once_it_was_verified"),
+                (SCENARIO, "bad-input"),
+            ],
         },
     },
     Promise {
@@ -327,6 +342,7 @@ pub(crate) const PROMISES: &[Promise] = &[
                 (REMOTE, "each_of_the_four_follows_the_policy"),
                 (REMOTE, "what_is_no_request_of_this_relays_chain_is_refused_in_the_log_or_counted"),
                 (REACH, "no_message_of_a_vendor_changes_anything_but_what_the_four_actions_are_about"),
+                (STOLEN, "a_thief_of_the_key_reaches_the_four_actions_and_the_log_tells_all_of_it"),
                 (ACTION, "what_is_not_the_next_of_this_relays_chain_is_refused"),
             ],
         },
@@ -341,6 +357,11 @@ pub(crate) const PROMISES: &[Promise] = &[
             tests: &[
                 (REMOTE, "each_of_the_four_follows_the_policy"),
                 (REMOTE, "a_refusal_carries_requests_too_and_each_reply_a_statement_of_silence"),
+                (ACTION, "only_the_entry_of_this_very_request_shows_that_it_is_logged"),
+                (
+                    "relay/server/tests/it/actions_faults.rs",
+                    "whatever_step_was_the_last_before_a_kill_the_act_happens_once",
+                ),
                 (VECTORS, "remote_actions"),
                 (SCENARIO, "actions"),
             ],
@@ -356,6 +377,7 @@ pub(crate) const PROMISES: &[Promise] = &[
             tests: &[
                 (REMOTE, "a_support_key_reads_diagnostics_and_ends_within_a_second_without_the_vendor"),
                 (REMOTE, "a_support_key_ends_by_its_time_and_by_the_policys"),
+                (REMOTE, "what_the_policy_denies_by_its_id_ends_though_it_was_in_force"),
                 (MATRIX, "every_route_opens_to_whom_the_table_says_and_to_nobody_else"),
                 (SCENARIO, "actions"),
             ],
@@ -385,6 +407,18 @@ pub(crate) const PROMISES: &[Promise] = &[
             tests: &[
                 (REMOTE, "a_drain_ends_by_the_admin_by_the_vendor_and_by_itself_and_outlives_a_restart"),
                 ("relay/server/src/drain/requests.rs", "who_asks_follows_the_table"),
+                (
+                    "relay/server/tests/it/drain.rs",
+                    "an_upload_in_chunks_that_began_before_a_drain_is_finished_and_no_other_begins",
+                ),
+                (
+                    ACTION,
+                    "a_drain_lasts_a_week_at_most_and_a_support_key_as_long_as_request_policy_and_a_day_allow",
+                ),
+                (
+                    ORDER,
+                    "a_clock_that_visits_another_decade_ends_a_support_key_and_a_drain_goes_on_as_long_as_it_was_to",
+                ),
                 (SCENARIO, "drain"),
                 (SCENARIO, "node-drain"),
                 (SCENARIO, "license"),
@@ -415,6 +449,10 @@ pub(crate) const PROMISES: &[Promise] = &[
             check: "`paramant send` refuses a key whose registration is not in the log",
             tests: &[
                 ("relay/client/tests/it/http.rs", "a_relay_that_swaps_a_key_is_refused"),
+                (
+                    "relay/client/tests/it/served.rs",
+                    "a_devices_keys_are_taken_only_with_the_entry_that_registers_these_very_keys",
+                ),
                 ("relay/server/tests/it/burned_keys.rs", "burned_keys_are_found_nowhere"),
             ],
         },
@@ -448,6 +486,11 @@ pub(crate) const PROMISES: &[Promise] = &[
             check: "docs/auth-matrix.md, and the tests below against a relay of your own",
             tests: &[
                 (REACH, "no_message_of_a_vendor_changes_anything_but_what_the_four_actions_are_about"),
+                (STOLEN, "a_thief_of_the_key_reaches_the_four_actions_and_the_log_tells_all_of_it"),
+                (
+                    "relay/server/tests/it/sign_in_guessing.rs",
+                    "whoever_guesses_is_slowed_down_and_told_and_keeps_nobody_else_out",
+                ),
                 (MATRIX, "every_route_opens_to_whom_the_table_says_and_to_nobody_else"),
             ],
         },
@@ -464,6 +507,7 @@ pub(crate) const PROMISES: &[Promise] = &[
                 (MATRIX, "every_route_opens_to_whom_the_table_says_and_to_nobody_else"),
                 (REMOTE, "what_is_no_request_of_this_relays_chain_is_refused_in_the_log_or_counted"),
                 (CANARY, "what_users_write_is_in_nothing_that_leaves"),
+                (ANOTHER, "what_the_vendor_signed_for_one_relay_is_worth_nothing_at_another"),
             ],
         },
     },
@@ -476,6 +520,8 @@ pub(crate) const PROMISES: &[Promise] = &[
             check: "`paramant audit URL`, in any state of the licence",
             tests: &[
                 (GATES, "no_state_of_a_licence_gates_anything_but_one_more_account"),
+                (UNGATED, "no_set_no_state_of_a_licence_and_no_policy_changes_what_the_log_takes_and_tells"),
+                (UNGATED, "nothing_that_writes_or_serves_the_log_can_ask_what_is_licensed"),
                 (SCENARIO, "license"),
             ],
         },
