@@ -25,8 +25,9 @@ use crate::plans;
 use crate::rates::Caller;
 use crate::setup_code::{SecondFactor, SetupError};
 
-/// Codes of a second factor that one address may try in a minute: with six digits and three of them valid at a time, a year of
-/// trying finds one in two hundred times, and it takes the admin's token to try at all.
+/// Codes of a second factor that one address may try in a minute; it takes the admin's token to try at all. Up to six codes of a
+/// million count at a time (three steps, two algorithms), so that a day of guessing finds one in about twenty-five times: log lines
+/// tell of every wrong one, and the answer to them is another token.
 const CODES_PER_MINUTE: u32 = 5;
 
 /// The routes of this module.
@@ -205,7 +206,10 @@ async fn verify_mfa(
     admitted.map_err(|_| Refused::too_many(60))?;
     let error = match app.store.admin.second_factor(&totp_code, Timestamp::now()).await? {
         SecondFactor::Right => None,
-        SecondFactor::Wrong => Some("this code is wrong or was used before"),
+        SecondFactor::Wrong => {
+            tracing::warn!("somebody with the admin token showed a wrong code of the second factor");
+            Some("this code is wrong or was used before")
+        }
         SecondFactor::NotSetUp => Some("no second factor is set up: redeem a set-up code first"),
     };
     Ok(Json(json!({ "ok": error.is_none(), "error": error })))
