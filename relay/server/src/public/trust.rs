@@ -2,7 +2,7 @@
 //!
 //! For a security reviewer who has no account. Everything here is public by itself: in the log, in `/health`, or a yes or no about
 //! something that the reviewer is promised to be able to see. No name, address, licence or count of users is on it. The sentences are
-//! those of `docs/trust.md`; no request counts the log anew ([`tally`]).
+//! those of `docs/trust.md`; no request counts the log anew (`tally`).
 
 mod evidence;
 mod facts;
