@@ -99,7 +99,7 @@ pub(crate) const PROMISES: &[Promise] = &[
         sentence: "Online check (opt-in by having an online key): at start-up and every 6 h, to one configured endpoint.",
         state: Kept {
             limits: "the key alone switches nothing on, `spec.online` is needed too; an admin may ask at any time; a failed check is repeated, at most as often as the schedule in docs/spec/licensing.md says.",
-            check: "`paramant license history`, and the `license_checkin` entries of the log",
+            check: "`paramant license history --relay URL`, and the `license_checkin` entries of the log",
             tests: &[
                 ("relay/licensing/src/schedule.rs", "a_server_cannot_stretch_the_interval_nor_hurry_a_relay"),
                 (
@@ -116,7 +116,7 @@ pub(crate) const PROMISES: &[Promise] = &[
         sentence: "The request holds the licence key, the relay identity (fingerprint of the relay's own ML-DSA-65 public key, made on first boot), the version, a random nonce, and a telemetry block that is off by default. Nothing else; what any HTTPS request shows (source address, time, TLS parameters, fixed headers) is said openly.",
         state: Kept {
             limits: "what an HTTPS request shows: docs/spec/licensing.md, section 3.",
-            check: "`paramant license request --out next.json`: the exact bytes, before they leave",
+            check: "`paramant license request --relay URL --out next.json`: the exact bytes, before they leave",
             tests: &[
                 (ONLINE, "a_request_holds_five_fields_and_no_more"),
                 (VECTORS, "the_request_is_what_the_specification_makes"),
@@ -130,7 +130,7 @@ pub(crate) const PROMISES: &[Promise] = &[
         sentence: "The reply is a capability set, signed with ML-DSA-65 by a pinned key, valid for hours. Unsigned or invalid: rejected, and treated as an outage, never as a revocation.",
         state: Kept {
             limits: "who holds a pinned signing key can answer for the vendor; no key is pinned in a release yet, so the online check of a release is off.",
-            check: "`paramant license verify-reply`, without any network",
+            check: "`paramant license verify-reply --reply FILE --request FILE --public-key HEX`, without any network",
             tests: &[
                 (VECTORS, "replies_that_do_not"),
                 (CHECK_IN, "whatever_goes_wrong_is_an_outage_and_changes_nothing"),
@@ -160,7 +160,7 @@ pub(crate) const PROMISES: &[Promise] = &[
         sentence: "Telemetry never changes the entitlement.",
         state: Kept {
             limits: "of the reference authority it is shown by type; of another vendor's nothing can be shown but what their replies say.",
-            check: "compare `paramant license history` before and after the switch",
+            check: "compare `paramant license history --relay URL` before and after the switch",
             tests: &[("authority/src/decide.rs", "telemetry_changes_no_answer")],
         },
     },
@@ -170,7 +170,7 @@ pub(crate) const PROMISES: &[Promise] = &[
         sentence: "Telemetry, only after opt-in: user count, transfers per 24 h, 5xx rate, auth-failure rate, uptime. Numbers only.",
         state: Kept {
             limits: "counts below 5 are sent as 4.",
-            check: "`paramant license preview`",
+            check: "`paramant license preview --relay URL`",
             tests: &[
                 (ONLINE, "telemetry_says_nothing_but_numbers"),
                 (ONLINE, "small_counts_are_not_told_apart_and_rates_of_few_are_none"),
@@ -217,7 +217,7 @@ pub(crate) const PROMISES: &[Promise] = &[
         sentence: "A new field never rides on an old consent: consent is to a schema version.",
         state: Kept {
             limits: "there is one schema so far.",
-            check: "docs/spec/telemetry.schema.json against `paramant license preview`",
+            check: "docs/spec/telemetry.schema.json against `paramant license preview --relay URL`",
             tests: &[(CHECK_IN, "telemetry_is_off_until_somebody_agrees_to_the_bytes_that_were_shown")],
         },
     },
@@ -243,7 +243,7 @@ pub(crate) const PROMISES: &[Promise] = &[
         sentence: "Every outbound call is a line in the relay's log file and covered by an entry in its transparency log (witness pushes are summed per destination and hour).",
         state: Kept {
             limits: "a call that a crash cut off may be counted though it was not made.",
-            check: "`paramant log tail --kind outbound_call`, the panel's page \"calls\"",
+            check: "`paramant log tail --kind outbound_call --relay URL`, the panel's page \"calls\"",
             tests: &[
                 ("relay/server/src/outbound/calls.rs", "calls_are_summed_per_destination_and_hour"),
                 (
@@ -432,7 +432,7 @@ pub(crate) const PROMISES: &[Promise] = &[
         sentence: "A capability change takes effect at the next check-in.",
         state: Kept {
             limits: "what it takes away goes on until the end of the set before.",
-            check: "`paramant license status` before and after",
+            check: "`paramant license status --relay URL` before and after",
             tests: &[
                 (CHECK_IN, "widening_counts_at_once_and_narrowing_at_its_boundary"),
                 (STATE, "a_set_lasts_to_its_own_end_however_many_newer_ones_came"),
