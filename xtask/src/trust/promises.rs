@@ -116,7 +116,7 @@ pub(crate) const PROMISES: &[Promise] = &[
         sentence: "The request holds the licence key, the relay identity (fingerprint of the relay's own ML-DSA-65 public key, made on first boot), the version, a random nonce, and a telemetry block that is off by default. Nothing else; what any HTTPS request shows (source address, time, TLS parameters, fixed headers) is said openly.",
         state: Kept {
             limits: "what an HTTPS request shows: docs/spec/licensing.md, section 3.",
-            check: "`paramant license request --relay URL --out next.json`: the exact bytes, before they leave",
+            check: "`paramant license request --out next.json --relay URL`: the exact bytes, before they leave",
             tests: &[
                 (ONLINE, "a_request_holds_five_fields_and_no_more"),
                 (VECTORS, "the_request_is_what_the_specification_makes"),
