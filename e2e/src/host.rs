@@ -30,6 +30,18 @@ pub(crate) fn operator_in(pod: &str) -> Result<String> {
     })
 }
 
+/// The process of the relay that runs in the pod with this UID: its cgroup names the pod.
+pub(crate) fn relay_in(pod_uid: &str) -> Result<String> {
+    let named = format!("pod{pod_uid}");
+    let runs_there = |pid: &String| {
+        fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|all| all.contains(&named))
+    };
+    find(|command| command.contains("paramant-relay"))
+        .into_iter()
+        .find(runs_there)
+        .with_context(|| format!("found no relay process of pod {pod_uid} on this machine"))
+}
+
 /// The process of the one courier that runs.
 pub(crate) fn courier() -> Result<String> {
     wait_for("the courier's process", Duration::from_secs(60), || {

@@ -75,15 +75,23 @@ impl Relay {
         Ok((status, answer.json().unwrap_or(Value::Null)))
     }
 
+    /// Uploads bytes as they are; answers the status.
+    pub(crate) fn upload_raw(&self, bytes: Vec<u8>, digest: &str) -> Result<u16> {
+        let request = self.http.put(format!("{}/v3/blobs/{digest}", self.url)).header("X-Api-Key", &self.key);
+        Ok(request.body(bytes).send()?.status().as_u16())
+    }
+
     /// Downloads a blob; answers status and bytes.
     pub(crate) fn download(&self, digest: &str) -> Result<(u16, Vec<u8>)> {
-        let answer = self
-            .http
-            .get(format!("{}/v2/outbound/{digest}", self.url))
-            .header("X-Api-Key", &self.key)
-            .send()?;
+        let answer = self.reading(digest)?;
         let status = answer.status().as_u16();
         Ok((status, answer.bytes()?.to_vec()))
+    }
+
+    /// A download whose bytes are still to be read.
+    pub(crate) fn reading(&self, digest: &str) -> Result<reqwest::blocking::Response> {
+        let request = self.http.get(format!("{}/v2/outbound/{digest}", self.url));
+        Ok(request.header("X-Api-Key", &self.key).send()?)
     }
 
     /// Uploads, downloads, compares, and sees that a second download finds nothing.

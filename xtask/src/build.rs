@@ -18,6 +18,8 @@ pub(crate) struct Build {
     pub(crate) version: Option<String>,
     /// The relay as a release that does not exist, for rehearsing updates.
     pub(crate) rehearsal: bool,
+    /// Variables for Cargo beside its own.
+    pub(crate) environment: &'static [(&'static str, &'static str)],
 }
 
 impl Build {
@@ -41,6 +43,9 @@ impl Build {
         } else {
             // The whole workspace, because Cargo would choose other features for a part of it and build everything twice.
             cargo = cargo.args(["--workspace", "--bins"]);
+        }
+        for (name, value) in self.environment {
+            cargo = cargo.env(name, value);
         }
         if self.rehearsal {
             cargo = cargo.args(["--features", "paramant-relay/rehearsal"]);

@@ -49,7 +49,7 @@ pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<()> {
     let build = Build {
         release: arguments.flag("--release"),
         version: arguments.option("--version")?,
-        rehearsal: false,
+        ..Build::default()
     };
     let beside = if arguments.flag("--variants") { Beside::Variants } else { Beside::Nothing };
     let choice = cluster::choose(&mut arguments)?;

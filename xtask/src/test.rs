@@ -11,7 +11,9 @@ use crate::failure::{Failure, Result, fail};
 use crate::run::Run;
 use crate::step::{Evidence, step};
 use crate::test_log::{self, Counted};
-use crate::{alerts, chart, generate, gitops, kustomize, manifests, packages, scenarios, sdk, tools};
+use crate::{
+    alerts, chart, generate, gitops, kustomize, manifests, packages, reproduce, scenarios, sdk, tools,
+};
 
 /// Packages that may not be compiled, however they come in.
 const FORBIDDEN: &[&str] = &["ring", "openssl", "openssl-sys", "native-tls"];
@@ -48,6 +50,11 @@ pub(crate) fn command(cache: &Cache, mut arguments: Arguments) -> Result<bool> {
             });
         }
         ladder.manifests();
+        if !fast {
+            ladder.rung("two builds of the relay are one image", |ladder, evidence| {
+                reproduce::two_builds_of_the_relay_are_one_image(ladder.cache, evidence)
+            });
+        }
     }
     if !fast {
         ladder.cluster(choice, &scenarios);

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use self::promises::{PROMISES, Promise, State};
+use self::promises::{PROMISES, Promise};
 use crate::failure::{Doing, Failure, Result, fail};
 
 /// Where a relay has the promises from.
@@ -34,23 +34,13 @@ pub(crate) fn page(checkout: &Path) -> Result<String> {
             let _ = writeln!(text, "\n## {group}");
         }
         let _ = writeln!(text, "\n### {}\n{}", promise.id, promise.sentence);
-        match promise.state {
-            State::Kept { limits, check, tests } => {
-                let tests = tests.iter().map(|test| shown(checkout, promise, test));
-                let tests = tests.collect::<Result<Vec<_>>>()?;
-                if tests.is_empty() {
-                    return fail(format!("xtask/src/trust/promises.rs: {} has no test", promise.id));
-                }
-                let _ = writeln!(
-                    text,
-                    "\n- Limits: {limits}\n- Check it: {check}\n- Tests: {}",
-                    tests.join(", ")
-                );
-            }
-            State::NotYet(why) => {
-                let _ = writeln!(text, "\n**Not kept yet:** {why}");
-            }
+        if promise.tests.is_empty() {
+            return fail(format!("xtask/src/trust/promises.rs: {} has no test", promise.id));
         }
+        let tests = promise.tests.iter().map(|test| shown(checkout, promise, test));
+        let tests = tests.collect::<Result<Vec<_>>>()?.join(", ");
+        let _ =
+            writeln!(text, "\n- Limits: {}\n- Check it: {}\n- Tests: {tests}", promise.limits, promise.check);
     }
     Ok(text)
 }
@@ -62,22 +52,18 @@ pub(crate) fn data() -> String {
 }
 
 fn record(promise: &Promise) -> String {
-    let mut fields = vec![("id", promise.id), ("group", promise.group), ("sentence", promise.sentence)];
-    let mut tests = Vec::new();
-    match promise.state {
-        State::Kept { limits, check, tests: named } => {
-            fields.extend([("limits", limits), ("check", check)]);
-            tests.extend(named.iter().map(|(file, name)| format!("{}, {}", quoted(file), quoted(name))));
-        }
-        State::NotYet(why) => fields.push(("not_yet", why)),
-    }
-    let fields = fields.iter().map(|(name, text)| format!("    {}: {}", quoted(name), quoted(text)));
-    let mut lines: Vec<String> = fields.collect();
-    if !tests.is_empty() {
-        let tests: Vec<String> = tests.iter().map(|test| format!("      [{test}]")).collect();
-        lines.push(format!("    \"tests\": [\n{}\n    ]", tests.join(",\n")));
-    }
-    format!("  {{\n{}\n  }}", lines.join(",\n"))
+    let fields = [
+        ("id", promise.id),
+        ("group", promise.group),
+        ("sentence", promise.sentence),
+        ("limits", promise.limits),
+        ("check", promise.check),
+    ];
+    let fields = fields.map(|(name, text)| format!("    {}: {},\n", quoted(name), quoted(text))).concat();
+    let tests =
+        promise.tests.iter().map(|(file, name)| format!("      [{}, {}]", quoted(file), quoted(name)));
+    let tests: Vec<String> = tests.collect();
+    format!("  {{\n{fields}    \"tests\": [\n{}\n    ]\n  }}", tests.join(",\n"))
 }
 
 /// A JSON string. Sentences hold no control characters.

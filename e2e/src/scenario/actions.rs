@@ -2,6 +2,7 @@
 //! set, an offered update, and what is none of the four. Before any effect the request lies under a published checkpoint.
 
 mod evidence;
+mod leftovers;
 
 use std::{
     sync::mpsc::{self, Receiver},
@@ -12,6 +13,8 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
+
+use leftovers::Unread;
 
 use super::{
     fixture::Fixture,
@@ -40,9 +43,11 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     let fixture = Fixture::new(bed, "actions")?;
     let vendor = Vendor::install(bed)?;
     let asked = Asked::new(&fixture, &vendor)?;
-    let (session, cut, support) = asked.support_key()?;
-    let drain = asked.drain()?;
+    let mut unread = Unread::send(&fixture, &asked.relay)?;
+    let (session, cut, support) = asked.support_key(&mut unread)?;
+    let drain = asked.drain(&mut unread)?;
     let widened = asked.capability("pro", "Pro", 70)?;
+    let left = unread.nothing_is_left()?;
     let window = asked.offer_in_a_window()?;
     let narrowed = asked.capability("enterprise", "Enterprise", 80)?;
     let approved = asked.offer_that_is_approved()?;
@@ -53,7 +58,7 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
         (),
         format!(
             "support key: {support}, cut {} ms after the admin's word without an authority; capability set: {}; two offers taken: one in the \
-             window, one approved; what is none of the four refused; an audit with the vendor's keys and all judges agree",
+             window, one approved; what is none of the four refused; {left}; an audit with the vendor's keys and all judges agree",
             cut.as_millis(),
             widened.1
         ),
@@ -79,7 +84,7 @@ impl<'a> Asked<'a> {
         license::license(fixture, &vendor.online())?;
         policy(fixture, "Ask", Some(SignedDuration::from_hours(6)))?;
         let image = fixture.bed.image("paramant-relay-testworld")?;
-        let spec = "  licenseRef: { name: acme }\n  policyRef: { name: production }\n  channel: stable\n";
+        let spec = "  licenseRef: { name: acme }\n  policyRef: { name: production }\n  channel: stable\n  limits: { maxBlob: 32Mi }\n";
         fixture.bed.apply(&fixture.manifest("health", image, spec))?;
         fixture.ready("health")?;
         let relay = fixture.connect("health")?;
@@ -146,7 +151,7 @@ impl<'a> Asked<'a> {
     }
 
     /// Waits, works once it is allowed, and is cut off within a second of the admin's word though no authority is there to hear of it.
-    fn support_key(&self) -> Result<(String, Duration, evidence::Order)> {
+    fn support_key(&self, unread: &mut Unread<'_>) -> Result<(String, Duration, evidence::Order)> {
         let (id, made) = self.ask(&["support-key", "--reason", "support-case", "--hours", "1"])?;
         let secret = made["secret"].as_str().context("no secret was printed")?;
         self.pending(&id, "Support")?;
@@ -160,6 +165,7 @@ impl<'a> Asked<'a> {
         self.support_state(&id, "Active")?;
         let order = self.order(&id, "support_key_issued")?;
         let ended = self.watch(secret)?;
+        unread.read(2)?;
         self.vendor.present(false)?;
         ensure!(ended.try_recv().is_err(), "the session ended before anybody revoked it");
         self.admin.paramant(&format!("revoke-support-key health {id}"))?;
@@ -201,7 +207,7 @@ impl<'a> Asked<'a> {
     }
 
     /// Waits, counts once it is allowed, loses against `spec.drain: false`, and ends when the vendor says so.
-    fn drain(&self) -> Result<String> {
+    fn drain(&self, unread: &mut Unread<'_>) -> Result<String> {
         let bed = self.fixture.bed;
         let (id, _) = self.ask(&["drain", "on", "--reason", "maintenance", "--role", "owner"])?;
         self.pending(&id, "Owner")?;
@@ -209,6 +215,7 @@ impl<'a> Asked<'a> {
         self.admin.paramant(&format!("allow health {id}"))?;
         self.relay.wait_refusing(SOON)?;
         self.drained_by("Vendor", true)?;
+        unread.read(2)?;
         self.order(&id, "drain_changed")?;
         patch_drain(bed, &self.fixture.namespace, "health", "false")?;
         self.taking("under spec.drain: false")?;

@@ -16,7 +16,8 @@ use sha2::{Digest, Sha256};
 
 use super::{fixture::Fixture, operator};
 use crate::{
-    bed::Bed, demo::SYSTEM, demo::patch_drain, process::wait_for, relay::Relay, steps::Seen, steps::seen,
+    bed::Bed, demo::SYSTEM, demo::patch_drain, host::Frozen, host::relay_in, process::wait_for, relay::Relay,
+    steps::Seen, steps::seen,
 };
 
 const SECRET: &str = "secret/paramant-operator-ca";
@@ -28,7 +29,7 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     fixture.apply("paused", "")?;
     let kept = fixture.relay("kept")?;
     fixture.ready("paused")?;
-    counts_failures(&fixture, &kept)?;
+    counts_failures(&fixture)?;
     bed.kubectl(&["-n", &fixture.namespace, "annotate", "prelay", "paused", "paramant.app/paused=true"])?;
     let before = [state(&fixture, "kept")?, state(&fixture, "paused")?];
     let old = certificate(bed)?;
@@ -62,24 +63,17 @@ pub(crate) fn run(bed: &Bed) -> Result<Seen<()>> {
     )
 }
 
-/// The counter that must stand still later counts when there is something to count: a relay whose pod goes.
-fn counts_failures(fixture: &Fixture<'_>, relay: &Relay) -> Result<()> {
+/// The counter that must stand still later counts when there is something to count: a relay that stands still.
+fn counts_failures(fixture: &Fixture<'_>) -> Result<()> {
     let before = operator::metric(fixture.bed, FAILED)?;
-    let pod = super::template::pod_of(fixture, "kept")?.uid;
-    fixture.bed.kubectl(&["-n", &fixture.namespace, "delete", "pod", "kept-0", "--wait=false"])?;
-    let mut drained = false;
-    wait_for("a delivery to fail while the pod is replaced", Duration::from_secs(60), || {
-        drained = !drained;
-        patch_drain(fixture.bed, &fixture.namespace, "kept", if drained { "true" } else { "null" })?;
+    let frozen = Frozen::new(relay_in(&super::template::pod_of(fixture, "kept")?.uid)?)?;
+    patch_drain(fixture.bed, &fixture.namespace, "kept", "true")?;
+    wait_for("a delivery to a relay that stands still to fail", Duration::from_secs(60), || {
         let now = operator::metric(fixture.bed, FAILED)?;
         Ok(if now > before { Ok(()) } else { Err(format!("{now} failed so far")) })
     })?;
+    drop(frozen);
     patch_drain(fixture.bed, &fixture.namespace, "kept", "null")?;
-    wait_for("the new pod to serve", Duration::from_secs(90), || {
-        let now = super::template::pod_of(fixture, "kept");
-        let other = now.map(|now| now.uid != pod).unwrap_or(false);
-        Ok(if other { relay.roundtrip(100).map_err(|error| format!("{error:#}")) } else { Err("old".into()) })
-    })?;
     fixture.ready("kept")
 }
 

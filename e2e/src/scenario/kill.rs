@@ -10,7 +10,7 @@ use std::{path::Path, time::Duration};
 use anyhow::{Context, Result, bail};
 
 use super::{auditors, fixture::Fixture, fixture::READY};
-use crate::host::signal;
+use crate::host::{relay_in, signal};
 use crate::{
     bed::Bed,
     process::wait_for,
@@ -40,7 +40,7 @@ pub(crate) fn in_pod(bed: &Bed) -> Result<Seen<()>> {
     let data = fixture.data_folder("health")?;
     let mut tally = Tally::default();
     for round in 0..ROUNDS_IN_POD {
-        let pid = relay_pid(&fixture)?;
+        let pid = relay_in(&super::template::pod(&fixture)?.uid)?;
         let attempts =
             interrupted(&relay, UPLOADS * share(round, ROUNDS_IN_POD) / 100, || signal(&pid, "KILL"))?;
         wait_for("the relay to answer again", READY, || {
@@ -89,21 +89,4 @@ fn settle(bed: &Bed, relay: &Relay, data: &Path, attempts: &[Attempt], tally: &m
     auditors::paramant_audit(bed, &relay.url)?;
     auditors::fsck(bed, &relay.url)?;
     Ok(())
-}
-
-/// The relay's process as this machine sees it: the one whose cgroup names the pod.
-fn relay_pid(fixture: &Fixture<'_>) -> Result<String> {
-    let uid = fixture.field("pod/health-0", "/metadata/uid")?;
-    let uid = uid.as_str().context("the pod has no uid")?;
-    for entry in std::fs::read_dir("/proc")?.filter_map(Result::ok) {
-        let pid = entry.file_name().to_string_lossy().into_owned();
-        let read = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
-        if pid.bytes().all(|byte| byte.is_ascii_digit())
-            && read("cgroup").contains(&format!("pod{uid}"))
-            && read("cmdline").contains("paramant-relay")
-        {
-            return Ok(pid);
-        }
-    }
-    bail!("found no relay process of pod {uid} on this machine")
 }

@@ -2,6 +2,8 @@
 //!
 //! For tests only. Called by the relay's own, in one process, and by the scenarios, over a whole cluster.
 
+pub mod keys;
+
 use std::io::Read as _;
 
 use base64::Engine as _;

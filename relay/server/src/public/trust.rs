@@ -41,8 +41,6 @@ struct Page {
     /// The address to fill in; `None`: nobody told this relay its own.
     url: Option<String>,
     groups: Vec<Group>,
-    /// Ids of the promises that are not kept yet.
-    unkept: Vec<&'static str>,
 }
 
 struct Group {
@@ -55,7 +53,6 @@ struct Shown {
     sentence: Vec<Piece>,
     limits: Vec<Piece>,
     check: Vec<Piece>,
-    not_yet: Vec<Piece>,
     evidence: Vec<Line>,
 }
 
@@ -83,7 +80,6 @@ impl Page {
             sentence: pieces(&promise.sentence),
             limits: pieces(&promise.limits),
             check: pieces(&promise.check),
-            not_yet: pieces(&promise.not_yet),
             evidence: evidence::of(&promise.id, &facts),
         };
         // Those of one group stand together.
@@ -91,9 +87,7 @@ impl Page {
             let title = &group.first()?.group;
             Some(Group { title, promises: group.iter().map(shown).collect() })
         });
-        let groups = groups.collect();
-        let unkept = PROMISES.iter().filter(|promise| !promise.is_kept()).map(|promise| promise.id.as_str());
-        let (unkept, watched) = (unkept.collect(), Watched::of(app.core.witnesses.report()));
-        Self { here: "trust", facts, watched, url, groups, unkept }
+        let (groups, watched) = (groups.collect(), Watched::of(app.core.witnesses.report()));
+        Self { here: "trust", facts, watched, url, groups }
     }
 }

@@ -5,8 +5,10 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use paramant_canary::found_in;
+use paramant_licensing::online::capability::Tier;
 use paramant_licensing::online::request;
-use reqwest::Method;
+use paramant_protocol::entry::Kind;
+use reqwest::{Method, StatusCode};
 use serde_json::json;
 use tracing::Level;
 use tracing_subscriber::Layer as _;
@@ -117,10 +119,20 @@ async fn what_users_write_is_in_nothing_that_leaves() {
     until("it checked in", async || vendor.authority.book.record().unwrap().len() > before).await;
     let over = async || relay.running.app.store.check_ins.history(10).await.unwrap().len() >= 2;
     until("the check-in is over", over).await;
+    // All four actions, an answer to each, and check-ins that follow them.
+    let [_, drain] = remote_actions::asks_of_every_kind(&vendor, &relay).await;
+    assert_eq!(remote_actions::answer(&relay, &drain, "approve").await, StatusCode::ACCEPTED);
+    remote_actions::sell(&vendor, Tier::Enterprise);
+    check_in::ask(&relay).await;
+    until("the other set counts", async || check_in::report(&relay).tier == "Enterprise").await;
     let diagnostics = remote_actions::diagnostics(&vendor, &relay).await;
+    for effect in [Kind::DrainChanged, Kind::UpdateOffered, Kind::CapabilityChanged, Kind::SupportKeyIssued] {
+        assert_ne!(remote_actions::count(&relay, effect), 0, "{effect:?}");
+    }
+    remote_actions::settled(&relay).await;
 
     let store = &relay.running.app.store;
-    let sent = store.check_ins.history(10).await.unwrap();
+    let sent = store.check_ins.history(100).await.unwrap();
     let sent: Vec<u8> = sent.into_iter().flat_map(|it| it.request).chain(shown).collect();
     let log = &relay.running.app.core.log;
     let entries = (0..log.head().size).flat_map(|index| log.engine().entry(index).unwrap().unwrap().bytes);
