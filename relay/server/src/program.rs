@@ -133,7 +133,9 @@ fn welcome(flags: &CommandLine, relay: &Running, scheme: &str) {
         println!("  control    https://{control} (the operator only)");
     }
     if relay.app.store.admin.awaits_setup() {
-        println!("  admin      redeem the set-up code from the log below, once:");
+        println!(
+            "  admin      redeem the set-up code from the log below; it is good until the token it gives is used:"
+        );
         println!("             curl -d '{{\"code\":\"…\"}}' {scheme}://{}/v3/setup", addresses.public);
     }
 }

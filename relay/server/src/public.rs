@@ -32,6 +32,7 @@ pub mod other_relays;
 pub mod pages;
 mod panel;
 mod plain_words;
+mod query;
 mod representation;
 pub mod sessions;
 pub mod stream;

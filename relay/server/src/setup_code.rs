@@ -99,7 +99,7 @@ impl AdminAccess {
         if (redeemed.is_none() || unused) && this.token_in_file().is_none() {
             let code = grouped(&base32(&random()?));
             *this.0.code.lock().unwrap_or_else(PoisonError::into_inner) = Some(leaf::sha256(code.as_bytes()));
-            tracing::warn!(setup_code = %code, "no admin token in use yet: redeem this code with POST /v3/setup {{\"code\":…}}");
+            tracing::warn!(setup_code = %code, "no admin token in use yet: redeem this code with POST /v3/setup {{\"code\":…}}; it is good until the token it gave is used, so use that at once");
         }
         Ok(this)
     }

@@ -123,7 +123,7 @@ pub(crate) const PROMISES: &[Promise] = &[
         group: LICENSING,
         sentence: "Endpoint unreachable: the last verified set goes on for 7 days, then Community. No surprise lockout: readiness, downloads, deletion, the log, drain, rollback and security updates never depend on a licence.",
         limits: "a signed refusal ends the set at its own `expires_at`, hours later; a set may bound the size and time of new uploads, never below 5 MiB and one hour.",
-        check: "`status.license.graceUntil` of the relay",
+        check: "`status.license.graceUntil` of the relay, or `graceUntil` in `paramant license status --json --relay URL`",
         tests: &[
             (CHECK_IN, "days_without_a_word_end_in_community_and_the_next_word_restores_all"),
             (GATES, "no_state_of_a_licence_gates_anything_but_one_more_account"),
@@ -143,7 +143,7 @@ pub(crate) const PROMISES: &[Promise] = &[
         id: "S1",
         group: LEAVES,
         sentence: "Telemetry, only after opt-in: user count, transfers per 24 h, 5xx rate, auth-failure rate, uptime. Numbers only.",
-        limits: "counts below 5 are sent as 4.",
+        limits: "counts below 5 are sent as 4. Whoever can reach the public log can count transfers there, the vendor too.",
         check: "`paramant license preview --relay URL`",
         tests: &[
             (ONLINE, "telemetry_says_nothing_but_numbers"),
@@ -156,7 +156,7 @@ pub(crate) const PROMISES: &[Promise] = &[
         group: LEAVES,
         sentence: "Never, even then: content, names or e-mails, file hashes, source or destination addresses, log content beyond counts.",
         limits: "webhooks that a user registered tell that user's own server of that user's own uploads.",
-        check: "read `next.json`; search it",
+        check: "`paramant license request --out next.json --relay URL`, then read the file and search it",
         tests: &[
             (CANARY, "what_users_write_is_in_nothing_that_leaves"),
             ("relay/canary/src/lib.rs", "each_spelling_is_found_where_it_is_planted"),
@@ -231,7 +231,7 @@ pub(crate) const PROMISES: &[Promise] = &[
         group: VERIFICATION,
         sentence: "Releases are signed; `cosign verify --key` accepts them; the operator refuses an image that does not verify, and pins the digest it verified.",
         limits: "the half about releases waits for the first one; test images are signed and verified the same way.",
-        check: "docs/verification.md",
+        check: "`cosign verify --key KEY IMAGE`, as docs/verification.md says",
         tests: &[
             (SCENARIO, "tour"),
             ("operator/core/tests/it/verified.rs", "the_first_image_runs_only_once_it_was_verified"),
@@ -242,8 +242,8 @@ pub(crate) const PROMISES: &[Promise] = &[
         id: "V3",
         group: VERIFICATION,
         sentence: "Every transfer is appended to the relay's own public Merkle log before the sender gets an answer.",
-        limits: "the log hides who and what, not when or how many.",
-        check: "`paramant verify` on a receipt; `paramant audit URL`",
+        limits: "the log hides who and what, not when or how many: entries are dated by the hour, but each signed tree head has its millisecond.",
+        check: "`paramant verify RECEIPT --relay URL`; `paramant audit URL`",
         tests: &[
             (
                 "relay/server/tests/it/crash.rs",
@@ -287,8 +287,8 @@ pub(crate) const PROMISES: &[Promise] = &[
         id: "R1",
         group: ACTIONS,
         sentence: "There are exactly four: issue a support key, offer an update, ask for drain, adjust the capability set. Anything else is refused, and the refusal is logged.",
-        limits: "what no pinned key signed is counted and shown, never logged: anybody could fill a log.",
-        check: "`paramant audit --actions URL`; docs/spec/remote-actions.md",
+        limits: "what no pinned key signed is counted and shown to the admin (the page /admin/actions, `unverifiable` in the answer of /v2/admin/actions), never logged: anybody could fill a log.",
+        check: "`paramant audit --actions --licensing-key HEX URL`, with the key that the vendor publishes, not one that the relay shows; docs/spec/remote-actions.md",
         tests: &[
             (REMOTE, "each_of_the_four_follows_the_policy"),
             (REMOTE, "what_is_no_request_of_this_relays_chain_is_refused_in_the_log_or_counted"),
@@ -302,7 +302,7 @@ pub(crate) const PROMISES: &[Promise] = &[
         group: ACTIONS,
         sentence: "Each is recorded in the relay's own log, with the role (Owner or Support), before it takes effect.",
         limits: "a relay that runs another program than ours may do otherwise; the log shows what it was told, and a silence statement what the vendor claims.",
-        check: "`paramant audit --actions URL`: each request with its entry, its role, and what became of it",
+        check: "`paramant audit --actions --licensing-key HEX URL`: each request with its entry, its role, and what became of it",
         tests: &[
             (REMOTE, "each_of_the_four_follows_the_policy"),
             (REMOTE, "a_refusal_carries_requests_too_and_each_reply_a_statement_of_silence"),
@@ -320,7 +320,7 @@ pub(crate) const PROMISES: &[Promise] = &[
         group: ACTIONS,
         sentence: "A support key is time-boxed, read-only, bound to one relay, and revocable by the admin at once, without asking anyone.",
         limits: "what it showed before it ended stays known to whoever held it.",
-        check: "`kubectl paramant revoke-support-key R ID`, and docs/auth-matrix.md",
+        check: "`kubectl paramant revoke-support-key R ID`, or the button on the page /admin/actions; docs/auth-matrix.md",
         tests: &[
             (REMOTE, "a_support_key_reads_diagnostics_and_ends_within_a_second_without_the_vendor"),
             (REMOTE, "a_support_key_ends_by_its_time_and_by_the_policys"),
@@ -346,7 +346,7 @@ pub(crate) const PROMISES: &[Promise] = &[
         group: ACTIONS,
         sentence: "Drain refuses new uploads, finishes what is in flight, then idles. The admin can always undo it.",
         limits: "a vendor's drain ends by itself after a week at most.",
-        check: "`kubectl paramant drain R`, then `undrain`",
+        check: "while a vendor's drain is on, `kubectl paramant undrain R --refuse`, or the button on the page /admin/actions: uploads are taken at once",
         tests: &[
             (REMOTE, "a_drain_ends_by_the_admin_by_the_vendor_and_by_itself_and_outlives_a_restart"),
             ("relay/server/src/drain/requests.rs", "who_asks_follows_the_table"),
@@ -415,8 +415,8 @@ pub(crate) const PROMISES: &[Promise] = &[
         id: "N3",
         group: CONSTRUCTION,
         sentence: "Getting past the local second factor or admin key: no message from a vendor can create, weaken or skip either.",
-        limits: "the vendor's program itself is trusted like any program one runs: V1 and V2 are about that.",
-        check: "docs/auth-matrix.md, and the tests below against a relay of your own",
+        limits: "the second factor guards the pages at /admin alone; the interface for programs takes the token. The vendor's program itself is trusted like any program one runs: V1 and V2 are about that.",
+        check: "docs/auth-matrix.md, and the tests below: `cargo test -p paramant-relay --test it` runs them",
         tests: &[
             (REACH, "no_message_of_a_vendor_changes_anything_but_what_the_four_actions_are_about"),
             (STOLEN, "a_thief_of_the_key_reaches_the_four_actions_and_the_log_tells_all_of_it"),
@@ -432,7 +432,7 @@ pub(crate) const PROMISES: &[Promise] = &[
         group: CONSTRUCTION,
         sentence: "Reaching user data or another deployment through the vendor channel.",
         limits: "diagnostics say how many accounts and files there are in sum, to who holds a support key.",
-        check: "as N3",
+        check: "docs/auth-matrix.md says what a support key opens; the tests as with N3",
         tests: &[
             (REACH, "no_message_of_a_vendor_changes_anything_but_what_the_four_actions_are_about"),
             (MATRIX, "every_route_opens_to_whom_the_table_says_and_to_nobody_else"),

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use axum::Json;
 use axum::Router;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 use super::body;
 use super::credentials::Key;
 use super::errors::Refused;
+use super::query::Query;
 use crate::app::Shared;
 use crate::store::audit_rows::{MAX_AUDIT, Shown};
 

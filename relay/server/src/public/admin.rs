@@ -3,7 +3,7 @@
 //! A key's secret is in one answer only, the one that makes it. Everything that changes something is an entry in the log.
 
 use axum::Router;
-use axum::extract::{FromRequestParts, Path, Query, State};
+use axum::extract::{FromRequestParts, Path, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::routing::{delete, get, post};
@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use super::body;
 use super::credentials::{Admin, Anyone};
 use super::errors::Refused;
+use super::query::Query;
 use crate::accounts::{AccountError, KeyRow, NewKey};
 use crate::app::Shared;
 use crate::listener::ClientAddress;

@@ -5,7 +5,7 @@
 
 use axum::Json;
 use axum::Router;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -23,6 +23,7 @@ use paramant_tlog::tile::WIDTH;
 use paramant_tlog::{CompactRange, Hash, Tree};
 use serde::Deserialize;
 
+use super::query::Query;
 use crate::app::Shared;
 use crate::log_search::{Filter, SCAN};
 use crate::log_service::{Head, LogService, RecordError};

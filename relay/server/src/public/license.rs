@@ -2,7 +2,7 @@
 //!
 //! Bytes are shown exactly as they leave. They hold the licence key, which the admin put there; nobody else gets here.
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::body;
 use super::credentials::Admin;
 use super::errors::Refused;
+use super::query::Query;
 use crate::app::Shared;
 use crate::license::check_in::CheckInError;
 use crate::license::check_in::telemetry::{Consent, TelemetryError, digest};

@@ -3,7 +3,7 @@
 //! The numbers are those that `sth_anchor` entries count, so an auditor can follow the chain over all of them. A head that was
 //! shown never changes and may be kept for ever.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::conditions::Conditions;
 use super::log_tiles::number;
+use super::query::Query;
 use super::representation::{JSON, Keep, NO_STORE, Representation, absent, unreadable};
 use crate::app::Shared;
 

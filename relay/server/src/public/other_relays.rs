@@ -4,7 +4,7 @@
 //! and registrations would be entries of our log. What these were for is done by witnesses, and by `/log/gossip` for heads of this
 //! log. Lists are empty, which is true; offers are refused before their body is read.
 
-use axum::extract::{Path, Query};
+use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::credentials::Anyone;
 use super::errors::Refused;
+use super::query::Query;
 use crate::app::Shared;
 
 /// As published.

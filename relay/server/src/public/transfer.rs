@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::Router;
-use axum::extract::{FromRequestParts, Path, Query, Request, State};
+use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
@@ -30,6 +30,7 @@ use self::inbound::{RawTerms, Sender};
 use super::body::{self, Stream};
 use super::credentials::{Anyone, Key};
 use super::errors::Refused;
+use super::query::Query;
 use crate::accounts::Principal;
 use crate::app::Shared;
 use crate::drain::UploadGuard;

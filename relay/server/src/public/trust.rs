@@ -29,7 +29,10 @@ use crate::app::Shared;
 
 /// The routes of this module.
 pub fn routes() -> Router<Shared> {
-    Router::new().route("/trust", get(page)).layer(Extension(Arc::new(Tally::default())))
+    Router::new()
+        .route("/trust", get(page))
+        .route("/trust/", get(page))
+        .layer(Extension(Arc::new(Tally::default())))
 }
 
 #[derive(Template)]

@@ -173,6 +173,8 @@ fn is_let_in(whose: Whose, status: StatusCode) -> bool {
         // A form without the session's own token is refused, to the right person too: they were let in as far as that.
         Whose::SignedIn => !status.is_redirection(),
         Whose::Panel => !status.is_redirection() && status != StatusCode::FORBIDDEN,
+        Whose::Nobody => ![StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::METHOD_NOT_ALLOWED]
+            .contains(&status),
         Whose::Secret => ![StatusCode::FORBIDDEN, StatusCode::TOO_MANY_REQUESTS].contains(&status),
         _ => status != StatusCode::UNAUTHORIZED && status != StatusCode::FORBIDDEN,
     }
@@ -182,16 +184,17 @@ fn document(routes: &[(Method, String)]) -> String {
     let mut text = String::from(
         "# Who may do what\n\nEvery route of the public listener, and which credential opens it. Made and checked by `cargo test -p paramant-relay auth_matrix`, which shows\n\
          every credential below at every route; the routes are read from the source. The control listener takes the operator (client certificate) and couriers (bound token)\n\
-         alone, the listener of probes has `/livez`, `/readyz` and `/metrics`.\n\nTried: none · an API key · the admin's token · a session of the panel without the second factor · a support key in force, revoked, expired, of another relay · a courier's and an operator's proof.\n\n\
+         alone, the listener of probes has `/livez`, `/readyz` and `/metrics` for whoever reaches its port (in a cluster a NetworkPolicy says who does).\n\n\
+         A credential opens nothing where another is asked for: 401 or 403, and pages lead to the sign-in. A path that is not here is 401 without a key and 404 with one, another method 405.\n\nTried: none · an API key · the admin's token · a session of the panel without the second factor · a support key in force, revoked, expired, of another relay · a courier's and an operator's proof.\n\n\
          | whose | credential | what it is |\n|---|---|---|\n\
          | anybody | none | the log, health, pages; what a link or an invitation opens |\n\
          | secret | one in the request's body | signing in, and redeeming a set-up code; tries are limited |\n\
-         | user | `X-Api-Key`, or a DID's signature | transfers and keys of the account; elsewhere 401 |\n\
-         | admin | `X-Admin-Token` or `Authorization: Bearer` | users, licence, telemetry, a vendor's requests; no content |\n\
+         | user | `X-Api-Key`, or a DID's signature | transfers and keys of the account |\n\
+         | admin | `X-Admin-Token` or `Authorization: Bearer` | accounts and more API keys for them, licence, telemetry, a vendor's requests, keys of the log; no route that sends or reads files |\n\
          | signedin | a session of the panel that began with the token | the second factor, and signing out |\n\
          | panel | the same, once the second factor was shown | what the admin may do, in pages |\n\
-         | support | `X-Support-Key`, while it is in force | diagnostics, by GET; elsewhere 401 |\n\
-         | nobody | | what older relays had and this one refuses, or what is off unless the admin switches it on |\n\n| method | path | whose |\n|---|---|---|\n",
+         | support | `X-Support-Key`, while it is in force | diagnostics, by GET |\n\
+         | nobody | | other methods of a route that has but one; what older relays had and this one refuses, or what is off unless the admin switches it on |\n\n| method | path | whose |\n|---|---|---|\n",
     );
     for (method, path) in routes {
         let word = format!("{:?}", whose(method, path)).to_lowercase();

@@ -191,6 +191,8 @@ async fn a_check_in_leaves_is_verified_logged_and_counts() {
     let (vendor, clock) = (Vendor::start().await, Clock::default());
     let relay = relay(&vendor, &clock).await;
     online(&relay).await;
+    // The set counts a moment before the check-in is over.
+    until("it is over", async || report(&relay).check_in.is_some_and(|it| it.reachable.is_some())).await;
     let found = report(&relay);
     assert_eq!((found.tier.as_str(), found.max_users), ("Pro", Some(50)));
     assert_eq!(found.problems, Vec::<String>::new());

@@ -13,8 +13,9 @@ pub struct CuttingLine {
 }
 
 struct Shared {
-    /// Where the relay is; a relay that was killed comes back elsewhere.
-    relay: Mutex<SocketAddr>,
+    /// Where the relay is; a relay that was killed comes back elsewhere. `None`: nowhere, or the line would lead to whoever is given
+    /// the port next.
+    relay: Mutex<Option<SocketAddr>>,
     /// Bytes of all connections, in both directions, after which each cut comes; in order.
     cuts: Mutex<Vec<u64>>,
     passed: AtomicU64,
@@ -27,7 +28,7 @@ impl CuttingLine {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let own = format!("http://{}", listener.local_addr().unwrap());
         let shared = Arc::new(Shared {
-            relay: Mutex::new(address(url)),
+            relay: Mutex::new(Some(address(url))),
             cuts: Mutex::new(cuts.to_vec()),
             passed: AtomicU64::new(0),
             made: AtomicU64::new(0),
@@ -43,7 +44,12 @@ impl CuttingLine {
     }
 
     pub fn leads_to(&self, url: &str) {
-        *self.shared.relay.lock().unwrap() = address(url);
+        *self.shared.relay.lock().unwrap() = Some(address(url));
+    }
+
+    /// New connections end at once; those that are made go on.
+    pub fn leads_nowhere(&self) {
+        *self.shared.relay.lock().unwrap() = None;
     }
 
     /// How often it broke.
@@ -57,7 +63,7 @@ fn address(url: &str) -> SocketAddr {
 }
 
 async fn carry(client: TcpStream, shared: &Shared) {
-    let address = *shared.relay.lock().unwrap();
+    let Some(address) = *shared.relay.lock().unwrap() else { return };
     let Ok(relay) = TcpStream::connect(address).await else { return };
     let ((mut from_client, mut to_client), (mut from_relay, mut to_relay)) =
         (client.into_split(), relay.into_split());

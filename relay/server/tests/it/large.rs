@@ -222,6 +222,7 @@ async fn a_relay_that_is_killed_on_the_way_delays_a_file_and_loses_nothing() {
     let sender = Arc::clone(&people);
     let sending = tokio::spawn(async move { sender.send_told(&progress).await });
     sent.wait_for(|total| *total >= 4 * CHUNK as u64).await.unwrap();
+    line.leads_nowhere();
     process.kill();
     let process = Process::with_limits(dir.path(), "maxBlob: 1Gi");
     line.leads_to(&process.url);
@@ -234,6 +235,7 @@ async fn a_relay_that_is_killed_on_the_way_delays_a_file_and_loses_nothing() {
     let out = people.out();
     let some = async || std::fs::metadata(&out).is_ok_and(|out| out.len() >= 3 * CONTENT as u64);
     until("some of it was written", some).await;
+    line.leads_nowhere();
     process.kill();
     let process = Process::with_limits(dir.path(), "maxBlob: 1Gi");
     line.leads_to(&process.url);

@@ -75,5 +75,6 @@ async fn whoever_guesses_is_slowed_down_and_told_and_keeps_nobody_else_out() {
     let told = String::from_utf8(lines.bytes()).unwrap();
     assert!(told.matches("a wrong admin token").count() >= 5, "{told}");
     assert!(told.matches("a wrong code").count() >= 5 && !told.contains(GUESS), "{told}");
+    assert_eq!(told.matches("an admin signed in").count(), 3, "{told}");
     relay.stop().await;
 }

@@ -25,7 +25,14 @@ pub(super) async fn run(arguments: arguments::Tail, output: &Output) -> Result<(
         Some(hour) => since(&mut tail, entries, hour).await?,
         None => last(&mut tail, entries, &arguments, output).await?,
     };
-    show(found.iter().filter(|numbered| matches(&arguments, numbered)), output)?;
+    let found: Vec<_> = found.iter().filter(|numbered| matches(&arguments, numbered)).collect();
+    if found.is_empty() {
+        output.notice(format_args!(
+            "no such entry; the log has {} under its checkpoint",
+            tail.checkpoint().size
+        ));
+    }
+    show(found.into_iter(), output)?;
     if !arguments.follow {
         return Ok(());
     }

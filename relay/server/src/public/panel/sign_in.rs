@@ -134,6 +134,7 @@ pub(super) async fn factor(
         let problem = Some("This code is wrong or was used before. Each works once, for half a minute.");
         return factor_shown(&app, &known, StatusCode::FORBIDDEN, problem).await;
     }
+    tracing::info!("an admin signed in to the pages");
     let Some(cookie) = app.store.panel.complete(&known.cookie).map_err(Refused::internal)? else {
         return Ok(see(SIGN_IN));
     };

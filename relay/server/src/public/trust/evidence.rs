@@ -52,7 +52,7 @@ pub(super) fn of(promise: &str, facts: &Facts) -> Vec<Line> {
             entries(Kind::OutboundCall),
             words("When they are written", "for each destination and hour, once the hour is over"),
         ],
-        "V1" | "V2" | "V5" => vec![line("Release that runs here", facts.version.to_owned())],
+        "V1" | "V2" | "V5" => vec![line("Version that runs here", facts.version.to_owned())],
         "V3" => vec![tree(facts), checkpoint()],
         "V4" => vec![
             checkpoint(),
