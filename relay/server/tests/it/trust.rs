@@ -81,7 +81,9 @@ async fn every_promise_of_the_document_is_on_the_page_with_its_limits_and_its_co
         }
     }
     assert_eq!((found, page.matches("<h3 ").count()), (30, 30));
-    assert!(promise(&page, "R1").contains(&format!("paramant audit --actions --licensing-key HEX {ADDRESS}")));
+    assert!(
+        promise(&page, "R1").contains(&format!("paramant audit --actions --licensing-key HEX {ADDRESS}"))
+    );
     relay.stop().await;
 }
 
