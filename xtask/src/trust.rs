@@ -23,8 +23,8 @@ For whoever decides whether to run a relay, and for auditors. What the vendor of
 tests that fail when it is broken, and a command that checks it on your own relay or from outside. `cargo xtask test` runs all of them; a scenario is `cargo xtask test NAME`.
 Each relay shows the same at `/trust`, with what it can show of each now. What each party can and cannot do is in [threat-model.md](threat-model.md).
 
-In the commands `URL` is the relay's address, `R` its name in its cluster (`kubectl` wants `-n` and its namespace); `FILE`, `RECEIPT` and `ID` are yours; `HEX` is a key that the vendor publishes.
-`paramant license … --relay` asks as the relay's admin: it takes the admin token from `PARAMANT_ADMIN_TOKEN`, and where the online check is off, as it is by default, it says that there is nothing to show.
+In the commands `URL` is the relay's address, `R` its name in its cluster (`kubectl` wants `-n` and its namespace); `FILE`, `RECEIPT` and `ID` are yours; `HEX` is a key that the vendor publishes; none is published before a release pins it.
+`paramant license … --relay` asks as the relay's admin: it takes the admin token from `PARAMANT_ADMIN_TOKEN`, and `request` and `preview` are refused (exit 5) while the online check is off, as it is by default.
 ";
 
 /// The page.

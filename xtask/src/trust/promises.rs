@@ -97,7 +97,7 @@ pub(crate) const PROMISES: &[Promise] = &[
         id: "L5",
         group: LICENSING,
         sentence: "The request holds the licence key, the relay identity (fingerprint of the relay's own ML-DSA-65 public key, made on first boot), the version, a random nonce, and a telemetry block that is off by default. Nothing else; what any HTTPS request shows (source address, time, TLS parameters, fixed headers) is said openly.",
-        limits: "what an HTTPS request shows: docs/spec/licensing.md, section 3.",
+        limits: "what an HTTPS request shows: docs/spec/licensing.md, section 3; whole requests, as examples: docs/spec/vectors/check-ins.json.",
         check: "`paramant license request --out next.json --relay URL`: the exact bytes, before they leave",
         tests: &[
             (ONLINE, "a_request_holds_five_fields_and_no_more"),
@@ -206,7 +206,7 @@ pub(crate) const PROMISES: &[Promise] = &[
         id: "S6",
         group: LEAVES,
         sentence: "Every outbound call is a line in the relay's log file and covered by an entry in its transparency log (witness pushes are summed per destination and hour).",
-        limits: "a call that a crash cut off may be counted though it was not made.",
+        limits: "the entry of a destination's calls is written once their hour is over; a check-in has entries of its own, before it leaves and after. A call that a crash cut off may be counted though it was not made.",
         check: "`paramant log tail --kind outbound_call --relay URL`, the panel's page \"calls\"",
         tests: &[
             ("relay/server/src/outbound/calls.rs", "calls_are_summed_per_destination_and_hour"),
@@ -257,8 +257,8 @@ pub(crate) const PROMISES: &[Promise] = &[
         id: "V4",
         group: VERIFICATION,
         sentence: "Anyone can fetch, archive and verify that log with programs this project did not write.",
-        limits: "docs/audit.md says which program sees what.",
-        check: "docs/audit.md",
+        limits: "programs of others check signatures, the tree and cosignatures; docs/audit.md says which checks what, and what an entry means only ours and yours know.",
+        check: "`paramant audit URL`, then the same by others' programs, as docs/audit.md says",
         tests: &[
             (
                 "relay/server/tests/it/stranger.rs",
@@ -287,8 +287,8 @@ pub(crate) const PROMISES: &[Promise] = &[
         id: "R1",
         group: ACTIONS,
         sentence: "There are exactly four: issue a support key, offer an update, ask for drain, adjust the capability set. Anything else is refused, and the refusal is logged.",
-        limits: "what no pinned key signed is counted and shown to the admin (the page /admin/actions, `unverifiable` in the answer of /v2/admin/actions), never logged: anybody could fill a log.",
-        check: "`paramant audit --actions --licensing-key HEX URL`, with the key that the vendor publishes, not one that the relay shows; docs/spec/remote-actions.md",
+        limits: "no licensing key is pinned in a release yet, so there none of the four can happen. What no pinned key signed is counted and shown to the admin (the page /admin/actions, `unverifiable` in the answer of /v2/admin/actions), never logged: anybody could fill a log.",
+        check: "`paramant audit --actions --licensing-key HEX URL`, with the key that the vendor publishes (leave it out until there is one), not one that the relay shows; docs/spec/remote-actions.md",
         tests: &[
             (REMOTE, "each_of_the_four_follows_the_policy"),
             (REMOTE, "what_is_no_request_of_this_relays_chain_is_refused_in_the_log_or_counted"),
@@ -333,7 +333,7 @@ pub(crate) const PROMISES: &[Promise] = &[
         id: "R4",
         group: ACTIONS,
         sentence: "An update is an offer: Community sees a banner, Pro applies it in a window the admin opted into, Enterprise needs explicit approval. Never a silent push.",
-        limits: "a relay without an operator shows offers and applies none; `spec.channel` and a named policy are what an admin opts in with.",
+        limits: "the banner is a line in status, in `kubectl paramant` and on the page /admin/actions. A relay without an operator shows offers and applies none; `spec.channel` and a named policy are what an admin opts in with.",
         check: "`status.update.available` of the relay; docs/operate.md, \"Offers\"; `update_offered` in the log",
         tests: &[
             (OFFER, "mode_and_tier_decide_and_the_built_in_policy_leaves_it_to_people"),
@@ -345,7 +345,7 @@ pub(crate) const PROMISES: &[Promise] = &[
         id: "R5",
         group: ACTIONS,
         sentence: "Drain refuses new uploads, finishes what is in flight, then idles. The admin can always undo it.",
-        limits: "a vendor's drain ends by itself after a week at most.",
+        limits: "a vendor's drain ends by itself after a week at most; downloads, deletion and the log are served throughout.",
         check: "while a vendor's drain is on, `kubectl paramant undrain R --refuse`, or the button on the page /admin/actions: uploads are taken at once",
         tests: &[
             (REMOTE, "a_drain_ends_by_the_admin_by_the_vendor_and_by_itself_and_outlives_a_restart"),
@@ -384,8 +384,8 @@ pub(crate) const PROMISES: &[Promise] = &[
         id: "N1",
         group: CONSTRUCTION,
         sentence: "Reading content: the relay never holds a decryption key. Swapping a recipient's key in its directory is evident: registrations are logged, and clients that pin or check refuse.",
-        limits: "a client that neither pins nor checks is told nothing.",
-        check: "`paramant send` refuses a key whose registration is not in the log",
+        limits: "a client that neither pins nor checks is told nothing; a device name that nobody registered yet is whose keys come first, so compare the fingerprint at first contact.",
+        check: "`paramant send FILE --recipient NAME --fingerprint FINGERPRINT --relay URL`: any other than the one the receiver told you is refused",
         tests: &[
             ("relay/client/tests/it/http.rs", "a_relay_that_swaps_a_key_is_refused"),
             (
@@ -445,7 +445,7 @@ pub(crate) const PROMISES: &[Promise] = &[
         id: "N5",
         group: CONSTRUCTION,
         sentence: "Switching off the log: no capability, licence state or setting gates it.",
-        limits: "whoever holds the data directory can stop the relay altogether; then nothing is served either.",
+        limits: "deleting the relay, or `paramant-relay log adopt` on its stopped data directory, ends a log for good, seen as `log_closed` or as a log that names the one before; whoever holds the data directory can stop the relay altogether; then nothing is served either.",
         check: "`paramant audit URL`, in any state of the licence",
         tests: &[
             (GATES, "no_state_of_a_licence_gates_anything_but_one_more_account"),

@@ -131,7 +131,7 @@ pub(super) async fn factor(
     };
     if !right {
         tracing::warn!("somebody with the admin token showed a wrong code of the second factor");
-        let problem = Some("This code is wrong or was used before. Each works once, for half a minute.");
+        let problem = Some("This code is wrong or was used before. Each works once, and for about a minute.");
         return factor_shown(&app, &known, StatusCode::FORBIDDEN, problem).await;
     }
     tracing::info!("an admin signed in to the pages");
