@@ -20,6 +20,8 @@ pub(crate) struct Build {
     pub(crate) rehearsal: bool,
     /// Variables for Cargo beside its own.
     pub(crate) environment: &'static [(&'static str, &'static str)],
+    /// Cargo's home, when it is not the usual one.
+    pub(crate) cargo_home: Option<PathBuf>,
 }
 
 impl Build {
@@ -54,7 +56,8 @@ impl Build {
             cargo = cargo.env("PARAMANT_VERSION", version);
         }
         if self.release {
-            cargo = without_places(cargo.arg("--release"), checkout, target)?;
+            let home = self.cargo_home.clone().map_or_else(cargo_home, Ok)?;
+            cargo = without_places(cargo.arg("--release").env("CARGO_HOME", &home), &home, checkout, target);
         }
         cargo.done()?;
         Ok(target.join(TARGET).join(if self.release { "release" } else { "debug" }))
@@ -99,24 +102,28 @@ pub(crate) fn debug_folder(cache: &Cache) -> PathBuf {
     cache.target().join(TARGET).join("debug")
 }
 
-/// Replaces every place that the compilers would write into the programs by a fixed name.
-fn without_places(cargo: Run, checkout: &Path, target: &Path) -> Result<Run> {
-    let cargo_home = env::var_os("CARGO_HOME")
+/// Where Cargo keeps the sources of other packages.
+pub(crate) fn cargo_home() -> Result<PathBuf> {
+    env::var_os("CARGO_HOME")
         .map(PathBuf::from)
         .or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")))
-        .ok_or_else(|| Failure("neither CARGO_HOME nor HOME is set".into()))?;
+        .ok_or_else(|| Failure("neither CARGO_HOME nor HOME is set".into()))
+}
+
+/// Replaces every place that the compilers would write into the programs by a fixed name.
+fn without_places(cargo: Run, cargo_home: &Path, checkout: &Path, target: &Path) -> Run {
     // The last that matches wins, so the innermost comes last: a target folder may lie inside the checkout.
-    let places = [(cargo_home.as_path(), "/cargo"), (checkout, "/src"), (target, "/target")];
+    let places = [(cargo_home, "/cargo"), (checkout, "/src"), (target, "/target")];
     let mut rust = vec!["-Ctarget-feature=+crt-static".to_owned()];
     let mut c = Vec::new();
     for (place, name) in places {
         rust.push(format!("--remap-path-prefix={}={name}", place.display()));
         c.push(format!("-ffile-prefix-map={}={name}", place.display()));
     }
-    Ok(cargo
+    cargo
         // This variable replaces the flags of .cargo/config.toml, so it repeats them.
         .env("CARGO_ENCODED_RUSTFLAGS", rust.join("\u{1f}"))
         .env("CFLAGS", c.join(" "))
         .env("SOURCE_DATE_EPOCH", "0")
-        .env("CARGO_INCREMENTAL", "0"))
+        .env("CARGO_INCREMENTAL", "0")
 }

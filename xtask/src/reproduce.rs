@@ -3,10 +3,11 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use crate::arguments::Arguments;
-use crate::build::{Build, COURIER, OPERATOR, Program, RELAY};
+use crate::build::{Build, COURIER, OPERATOR, Program, RELAY, cargo_home};
 use crate::cache::{Cache, make_directory};
 use crate::failure::{Doing, Result, fail};
 use crate::images::{is_rehearsed, program_image};
@@ -138,10 +139,28 @@ fn build(cache: &Cache, surroundings: &Surroundings, commit: &str, programs: &[P
     let log = cache.log("reproduce");
     let _ = fs::remove_file(&log);
     let built = [programs, &[COURIER]].concat();
-    let build = Build { release: true, environment: surroundings.environment, ..Build::default() };
+    let build = Build {
+        release: true,
+        environment: surroundings.environment,
+        cargo_home: Some(home_of_its_own(&place)?),
+        ..Build::default()
+    };
     let folder = build.programs(&source, &target, &log, &built)?;
     let digests = programs.iter().map(|program| digest(cache, &folder, program)).collect::<Result<_>>()?;
     Ok(Built { folder, digests })
+}
+
+/// A home for Cargo in this place, with all that the usual one has: the sources of other packages have another path too.
+fn home_of_its_own(place: &Path) -> Result<PathBuf> {
+    let (home, usual) = (place.join("cargo"), cargo_home()?);
+    let _ = fs::remove_dir_all(&home);
+    make_directory(&home)?;
+    let kept = fs::read_dir(&usual).doing(|| format!("read {}", usual.display()))?;
+    for entry in kept.filter_map(std::result::Result::ok) {
+        let link = home.join(entry.file_name());
+        symlink(entry.path(), &link).doing(|| format!("link {}", link.display()))?;
+    }
+    Ok(home)
 }
 
 fn digest(cache: &Cache, folder: &Path, program: &Program) -> Result<String> {
