@@ -46,10 +46,7 @@ impl Keys {
 
     /// How many of them are in these bytes.
     pub fn count(&self, bytes: Vec<u8>) -> usize {
-        self.count_masked(&masked(bytes))
-    }
-
-    fn count_masked(&self, bytes: &[u8]) -> usize {
+        let bytes = masked(bytes);
         let is_there =
             |key: &&Vec<u8>| bytes.windows(KEY.len()).any(|part| part.first() == key.first() && part == *key);
         self.0.iter().filter(is_there).count()

@@ -23,9 +23,9 @@ use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::check_in::{Clock, Vendor, asking, licence_directory};
 use crate::relay::{self, ADMIN, Relay, User, noise, until};
 use crate::remote_actions::{count, decisions, offer, rules, sell, settled, told};
+use crate::vendor::{Clock, Vendor, asking, licence_directory};
 
 const CHILD: &str = "PARAMANT_ACTIONS_CHILD";
 const TEST: &str = "actions_faults::whatever_step_was_the_last_before_a_kill_the_act_happens_once";

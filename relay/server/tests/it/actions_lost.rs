@@ -19,12 +19,12 @@ use reqwest::StatusCode;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::check_in::{Vendor, ask, asking, licence_directory, report};
 use crate::relay::{Relay, noise, until};
 use crate::remote_actions::{
     answer, count, decisions, drain, drains, end, hears, offer, relay_with, rules, settled, started,
     state_of, support, told, wants, with_key,
 };
+use crate::vendor::{Vendor, ask, asking, licence_directory, report};
 
 const SUPPORT: &str = "/v2/support";
 

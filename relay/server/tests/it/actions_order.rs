@@ -16,13 +16,13 @@ use paramant_relay::settings::Control;
 use reqwest::StatusCode;
 use tempfile::TempDir;
 
-use crate::check_in::{Clock, Vendor, asking, licence_directory, online, report};
 use crate::control;
 use crate::relay::{Relay, until};
 use crate::remote_actions::{
     answer, by, count, decisions, drain, drains, end, fingerprint, hears, relay_with, rules, sell, settled,
     started, state_of, support, told, wants, with_key,
 };
+use crate::vendor::{Clock, Vendor, asking, licence_directory, online, report};
 
 const DAY: i64 = 24 * 3600;
 const SUPPORT: &str = "/v2/support";

@@ -14,11 +14,11 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Method, RequestBuilder, StatusCode, header};
 use serde_json::{Value, json};
 
-use crate::check_in::report;
 use crate::control::fingerprint;
 use crate::relay::{ADMIN, Relay, User, hash, noise, until};
 use crate::remote_actions::{drain, drains, refusals, rules, settled, support, told, with_key};
 use crate::thief::Thief;
+use crate::vendor::report;
 use crate::vendor_reach::{State, changed, state};
 
 /// What a reply that is believed, or is not, leaves behind when nothing in it counts.

@@ -13,9 +13,9 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Method, StatusCode};
 use tempfile::TempDir;
 
-use crate::check_in::{Clock, Vendor, ask, asking, licence_directory, online};
 use crate::gates::{filled, routes};
 use crate::relay::{ADMIN, Relay, User, until};
+use crate::vendor::{Clock, Vendor, ask, asking, licence_directory, online};
 
 /// Whose a route is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

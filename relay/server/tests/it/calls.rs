@@ -10,8 +10,8 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::canary::Lines;
-use crate::check_in::{Clock, Vendor, asking, licence_directory, online};
 use crate::relay::{Relay, noise, until};
+use crate::vendor::{Clock, Vendor, asking, licence_directory, online};
 use crate::webhooks::Receiver;
 use crate::witness::{FakeWitness, witnessed_by};
 

@@ -17,9 +17,9 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::check_in::{self, Clock, Vendor};
 use crate::relay::{Relay, hash, until};
 use crate::remote_actions;
+use crate::vendor::{self, Clock, Vendor};
 
 /// One for each field that a user or an admin fills, named after it.
 pub const CANARIES: &[&str] = &[
@@ -104,8 +104,8 @@ pub async fn fill(relay: &Relay) {
 async fn what_users_write_is_in_nothing_that_leaves() {
     let (lines, _caught) = Lines::catch();
     let (vendor, clock) = (Vendor::start().await, Clock::default());
-    let relay = check_in::relay(&vendor, &clock).await;
-    check_in::online(&relay).await;
+    let relay = vendor::relay(&vendor, &clock).await;
+    vendor::online(&relay).await;
     fill(&relay).await;
     let shown =
         relay.admin(Method::GET, "/v2/admin/telemetry/preview").send().await.unwrap().bytes().await.unwrap();
@@ -123,8 +123,8 @@ async fn what_users_write_is_in_nothing_that_leaves() {
     let [_, drain] = remote_actions::asks_of_every_kind(&vendor, &relay).await;
     assert_eq!(remote_actions::answer(&relay, &drain, "approve").await, StatusCode::ACCEPTED);
     remote_actions::sell(&vendor, Tier::Enterprise);
-    check_in::ask(&relay).await;
-    until("the other set counts", async || check_in::report(&relay).tier == "Enterprise").await;
+    vendor::ask(&relay).await;
+    until("the other set counts", async || vendor::report(&relay).tier == "Enterprise").await;
     let diagnostics = remote_actions::diagnostics(&vendor, &relay).await;
     for effect in [Kind::DrainChanged, Kind::UpdateOffered, Kind::CapabilityChanged, Kind::SupportKeyIssued] {
         assert_ne!(remote_actions::count(&relay, effect), 0, "{effect:?}");

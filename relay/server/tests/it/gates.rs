@@ -16,8 +16,8 @@ use reqwest::{Method, StatusCode};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::check_in::{self, Clock, Vendor};
 use crate::relay::{ADMIN, Relay, User, hash, until};
+use crate::vendor::{self, Clock, Vendor};
 
 const DAY: i64 = 24 * 3600;
 /// Accounts that are there before the state begins: one more than Community admits.
@@ -149,8 +149,8 @@ impl Stage {
             State::Licensed | State::Expired => (offline(&clock).await, None),
             _ => {
                 let vendor = Vendor::start().await;
-                let relay = check_in::relay(&vendor, &clock).await;
-                check_in::online(&relay).await;
+                let relay = vendor::relay(&vendor, &clock).await;
+                vendor::online(&relay).await;
                 (relay, Some(vendor))
             }
         };

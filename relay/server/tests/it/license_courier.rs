@@ -20,10 +20,11 @@ use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::check_in::{Clock, Vendor, ask, asking, check_ins, licence_directory, online, report};
+use crate::check_in::check_ins;
 use crate::control::{Authority, OPERATOR, directives, fingerprint, put, spec};
 use crate::courier::{Cluster, Courier, claims, courier_for, key};
 use crate::relay::{Relay, until};
+use crate::vendor::{Clock, Vendor, ask, asking, licence_directory, online, report};
 
 /// What the line between courier and vendor does once so many bytes have passed, in either direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

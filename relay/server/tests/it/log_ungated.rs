@@ -18,9 +18,9 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::check_in::{Clock, Vendor, asking, licence_directory, online, report};
 use crate::relay::{Relay, User, hash, noise, until};
 use crate::remote_actions::{count, rules, settled};
+use crate::vendor::{Clock, Vendor, asking, licence_directory, online, report};
 
 const DAY: i64 = 24 * 3600;
 /// Entries that are there before the first state begins.
@@ -210,7 +210,7 @@ async fn settled_or_revoked(relay: &Relay, standing: Standing) {
     if standing != Standing::Revoked {
         return settled(relay).await;
     }
-    crate::check_in::ask(relay).await;
+    crate::vendor::ask(relay).await;
     until("it is known", async || report(relay).check_in.is_some_and(|it| it.revoked)).await;
 }
 

@@ -77,6 +77,7 @@ mod updates;
 mod upgrade;
 mod upload;
 mod uploads;
+mod vendor;
 mod vendor_reach;
 mod vitals;
 mod webhooks;

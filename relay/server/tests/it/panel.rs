@@ -10,10 +10,10 @@ use reqwest::{Client, StatusCode, header};
 use serde_json::json;
 
 use crate::browser::{self, ACCESSIBLE, OVERFLOWS};
-use crate::check_in::{Clock, Vendor, online, relay as licensed};
 use crate::log::text;
 use crate::relay::{ADMIN, Relay, until};
 use crate::remote_actions;
+use crate::vendor::{Clock, Vendor, online, relay as licensed};
 
 /// Somebody at a browser, as far as HTTP sees them.
 pub struct Person {

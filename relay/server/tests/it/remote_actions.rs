@@ -17,8 +17,8 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::check_in::{Clock, Vendor, ask, asking, licence_directory, online, report};
 use crate::relay::{Relay, noise, until};
+use crate::vendor::{Clock, Vendor, ask, asking, licence_directory, online, report};
 
 const RULES: [RemoteAnswer; 3] = [RemoteAnswer::Allow, RemoteAnswer::Ask, RemoteAnswer::Refuse];
 

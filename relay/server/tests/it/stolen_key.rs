@@ -18,13 +18,13 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::check_in::{online, report};
 use crate::control::{self, OPERATOR};
 use crate::relay::{Relay, User, hash, noise, until};
 use crate::remote_actions::{
     answer, count, drain, drains, offer, refusals, rules, settled, support, told, with_key,
 };
 use crate::thief::Thief;
+use crate::vendor::{online, report};
 use crate::vendor_reach::{State, beyond, state};
 
 /// What `paramant audit --actions` tells of a relay.

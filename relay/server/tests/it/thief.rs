@@ -31,10 +31,10 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::check_in::{Clock, ask, online, report};
 use crate::control::fingerprint;
 use crate::relay::{Relay, until};
 use crate::remote_actions::{settled, told};
+use crate::vendor::{Clock, ask, online, report};
 use crate::witness::loopback_tls;
 
 /// What the thief answers with.

@@ -9,11 +9,11 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::canary::{self, CANARIES};
-use crate::check_in::{Clock, Vendor, asking, licence_directory, online};
 use crate::gates;
 use crate::log::{get, text};
 use crate::relay::{ADMIN, Relay, until};
 use crate::remote_actions;
+use crate::vendor::{Clock, Vendor, asking, licence_directory, online};
 
 const DOCUMENT: &str = include_str!("../../../../docs/trust.md");
 const ADDRESS: &str = "https://relay.example";

@@ -18,10 +18,10 @@ use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::check_in::{Clock, Vendor, ask, asking, licence_directory, online, report};
 use crate::panel::Person;
 use crate::relay::{Relay, noise, until};
 use crate::remote_actions::{last_check_in, settled};
+use crate::vendor::{Clock, Vendor, ask, asking, licence_directory, online, report};
 
 /// What a vendor's message may change: what it asked, what it granted, and the log's own bookkeeping.
 const REACH: &[&str] = &[
