@@ -22,14 +22,14 @@ const HEAD: &str = "# The promises
 For whoever decides whether to run a relay, and for auditors. What the vendor of a relay's licence can see and do, as sentences; next to each its limits, the
 tests that fail when it is broken, and a command that checks it on your own relay or from outside. `cargo xtask test` runs all of them; a scenario is `cargo xtask test NAME`.
 Each relay shows the same at `/trust`, with what it can show of each now. What each party can and cannot do is in [threat-model.md](threat-model.md).
-
-In the commands `URL` is the relay's address, `R` its name in its cluster (`kubectl` wants `-n` and its namespace); `FILE`, `RECEIPT` and `ID` are yours; `HEX` is a key that the vendor publishes; none is published before a release pins it.
-`paramant license … --relay` asks as the relay's admin: it takes the admin token from `PARAMANT_ADMIN_TOKEN`, and `request` and `preview` are refused (exit 5) while the online check is off, as it is by default.
 ";
+
+/// What stands in the commands, here and at `/trust`.
+const WORDS: &str = "`R` is the relay's name in its cluster (`kubectl` wants `-n` and its namespace); `FILE`, `RECEIPT` and `ID` are yours; `HEX` is a key that the vendor publishes; none is published before a release pins it. `paramant license … --relay` asks as the relay's admin: it takes the admin token from `PARAMANT_ADMIN_TOKEN`, and `request` and `preview` are refused (exit 5) while the online check is off, as it is by default.";
 
 /// The page.
 pub(crate) fn page(checkout: &Path) -> Result<String> {
-    let mut text = HEAD.to_owned();
+    let mut text = format!("{HEAD}\nIn the commands `URL` is the relay's address. {WORDS}\n");
     let mut group = "";
     for promise in PROMISES {
         if promise.group != group {
@@ -51,7 +51,7 @@ pub(crate) fn page(checkout: &Path) -> Result<String> {
 /// The promises as a relay embeds them, in JSON. Their tests are checked by [`page`].
 pub(crate) fn data() -> String {
     let promises: Vec<String> = PROMISES.iter().map(record).collect();
-    format!("[\n{}\n]\n", promises.join(",\n"))
+    format!("{{\"words\": {}, \"promises\": [\n{}\n]}}\n", quoted(WORDS), promises.join(",\n"))
 }
 
 fn record(promise: &Promise) -> String {

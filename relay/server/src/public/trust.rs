@@ -19,7 +19,7 @@ use axum::routing::get;
 
 use self::evidence::{Line, Said};
 use self::facts::Facts;
-use self::promises::{PROMISES, Piece, Promise};
+use self::promises::{EMBEDDED, Piece, Promise};
 use self::tally::Tally;
 use super::conditions::Conditions;
 use super::pages::page as answer;
@@ -43,6 +43,8 @@ struct Page {
     watched: Watched,
     /// The address to fill in; `None`: nobody told this relay its own.
     url: Option<String>,
+    /// What stands in the commands.
+    words: Vec<Piece>,
     groups: Vec<Group>,
 }
 
@@ -86,11 +88,11 @@ impl Page {
             evidence: evidence::of(&promise.id, &facts),
         };
         // Those of one group stand together.
-        let groups = PROMISES.chunk_by(|one, next| one.group == next.group).filter_map(|group| {
+        let groups = EMBEDDED.promises.chunk_by(|one, next| one.group == next.group).filter_map(|group| {
             let title = &group.first()?.group;
             Some(Group { title, promises: group.iter().map(shown).collect() })
         });
         let (groups, watched) = (groups.collect(), Watched::of(app.core.witnesses.report()));
-        Self { here: "trust", facts, watched, url, groups }
+        Self { here: "trust", facts, watched, words: pieces(&EMBEDDED.words), url, groups }
     }
 }

@@ -159,7 +159,7 @@ fn checkpoint() -> Line {
 
 #[cfg(test)]
 mod tests {
-    use super::super::promises::PROMISES;
+    use super::super::promises::EMBEDDED;
     use super::super::tally::Counts;
     use super::*;
 
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn every_promise_has_something_to_show_and_nothing_else_does() {
-        for promise in PROMISES.iter() {
+        for promise in &EMBEDDED.promises {
             assert!(!of(&promise.id, &facts()).is_empty(), "{}", promise.id);
         }
         assert_eq!(of("X1", &facts()), []);
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn nothing_counts_what_is_nearly_the_number_of_users() {
         let counted = |kind: Kind| {
-            let shown = PROMISES.iter().flat_map(|promise| of(&promise.id, &facts()));
+            let shown = EMBEDDED.promises.iter().flat_map(|promise| of(&promise.id, &facts()));
             shown
                 .filter(|line| matches!(line.said, Said::Entries { kind: shown, .. } if shown == kind.name()))
                 .count()
